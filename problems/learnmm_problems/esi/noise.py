@@ -1,0 +1,71 @@
+"""White sensor noise at an exact signal-to-noise ratio."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def scale_to_snr(
+    noise: NDArray[np.floating], signal: NDArray[np.floating], snr_db: float
+) -> NDArray[np.floating]:
+    """Scale a noise array to a signal-to-noise ratio.
+
+    The ratio is that of the two Frobenius norms over the whole array:
+    ``20 log10(||signal|| / ||noise||) = snr_db`` holds exactly, not on average.
+
+    Parameters
+    ----------
+    noise, signal : ndarray
+        Finite, not zero.
+    snr_db : float
+        Decibels; ``inf`` gives no noise.
+
+    Returns
+    -------
+    ndarray, shape of `noise`
+    """
+    if np.isnan(snr_db) or snr_db == -np.inf:
+        raise ValueError(f"scale_to_snr: snr_db must be a number above -inf, got {snr_db}")
+    power = float(np.linalg.norm(signal))
+    if not np.isfinite(power) or power == 0.0:
+        raise ValueError("scale_to_snr: the signal is zero or not finite, so no ratio is defined")
+    if snr_db == np.inf:
+        return np.zeros_like(noise)
+    return noise * (power / float(np.linalg.norm(noise)) * 10.0 ** (-snr_db / 20.0))
+
+
+def add_sensor_noise(
+    signal: NDArray[np.floating], snr_db: float, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Add white, average-referenced noise to a recording.
+
+    The noise is independent over time and over electrodes, then referenced to its average as the
+    recording is, so that the sum is average-referenced and the ratio concerns what is measured.
+
+    Parameters
+    ----------
+    signal : ndarray, shape (sensors, times)
+        Average-referenced, in volts.
+    snr_db : float
+        Frobenius signal-to-noise ratio in dB (see `scale_to_snr`).
+    generator : numpy.random.Generator
+        Where the noise comes from.
+
+    Returns
+    -------
+    ndarray of float64, shape (sensors, times)
+    """
+    noise = generator.standard_normal(signal.shape)
+    noise -= noise.mean(axis=0)
+    return signal + scale_to_snr(noise, signal, snr_db)
+
+
+def snr_range(snr_db: float | tuple[float, float]) -> tuple[float, float]:
+    """Read one ratio, or a lowest and a highest, as a range in dB."""
+    low, high = snr_db if isinstance(snr_db, tuple) else (snr_db, snr_db)
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(f"snr_db must be finite, or a pair (low, high) with low <= high: {snr_db}")
+    return float(low), float(high)

@@ -1,0 +1,71 @@
+"""A small head for fast tests: a sphere, 20 electrodes, two hemispheres of 40 regions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mne
+import numpy as np
+import pytest
+from scipy import sparse
+
+RADIUS = 0.06  # of the cortex, metres
+REGIONS = 40  # in each hemisphere
+
+
+@dataclass(frozen=True)
+class SmallModel:
+    leadfield: np.ndarray
+    positions: np.ndarray
+    neighbours: sparse.csr_matrix
+    distances: np.ndarray
+    forward_solution: mne.Forward
+    measurement: mne.Info
+
+    def info(self, sfreq: float) -> mne.Info:
+        info = self.measurement.copy()
+        with info._unlock():
+            info["sfreq"] = float(sfreq)
+        return info
+
+    def forward(self) -> mne.Forward:
+        return self.forward_solution.copy()
+
+
+@pytest.fixture(scope="session")
+def small_model() -> SmallModel:
+    normals = hemisphere_normals()
+    montage = mne.channels.make_standard_montage("GSN-HydroCel-32")
+    info = mne.create_info(montage.ch_names[:20], 512.0, "eeg").set_montage(montage)
+    with mne.use_log_level("error"):
+        source_space = mne.setup_volume_source_space(
+            pos={"rr": RADIUS * normals, "nn": normals}, sphere=None
+        )
+        forward = mne.make_forward_solution(
+            info, None, source_space, mne.make_sphere_model((0, 0, 0), 0.1), meg=False
+        )
+        forward = mne.convert_forward_solution(forward, surf_ori=True, force_fixed=True)
+    leadfield = forward["sol"]["data"].astype(np.float64)
+    leadfield -= leadfield.mean(axis=0)
+    forward["sol"]["data"] = leadfield.copy()
+
+    distances = RADIUS * np.arccos(np.clip(normals @ normals.T, -1.0, 1.0))
+    np.fill_diagonal(distances, 0.0)
+    same_side = np.sign(normals[:, 0])[:, None] == np.sign(normals[:, 0])
+    distances[~same_side] = np.inf
+    nearest = np.argsort(distances, axis=1)[:, 1:6]
+    graph = np.zeros(distances.shape, dtype=bool)
+    np.put_along_axis(graph, nearest, True, axis=1)
+    return SmallModel(
+        leadfield, RADIUS * normals, sparse.csr_matrix(graph | graph.T), distances, forward, info
+    )
+
+
+def hemisphere_normals() -> np.ndarray:
+    """Fibonacci points of a sphere, those on its left first, none near the midline."""
+    step = np.arange(2 * REGIONS)
+    height = 1.0 - (2 * step + 1) / (2 * REGIONS)
+    angle = np.pi * (1 + 5**0.5) * step
+    radial = np.sqrt(1.0 - height**2)
+    points = np.stack([radial * np.cos(angle), radial * np.sin(angle), height], axis=1)
+    return points[np.argsort(points[:, 0] > 0.0, kind="stable")]
