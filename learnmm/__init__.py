@@ -1,0 +1,62 @@
+"""Learned optimizers that cannot do harm.
+
+A network proposes each step, a curvature bound (a *majorant*) limits it, and the objective goes
+down at every iteration, for every problem of a batch, whatever the network says.
+"""
+
+from learnmm.atoms.base import Atom
+from learnmm.atoms.cosine import CosineDistance
+from learnmm.atoms.separable import HalfQuadratic, Logistic, Quadratic, least_squares
+from learnmm.bound import Bound, Majorant
+from learnmm.curvature import Curvature, DiagonalCurvature, LowRankCurvature, ScalarCurvature
+from learnmm.linear import LinearMap
+from learnmm.majorants.hessian import LanczosMajorant, LipschitzMajorant, PowerIterationMajorant
+from learnmm.objective import CallableObjective, Evaluation, Objective, hessian_product
+from learnmm.optimizer import ProjectedMMOptimizer, State, minimize
+from learnmm.preconditioners.base import Features, LearnedPreconditioner
+from learnmm.preconditioners.conv_lstm import DualConvLSTM
+from learnmm.preconditioners.simple import Constant, Identity
+from learnmm.projection import Projection
+from learnmm.result import Certificate, Kind, Result, Status, StepInfo
+from learnmm.safeguard import Relaxation, Safeguard
+
+__all__ = [
+    "Atom",
+    "Bound",
+    "CallableObjective",
+    "Certificate",
+    "Constant",
+    "CosineDistance",
+    "Curvature",
+    "DiagonalCurvature",
+    "DualConvLSTM",
+    "Evaluation",
+    "Features",
+    "HalfQuadratic",
+    "Identity",
+    "Kind",
+    "LanczosMajorant",
+    "LearnedPreconditioner",
+    "LinearMap",
+    "LipschitzMajorant",
+    "Logistic",
+    "LowRankCurvature",
+    "Majorant",
+    "Objective",
+    "PowerIterationMajorant",
+    "ProjectedMMOptimizer",
+    "Projection",
+    "Quadratic",
+    "Relaxation",
+    "Result",
+    "Safeguard",
+    "ScalarCurvature",
+    "State",
+    "Status",
+    "StepInfo",
+    "hessian_product",
+    "least_squares",
+    "minimize",
+]
+
+__version__ = "0.1.0"

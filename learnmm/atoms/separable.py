@@ -1,0 +1,189 @@
+"""Losses that act entry by entry, with the smallest diagonal majorants known for them."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from learnmm.atoms.base import Atom
+from learnmm.bound import Bound
+from learnmm.curvature import DiagonalCurvature
+from learnmm.linear import LinearMap
+from learnmm.result import Kind
+
+Loss = Literal["huber", "hyperbolic", "logcosh", "cauchy", "geman_mcclure", "welsch"]
+
+
+class _Phi(NamedTuple):
+    """A loss ``phi(t)`` and its half-quadratic weight ``phi'(t) / t``, at unit scale."""
+
+    value: Callable[[Tensor], Tensor]
+    weight: Callable[[Tensor], Tensor]
+
+
+def _tanhc(t: Tensor) -> Tensor:
+    """``tanh(t) / t``, with its limit 1 at zero."""
+    small = t.abs() < 1e-4
+    return torch.where(small, 1 - t * t / 3, torch.tanh(t) / torch.where(small, 1.0, t))
+
+
+def _huber(t: Tensor) -> Tensor:
+    size = t.abs()
+    return torch.where(size <= 1, t * t / 2, size - 0.5)
+
+
+_PHI: dict[str, _Phi] = {
+    "huber": _Phi(_huber, lambda t: 1 / t.abs().clamp(min=1)),
+    # The subtracted one is folded in, so that no digit is lost at small residuals.
+    "hyperbolic": _Phi(
+        lambda t: t * t / (1 + torch.sqrt(1 + t * t)), lambda t: torch.rsqrt(1 + t * t)
+    ),
+    "logcosh": _Phi(lambda t: t.abs() + F.softplus(-2 * t.abs()) - math.log(2), _tanhc),
+    "cauchy": _Phi(lambda t: torch.log1p(t * t) / 2, lambda t: 1 / (1 + t * t)),
+    "geman_mcclure": _Phi(lambda t: t * t / (1 + t * t) / 2, lambda t: (1 + t * t) ** -2),
+    "welsch": _Phi(lambda t: -torch.expm1(-t * t / 2), lambda t: torch.exp(-t * t / 2)),
+}
+LOSSES = tuple(_PHI)
+
+
+class _Separable(Atom):
+    """Sum over entries of a loss of ``z`` and a target of the same shape."""
+
+    def __init__(self, target: Tensor) -> None:
+        if target.dim() < 1 or not target.is_floating_point():
+            raise ValueError(
+                f"{type(self).__name__} expects floating-point targets (B, ...), got shape "
+                f"{tuple(target.shape)} and dtype {target.dtype}"
+            )
+        if not bool(torch.isfinite(target).all()):
+            raise ValueError(f"{type(self).__name__} expects finite targets")
+        self.target = target
+
+    @abstractmethod
+    def entries(self, z: Tensor) -> Tensor:
+        """Loss of every entry, the shape of ``z``."""
+
+    @abstractmethod
+    def curvatures(self, z: Tensor) -> Tensor:
+        """Curvature of every entry, the shape of ``z``."""
+
+    def measure(self, x: Tensor) -> tuple[Tensor, Any]:
+        """Sum of the losses; the bound needs ``z`` alone."""
+        losses = self.entries(x)
+        return losses.flatten(1).sum(1) if losses.dim() > 1 else losses, ()
+
+    def bound_at(self, x: Tensor, aux: Any) -> Bound:
+        """Global diagonal curvature."""
+        return Bound(Kind.GLOBAL, DiagonalCurvature(self.curvatures(x)))
+
+    def check(self, x: Tensor) -> None:
+        """Shapes, dtypes and devices agree with the targets."""
+        if (x.shape, x.dtype, x.device) != (
+            self.target.shape,
+            self.target.dtype,
+            self.target.device,
+        ):
+            raise ValueError(
+                f"{type(self).__name__} has targets of shape {tuple(self.target.shape)}, "
+                f"{self.target.dtype} on {self.target.device}; got "
+                f"{tuple(x.shape)}, {x.dtype} on {x.device}"
+            )
+
+
+class Quadratic(_Separable):
+    """``f(z) = 1/2 sum_i w_i (z_i - y_i)^2``; its majorant is exact.
+
+    Parameters
+    ----------
+    target : Tensor
+        ``y``, shape ``(B, *shape)``.
+    weight : float or Tensor
+        ``w > 0``, broadcastable to the target.
+    """
+
+    def __init__(self, target: Tensor, weight: float | Tensor = 1.0) -> None:
+        super().__init__(target)
+        self.weight = torch.as_tensor(weight, dtype=target.dtype, device=target.device)
+        if not bool((self.weight > 0).all()):
+            raise ValueError("Quadratic expects positive weights")
+
+    def entries(self, z: Tensor) -> Tensor:
+        """Half the weighted square."""
+        return self.weight * (z - self.target) ** 2 / 2
+
+    def curvatures(self, z: Tensor) -> Tensor:
+        """``w``."""
+        return self.weight.expand_as(z)
+
+
+def least_squares(matrix: Tensor | LinearMap, y: Tensor) -> Atom:
+    """``1/2 |A x - y|^2`` with curvature ``A^T A``, exact in the structured form."""
+    return Quadratic(y) @ matrix
+
+
+class HalfQuadratic(_Separable):
+    """``f(z) = scale^2 sum_i phi((z_i - y_i) / scale)`` for an even ``phi`` with ``phi(sqrt .)``
+    concave, majorized by the curvature ``phi'(t) / t`` (half-quadratic, Geman & Yang 1995).
+
+    All six losses behave as ``t^2 / 2`` at zero. Huber, hyperbolic and log-cosh are convex;
+    Cauchy, Geman-McClure and Welsch are not, and forgive outliers entirely.
+
+    Parameters
+    ----------
+    target : Tensor
+        ``y``, shape ``(B, *shape)``.
+    loss : str
+        "huber", "hyperbolic", "logcosh", "cauchy", "geman_mcclure" or "welsch".
+    scale : float
+        Residual size at which the loss leaves the quadratic regime, positive.
+    """
+
+    def __init__(self, target: Tensor, loss: Loss = "huber", scale: float = 1.0) -> None:
+        super().__init__(target)
+        if loss not in _PHI:
+            raise ValueError(f"loss must be one of {LOSSES}, got {loss!r}")
+        if not (scale > 0 and math.isfinite(scale)):
+            raise ValueError(f"scale must be positive and finite, got {scale}")
+        self.loss: Loss = loss
+        self.scale = scale
+
+    def entries(self, z: Tensor) -> Tensor:
+        """Scaled loss of every residual."""
+        return self.scale**2 * _PHI[self.loss].value((z - self.target) / self.scale)
+
+    def curvatures(self, z: Tensor) -> Tensor:
+        """``phi'(t) / t``."""
+        return _PHI[self.loss].weight((z - self.target) / self.scale)
+
+
+class Logistic(_Separable):
+    """``f(z) = sum_i log(1 + exp(-y_i z_i))`` for labels ``y_i`` in {-1, +1}.
+
+    Parameters
+    ----------
+    labels : Tensor
+        ``y``, shape ``(B, *shape)``, floating point, entries -1 or +1.
+    tight : bool
+        Curvature ``tanh(z/2) / (2 z)`` (Jaakkola & Jordan 2000) instead of the uniform 1/4
+        (Boehning & Lindsay 1988). Both hold everywhere.
+    """
+
+    def __init__(self, labels: Tensor, tight: bool = True) -> None:
+        super().__init__(labels)
+        if not bool((labels.abs() == 1).all()):
+            raise ValueError("Logistic expects labels -1 or +1")
+        self.tight = tight
+
+    def entries(self, z: Tensor) -> Tensor:
+        """``softplus(-y z)``."""
+        return F.softplus(-self.target * z)
+
+    def curvatures(self, z: Tensor) -> Tensor:
+        """``tanh(z/2) / (2 z)``, or 1/4."""
+        return _tanhc(z / 2) / 4 if self.tight else torch.full_like(z, 0.25)

@@ -1,0 +1,130 @@
+"""A bound: how curved an objective can be around a point, and what kind of promise that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from learnmm.curvature import Curvature, add
+from learnmm.result import Kind
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """Curvature ``B`` with the promise that comes with it.
+
+    Parameters
+    ----------
+    kind : Kind
+        What holds.
+    curvature : Curvature
+        ``B``, one operator per problem.
+    radius : Tensor, optional
+        For `REGION`: validity radius around ``x`` per problem, shape ``(B,)``. None: no limit.
+    failure_probability : float
+        For `PROBABLE`: probability that the bound fails at this point.
+    certain, uncertain : Curvature, optional
+        The proved part of ``B`` and the rest, which relaxation may scale. By default all of
+        ``B`` is certain for `GLOBAL` and `REGION`, and uncertain otherwise.
+    """
+
+    kind: Kind
+    curvature: Curvature
+    radius: Tensor | None = None
+    failure_probability: float = 0.0
+    certain: Curvature | None = field(default=None, repr=False)
+    uncertain: Curvature | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Sort the curvature into its certain and uncertain part."""
+        if not isinstance(self.curvature, Curvature):
+            raise TypeError(
+                f"Bound.curvature must be a Curvature, got {type(self.curvature).__name__}"
+            )
+        if self.kind is Kind.REGION and self.radius is None:
+            raise ValueError("a REGION bound needs its radius, shape (B,)")
+        if self.certain is None and self.uncertain is None:
+            proved = self.kind in (Kind.GLOBAL, Kind.REGION)
+            object.__setattr__(self, "certain" if proved else "uncertain", self.curvature)
+
+    def __add__(self, other: Bound) -> Bound:
+        """Bound of a sum of objectives: curvatures add, the weakest kind survives."""
+        if not isinstance(other, Bound):
+            return NotImplemented
+        return _assemble(
+            Kind(max(self.kind, other.kind)),
+            _add(self.certain, other.certain),
+            _add(self.uncertain, other.uncertain),
+            _smaller(self.radius, other.radius),
+            min(1.0, self.failure_probability + other.failure_probability),
+        )
+
+    def scaled(self, factor: Tensor | float) -> Bound:
+        """Bound of ``factor * f`` for a positive number, or one per problem ``(B,)``."""
+        return _assemble(
+            self.kind,
+            None if self.certain is None else self.certain.scaled(factor),
+            None if self.uncertain is None else self.uncertain.scaled(factor),
+            self.radius,
+            self.failure_probability,
+        )
+
+    def relaxed(self, factor: Tensor) -> Curvature:
+        """Curvature with the uncertain part multiplied by ``factor``, shape ``(B,)``."""
+        if self.uncertain is None:
+            return self.curvature
+        scaled = self.uncertain.scaled(factor)
+        return scaled if self.certain is None else add(self.certain, scaled)
+
+
+def _add(a: Curvature | None, b: Curvature | None) -> Curvature | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return add(a, b)
+
+
+def _smaller(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return torch.minimum(a, b)
+
+
+def _assemble(
+    kind: Kind,
+    certain: Curvature | None,
+    uncertain: Curvature | None,
+    radius: Tensor | None,
+    failure_probability: float,
+) -> Bound:
+    whole = _add(certain, uncertain)
+    if whole is None:
+        raise ValueError("a bound needs a certain or an uncertain curvature")
+    return Bound(kind, whole, radius, failure_probability, certain, uncertain)
+
+
+def map_bound(bound: Bound, curvature_map: Any, radius: Tensor | None) -> Bound:
+    """Apply a monotone map to both parts of a bound's curvature, with a new radius."""
+    return _assemble(
+        bound.kind,
+        None if bound.certain is None else curvature_map(bound.certain),
+        None if bound.uncertain is None else curvature_map(bound.uncertain),
+        radius,
+        bound.failure_probability,
+    )
+
+
+@runtime_checkable
+class Majorant(Protocol):
+    """Anything that maps a point to a bound there.
+
+    ``x`` has shape ``(B, *shape)``; ``aux`` is what the objective's evaluation brought along for
+    the bound (an empty tuple for a plain callable). Problems of a batch must not influence each
+    other.
+    """
+
+    def __call__(self, x: Tensor, aux: Any = None) -> Bound:
+        """Return the bound at ``x``."""
+        ...

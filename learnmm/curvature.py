@@ -1,0 +1,248 @@
+"""Curvature operators ``B``: symmetric, positive semidefinite, one per problem of a batch.
+
+No ``n x n`` matrix is ever formed. A vector ``v`` has shape ``(B, *shape)``; scalars per problem
+have shape ``(B,)``. Where an operator is singular, negative powers are those of the
+pseudo-inverse: a direction without curvature is not moved along.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def expand(value: Tensor, like: Tensor) -> Tensor:
+    """Reshape a per-problem ``(B,)`` scalar so that it broadcasts against ``(B, *shape)``."""
+    return value.reshape(value.shape[0], *([1] * (like.dim() - 1)))
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner product over everything after the batch, shape ``(B,)``."""
+    return (a * b).flatten(1).sum(1) if a.dim() > 1 else a * b
+
+
+def norm(a: Tensor) -> Tensor:
+    """Euclidean norm over everything after the batch, shape ``(B,)``."""
+    size: Tensor = torch.linalg.vector_norm(a.reshape(a.shape[0], -1), dim=1)
+    return size
+
+
+def _power(base: Tensor, exponent: float) -> Tensor:
+    """``base ** exponent`` with zero mapped to zero (the pseudo-inverse's convention)."""
+    if exponent > 0:
+        return base**exponent
+    positive = base > 0
+    return torch.where(positive, torch.where(positive, base, 1.0) ** exponent, 0.0)
+
+
+class Curvature(ABC):
+    """A symmetric positive semidefinite operator per problem.
+
+    Laws (``learnmm.checks.assert_curvature``): ``solve(apply(v)) = v`` on the range,
+    ``power(power(v, p), q) = power(v, p + q)``, ``quad(v) = <v, apply(v)>``,
+    ``B <= largest() I``.
+    """
+
+    @abstractmethod
+    def power(self, v: Tensor, exponent: float) -> Tensor:
+        """Apply ``B ** exponent`` to ``v`` of shape ``(B, *shape)``."""
+
+    @abstractmethod
+    def quad(self, v: Tensor) -> Tensor:
+        """Quadratic form ``<v, B v>``, shape ``(B,)``."""
+
+    @abstractmethod
+    def diagonal(self, like: Tensor) -> Tensor:
+        """Diagonal of ``B`` in the coordinates of ``like``, shape of ``like``."""
+
+    @abstractmethod
+    def largest(self) -> Tensor:
+        """Upper bound of the largest eigenvalue, shape ``(B,)``."""
+
+    @abstractmethod
+    def scaled(self, factor: Tensor | float) -> Curvature:
+        """``factor * B`` for a non-negative number, or one per problem ``(B,)``."""
+
+    @abstractmethod
+    def valid(self) -> Tensor:
+        """Whether each problem's operator is finite, non-negative and not zero; ``(B,)`` bool."""
+
+    def apply(self, v: Tensor) -> Tensor:
+        """``B v``."""
+        return self.power(v, 1.0)
+
+    def solve(self, v: Tensor) -> Tensor:
+        """``B^+ v``."""
+        return self.power(v, -1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class ScalarCurvature(Curvature):
+    """``B = b I``.
+
+    Parameters
+    ----------
+    value : Tensor
+        ``b``, shape ``(B,)``.
+    """
+
+    value: Tensor
+
+    def power(self, v: Tensor, exponent: float) -> Tensor:
+        """Apply ``b ** exponent``."""
+        return expand(_power(self.value, exponent), v) * v
+
+    def quad(self, v: Tensor) -> Tensor:
+        """``b |v|^2``."""
+        return self.value * dot(v, v)
+
+    def diagonal(self, like: Tensor) -> Tensor:
+        """``b`` everywhere."""
+        return expand(self.value, like).expand_as(like)
+
+    def largest(self) -> Tensor:
+        """``b``."""
+        return self.value
+
+    def scaled(self, factor: Tensor | float) -> ScalarCurvature:
+        """``factor * b I``."""
+        return ScalarCurvature(self.value * factor)
+
+    def valid(self) -> Tensor:
+        """``0 < b < inf``."""
+        return (self.value > 0) & torch.isfinite(self.value)
+
+
+@dataclass(frozen=True, eq=False)
+class DiagonalCurvature(Curvature):
+    """``B = diag(b)``.
+
+    Parameters
+    ----------
+    entries : Tensor
+        ``b``, shape ``(B, *shape)`` of the iterate.
+    """
+
+    entries: Tensor
+
+    def power(self, v: Tensor, exponent: float) -> Tensor:
+        """Apply ``b_i ** exponent`` entrywise."""
+        return _power(self.entries, exponent) * v
+
+    def quad(self, v: Tensor) -> Tensor:
+        """``sum_i b_i v_i^2``."""
+        return dot(self.entries * v, v)
+
+    def diagonal(self, like: Tensor) -> Tensor:
+        """``b``."""
+        return self.entries.expand_as(like)
+
+    def largest(self) -> Tensor:
+        """Largest entry per problem."""
+        return self.entries.reshape(self.entries.shape[0], -1).amax(1)
+
+    def scaled(self, factor: Tensor | float) -> DiagonalCurvature:
+        """``diag(factor * b)``."""
+        if isinstance(factor, Tensor) and factor.dim() == 1:
+            factor = expand(factor, self.entries)
+        return DiagonalCurvature(self.entries * factor)
+
+    def valid(self) -> Tensor:
+        """Entries finite and non-negative, at least one positive."""
+        flat = self.entries.reshape(self.entries.shape[0], -1)
+        return torch.isfinite(flat).all(1) & (flat >= 0).all(1) & (flat > 0).any(1)
+
+
+@dataclass(frozen=True, eq=False)
+class LowRankCurvature(Curvature):
+    """``B = tau I + V diag(w) V^T`` on the first dimension after the batch.
+
+    ``V`` is shared by the batch and computed once; powers cost two products with it:
+    ``B^p v = tau^p (v - V V^T v) + V (tau + w)^p V^T v``.
+
+    Parameters
+    ----------
+    shift : Tensor
+        ``tau >= 0``, shape ``(B,)``.
+    spectrum : Tensor
+        ``w >= 0``, shape ``(B, r)``.
+    basis : Tensor
+        ``V`` with orthonormal columns, shape ``(n, r)``.
+    """
+
+    shift: Tensor
+    spectrum: Tensor
+    basis: Tensor
+
+    def _project(self, v: Tensor) -> Tensor:
+        """``V^T v``, shape ``(B, r, *rest)``."""
+        return left_multiply(self.basis.mT, v)
+
+    def power(self, v: Tensor, exponent: float) -> Tensor:
+        """Apply ``B ** exponent`` through the shared basis."""
+        outer = _power(self.shift, exponent)
+        gain = _power(self.shift[:, None] + self.spectrum, exponent) - outer[:, None]
+        inner = self._project(v)
+        inner = inner * gain.reshape(*gain.shape, *([1] * (inner.dim() - 2)))
+        return expand(outer, v) * v + left_multiply(self.basis, inner)
+
+    def quad(self, v: Tensor) -> Tensor:
+        """``tau |v|^2 + sum_i w_i |V_i^T v|^2``."""
+        inner = self._project(v)
+        energy = (inner * inner).reshape(*inner.shape[:2], -1).sum(2)
+        return self.shift * dot(v, v) + (self.spectrum * energy).sum(1)
+
+    def diagonal(self, like: Tensor) -> Tensor:
+        """``tau + sum_k w_k V_ik^2``, broadcast over trailing dimensions."""
+        rows = self.shift[:, None] + self.spectrum @ (self.basis * self.basis).mT
+        return rows.reshape(*rows.shape, *([1] * (like.dim() - 2))).expand_as(like)
+
+    def largest(self) -> Tensor:
+        """``tau + max w``."""
+        return self.shift + self.spectrum.amax(1)
+
+    def scaled(self, factor: Tensor | float) -> LowRankCurvature:
+        """``factor * B``, in the same basis."""
+        spread = factor[:, None] if isinstance(factor, Tensor) and factor.dim() else factor
+        return LowRankCurvature(self.shift * factor, self.spectrum * spread, self.basis)
+
+    def valid(self) -> Tensor:
+        """Shift and spectrum finite and non-negative, not all zero."""
+        every = torch.cat([self.shift[:, None], self.spectrum], 1)
+        return torch.isfinite(every).all(1) & (every >= 0).all(1) & (every > 0).any(1)
+
+
+def left_multiply(matrix: Tensor, v: Tensor) -> Tensor:
+    """``matrix @ v`` on the first dimension after the batch: ``(B, n, *rest) -> (B, m, *rest)``."""
+    if v.dim() == 2:
+        return v @ matrix.mT
+    flat = v.reshape(*v.shape[:2], -1)
+    # One product per problem: matmul would otherwise fold the batch and copy it transposed.
+    out = torch.bmm(matrix.expand(v.shape[0], *matrix.shape), flat)
+    return out.reshape(v.shape[0], matrix.shape[0], *v.shape[2:])
+
+
+def add(a: Curvature, b: Curvature) -> Curvature:
+    """Operator that dominates ``a + b`` in the Loewner order, and equals it where it can.
+
+    Scalars and diagonals add exactly; so do low-rank operators that share a basis, and a
+    low-rank operator plus a scalar. Otherwise the part that does not fit is replaced by its
+    largest eigenvalue, which is larger, hence still a bound.
+    """
+    match a, b:
+        case ScalarCurvature(), ScalarCurvature():
+            return ScalarCurvature(a.value + b.value)
+        case DiagonalCurvature(), DiagonalCurvature():
+            return DiagonalCurvature(a.entries + b.entries)
+        case DiagonalCurvature(), ScalarCurvature():
+            return DiagonalCurvature(a.entries + expand(b.value, a.entries))
+        case LowRankCurvature(), LowRankCurvature() if a.basis is b.basis:
+            return LowRankCurvature(a.shift + b.shift, a.spectrum + b.spectrum, a.basis)
+        case LowRankCurvature(), _:
+            return LowRankCurvature(a.shift + b.largest(), a.spectrum, a.basis)
+        case (_, LowRankCurvature()) | (ScalarCurvature(), DiagonalCurvature()):
+            return add(b, a)
+    return ScalarCurvature(a.largest() + b.largest())

@@ -1,0 +1,158 @@
+"""An affine map shared by a batch, with the ways to pull a curvature back through it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from learnmm.curvature import (
+    Curvature,
+    DiagonalCurvature,
+    LowRankCurvature,
+    ScalarCurvature,
+    left_multiply,
+)
+
+Form = Literal["structured", "uniform", "separable"]
+FORMS: tuple[Form, ...] = ("structured", "uniform", "separable")
+
+
+class LinearMap:
+    """``x -> A x + c`` on the first dimension after the batch, ``(B, n, *rest) -> (B, m, *rest)``.
+
+    Build it once and reuse it: the singular value decomposition behind the structured bound is
+    computed on first use and kept.
+
+    Parameters
+    ----------
+    matrix : Tensor
+        ``A``, shape ``(m, n)``, float32 or float64; sparse (CSR or COO) matrices work with
+        ``form="uniform"``.
+    offset : Tensor, optional
+        ``c``, broadcastable to ``(B, m, *rest)``.
+    form : {"structured", "uniform", "separable"}
+        How a curvature ``C`` of the outer objective becomes one of the composition:
+        ``A^T C A`` through the thin SVD; ``|A|^2 max(C) I`` (MM-Net Eq. 16); or the separable
+        ``diag(|A|^T C |A| 1)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the matrix is not a finite, real floating-point matrix, or the form is unknown.
+    """
+
+    def __init__(
+        self, matrix: Tensor, offset: Tensor | None = None, form: Form = "structured"
+    ) -> None:
+        if not isinstance(matrix, Tensor):
+            raise TypeError(f"LinearMap expects a torch.Tensor, got {type(matrix).__name__}")
+        if matrix.dim() != 2 or not matrix.is_floating_point():
+            raise ValueError(
+                "LinearMap expects a real floating-point matrix (m, n), got shape "
+                f"{tuple(matrix.shape)} and dtype {matrix.dtype}"
+            )
+        if form not in FORMS:
+            raise ValueError(f"form must be one of {FORMS}, got {form!r}")
+        self.sparse = matrix.layout != torch.strided
+        if self.sparse and form != "uniform":
+            raise ValueError(f"a sparse matrix works with form='uniform' only, got form={form!r}")
+        entries = matrix.to_sparse_coo().coalesce().values() if self.sparse else matrix
+        if not bool(torch.isfinite(entries).all()):
+            raise ValueError("LinearMap expects a finite matrix, got NaN or infinite entries")
+        self.matrix = matrix.to_sparse_csr() if self.sparse else matrix
+        self.offset = offset
+        self.form: Form = form
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(m, n)``."""
+        return self.matrix.shape[0], self.matrix.shape[1]
+
+    def with_form(self, form: Form) -> LinearMap:
+        """Return the same map with another form of bound."""
+        return LinearMap(self.matrix, self.offset, form)
+
+    def check(self, x: Tensor) -> None:
+        """Raise a clear error unless ``A x`` is defined for the iterate ``x``."""
+        if x.dim() < 2 or x.shape[1] != self.shape[1]:
+            raise ValueError(
+                f"a matrix of shape {self.shape} acts on iterates (B, {self.shape[1]}, ...), "
+                f"got x of shape {tuple(x.shape)}"
+            )
+        if x.dtype != self.matrix.dtype:
+            raise ValueError(f"x has dtype {x.dtype}, but the matrix has {self.matrix.dtype}")
+        if x.device != self.matrix.device:
+            raise ValueError(f"x is on {x.device}, but the matrix is on {self.matrix.device}")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``A x + c``."""
+        z = self._product(self.matrix, x)
+        return z if self.offset is None else z + self.offset
+
+    def adjoint(self, z: Tensor) -> Tensor:
+        """``A^T z`` (the derivative's transpose; the offset does not enter)."""
+        return self._product(self._transposed, z)
+
+    def _product(self, matrix: Tensor, x: Tensor) -> Tensor:
+        if not self.sparse:
+            return left_multiply(matrix, x)
+        columns = x.movedim(0, -1).reshape(x.shape[1], -1)
+        out = (matrix @ columns).reshape(matrix.shape[0], *x.shape[2:], x.shape[0])
+        return out.movedim(-1, 0)
+
+    @cached_property
+    def _transposed(self) -> Tensor:
+        # CSR has no cheap transposed product; a second CSR copy does.
+        return self.matrix.to_sparse_coo().mT.to_sparse_csr() if self.sparse else self.matrix.mT
+
+    @cached_property
+    def svd(self) -> tuple[Tensor, Tensor]:
+        """Singular values ``(r,)`` and right singular vectors ``(n, r)`` above rounding error."""
+        _, values, basis = torch.linalg.svd(self.matrix.double(), full_matrices=False)
+        tolerance = max(self.shape) * torch.finfo(self.matrix.dtype).eps
+        keep = values > tolerance * values[0]
+        dtype = self.matrix.dtype
+        return values[keep].to(dtype), basis[keep].mT.contiguous().to(dtype)
+
+    @cached_property
+    def norm(self) -> float:
+        """Upper bound of the spectral norm: from the SVD, or ``sqrt(|A|_1 |A|_inf)`` if sparse."""
+        if self.sparse:
+            coo = self.matrix.to_sparse_coo().coalesce()
+            rows, columns = coo.indices()
+            size = coo.values().double().abs()
+            row = size.new_zeros(self.shape[0]).index_add(0, rows, size).max()
+            column = size.new_zeros(self.shape[1]).index_add(0, columns, size).max()
+            return float((row * column).sqrt())
+        # The relative margin covers the rounding error of the decomposition.
+        margin = 1 + max(self.shape) * torch.finfo(torch.float64).eps
+        return float(torch.linalg.matrix_norm(self.matrix.double(), 2)) * margin
+
+    @cached_property
+    def _absolute(self) -> Tensor:
+        return self.matrix.abs()
+
+    def pull_back(self, curvature: Curvature, x: Tensor) -> Curvature:
+        """Curvature that dominates ``A^T C A`` in the coordinates of ``x``, in this map's form."""
+        if self.form == "uniform":
+            return ScalarCurvature(curvature.largest() * self.norm**2)
+        if self.form == "separable":
+            # v^T A^T C A v <= v^T diag(|A|^T c |A| 1) v for C = diag(c) (Jensen, row by row).
+            absolute = self._absolute
+            if isinstance(curvature, DiagonalCurvature):
+                weights = curvature.entries
+                rows = absolute.sum(1).reshape(-1, *([1] * (weights.dim() - 2)))
+                return DiagonalCurvature(left_multiply(absolute.mT, weights * rows))
+            columns = (absolute.mT @ absolute.sum(1)).reshape(1, -1, *([1] * (x.dim() - 2)))
+            level = curvature.largest().reshape(-1, *([1] * (x.dim() - 1)))
+            return DiagonalCurvature((level * columns).expand_as(x))
+        values, basis = self.svd
+        level = curvature.largest()
+        return LowRankCurvature(torch.zeros_like(level), level[:, None] * (values * values), basis)
+
+    def pull_back_radius(self, radius: Tensor | None) -> Tensor | None:
+        """Radius around ``x`` whose image stays within ``radius`` of ``A x``."""
+        return None if radius is None else radius / self.norm

@@ -1,0 +1,1 @@
+"""Majorants for any callable."""

@@ -1,0 +1,221 @@
+"""Curvature of any differentiable callable from Hessian-vector products."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from learnmm.bound import Bound
+from learnmm.curvature import ScalarCurvature, dot, expand, norm
+from learnmm.objective import BatchFunction, Route, hessian_product
+from learnmm.result import Kind
+
+CONCAVE_SHARE = 1e-3
+"""Least curvature as a share of the spectral radius, for points where ``f`` curves downwards."""
+
+
+class LipschitzMajorant:
+    """``L I`` for a gradient that the caller knows to be Lipschitz with constant ``L``.
+
+    Parameters
+    ----------
+    constant : float or Tensor
+        ``L > 0``, a number or one per problem ``(B,)``. The bound is `GLOBAL` on the caller's
+        word; the certificate counts violations.
+
+    Raises
+    ------
+    ValueError
+        If the constant is not positive and finite.
+    """
+
+    def __init__(self, constant: float | Tensor) -> None:
+        level = torch.as_tensor(constant)
+        if level.dim() > 1 or not bool(((level > 0) & torch.isfinite(level)).all()):
+            raise ValueError(
+                f"a Lipschitz constant must be positive and finite, one or (B,), got {constant}"
+            )
+        self.constant = level
+
+    def __call__(self, x: Tensor, aux: Any = None) -> Bound:
+        """Return ``L I``."""
+        level = self.constant.to(x).expand(x.shape[0])
+        return Bound(Kind.GLOBAL, ScalarCurvature(level))
+
+
+class PowerIterationMajorant:
+    """`ESTIMATE` of the largest curvature by power iteration on the Hessian.
+
+    Power iteration approaches the spectral radius from below, so nothing is promised.
+
+    Parameters
+    ----------
+    fun : callable
+        ``(B, *shape) -> (B,)``.
+    steps : int
+        Hessian-vector products per bound.
+    margin : float
+        Factor on the estimate.
+    generator : torch.Generator, optional
+        Of the start vectors.
+    route : {"auto", "forward", "reverse"}
+        How Hessian-vector products are differentiated.
+    """
+
+    def __init__(
+        self,
+        fun: BatchFunction,
+        steps: int = 5,
+        margin: float = 1.1,
+        generator: torch.Generator | None = None,
+        route: Route = "auto",
+    ) -> None:
+        if steps < 1 or not margin >= 1:
+            raise ValueError(f"expected steps >= 1 and margin >= 1, got {steps} and {margin}")
+        self.fun = fun
+        self.steps = steps
+        self.margin = margin
+        self.generator = generator
+        self.route: Route = route
+
+    def __call__(self, x: Tensor, aux: Any = None) -> Bound:
+        """Run `steps` products from a fresh start vector."""
+        product = hessian_product(self.fun, x, self.route)
+        v = start_vector(x, self.generator)
+        size = norm(v)
+        for _ in range(self.steps):
+            v = product(v * expand(1 / size.clamp(min=torch.finfo(x.dtype).tiny), v))
+            size = norm(v)
+        level = (self.margin * size).clamp(min=torch.finfo(x.dtype).eps)
+        return Bound(Kind.ESTIMATE, ScalarCurvature(level))
+
+
+class LanczosMajorant:
+    """Curvature bound that fails with a stated probability, by Lanczos with a random start.
+
+    For symmetric ``H`` of order ``n`` with eigenvalues spread over ``D = lmax - lmin``, ``k``
+    steps from a random direction leave ``lmax - ritz_max > eps D`` with probability at most
+    ``1.648 sqrt(n) exp(-sqrt(eps) (2k - 1))`` (Kuczynski & Wozniakowski 1992, Theorem 4.2, which
+    the shift by ``lmin`` carries over to indefinite ``H``, since Krylov spaces do not change under
+    shifts). The same holds at the other end, from the same run. Adding up,
+    ``D <= (ritz_max - ritz_min) / (1 - 2 eps)``, hence with probability ``1 - delta``
+
+    ``lmax <= ritz_max + eps (ritz_max - ritz_min) / (1 - 2 eps)``,
+
+    each end being given ``delta / 2``. After ``k >= n`` steps the Ritz values are exact.
+
+    Parameters
+    ----------
+    fun : callable
+        ``(B, *shape) -> (B,)``, an :class:`~learnmm.Objective` or a function.
+    steps : int
+        Hessian-vector products per bound. More are used where the bound needs them to exist.
+    failure_probability : float
+        ``delta`` per bound.
+    generator : torch.Generator, optional
+        Of the start vectors; one vector is drawn per bound and shared by the batch, so that a
+        problem's result does not depend on its neighbours.
+    route : {"auto", "forward", "reverse"}
+        How Hessian-vector products are differentiated.
+    """
+
+    def __init__(
+        self,
+        fun: BatchFunction,
+        steps: int = 8,
+        failure_probability: float = 1e-3,
+        generator: torch.Generator | None = None,
+        route: Route = "auto",
+    ) -> None:
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1, got {steps}")
+        if not 0 < failure_probability < 1:
+            raise ValueError(f"failure_probability must be in (0, 1), got {failure_probability}")
+        self.fun = fun
+        self.steps = steps
+        self.failure_probability = failure_probability
+        self.generator = generator
+        self.route: Route = route
+
+    def __call__(self, x: Tensor, aux: Any = None) -> Bound:
+        """Run Lanczos on the Hessian at ``x``."""
+        n = x[0].numel()
+        steps, share = self.plan(n)
+        product = hessian_product(self.fun, x, self.route)
+        least, most = ritz_extremes(product, start_vector(x, self.generator), steps)
+        spread = most - least
+        level = most + share * spread
+        # Any curvature above the largest eigenvalue is a bound; where f is concave that eigenvalue
+        # is no scale for a step, so a share of the spectral radius is.
+        radius = torch.maximum(most.abs(), least.abs())
+        floor = (CONCAVE_SHARE * radius).clamp(min=torch.finfo(x.dtype).eps)
+        bound = ScalarCurvature(torch.maximum(level, floor))
+        return Bound(Kind.PROBABLE, bound, failure_probability=self.failure_probability)
+
+    def plan(self, n: int) -> tuple[int, float]:
+        """Steps to take for order ``n``, and the share of the spread to add."""
+        log_term = math.log(1.648 * math.sqrt(n) / (self.failure_probability / 2))
+        # eps below 1/4 keeps the added share below one half of the spread.
+        steps = max(self.steps, math.ceil((2 * log_term + 1) / 2))
+        if steps >= n:
+            return n, 0.0
+        eps = (log_term / (2 * steps - 1)) ** 2
+        return steps, eps / (1 - 2 * eps)
+
+
+def start_vector(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Gaussian direction, the same for every problem of the batch, shape ``(B, *shape)``."""
+    device = x.device if generator is None else generator.device
+    v = torch.randn(x.shape[1:], dtype=x.dtype, device=device, generator=generator)
+    return v.to(x.device).expand_as(x)
+
+
+def ritz_extremes(
+    product: Callable[[Tensor], Tensor], start: Tensor, steps: int
+) -> tuple[Tensor, Tensor]:
+    """Smallest and largest Ritz value after Lanczos with full reorthogonalization, ``(B,)`` each.
+
+    Parameters
+    ----------
+    product : callable
+        ``v -> H v`` for ``(B, *shape)``.
+    start : Tensor
+        ``(B, *shape)``, not zero.
+    steps : int
+        Products to use.
+    """
+    batch = start.shape[0]
+    basis = (start / expand(norm(start), start)).reshape(batch, 1, -1)
+    diagonal: list[Tensor] = []
+    off_diagonal: list[Tensor] = []
+    alive = torch.ones(batch, dtype=torch.bool, device=start.device)
+    for k in range(steps):
+        v = basis[:, -1]
+        w = product(v.reshape(start.shape)).reshape(batch, -1)
+        diagonal.append(torch.where(alive, dot(v, w), diagonal[0] if diagonal else dot(v, w)))
+        if k + 1 == steps:
+            break
+        for _ in range(2):  # twice is enough for orthogonality to rounding
+            w = w - ((basis @ w[:, :, None]).mT @ basis)[:, 0]
+        size = norm(w)
+        scale = torch.stack(diagonal).abs().amax(0) + torch.finfo(w.dtype).tiny
+        if off_diagonal:
+            scale = torch.maximum(scale, torch.stack(off_diagonal).amax(0))
+        # An exhausted Krylov space: what follows is padded with a copy of the first Rayleigh
+        # quotient, which lies between the extremes and changes neither.
+        alive = alive & (size > 10 * torch.finfo(w.dtype).eps * scale)
+        off_diagonal.append(torch.where(alive, size, 0.0))
+        following = w * torch.where(alive, 1 / torch.where(alive, size, 1.0), 0.0)[:, None]
+        basis = torch.cat([basis, following[:, None]], 1)
+    tridiagonal = torch.diag_embed(torch.stack(diagonal, 1))
+    if off_diagonal:
+        side = torch.stack(off_diagonal, 1)
+        tridiagonal = tridiagonal + torch.diag_embed(side, 1) + torch.diag_embed(side, -1)
+    finite = torch.isfinite(tridiagonal).all(-1).all(-1)
+    eigenvalues = torch.linalg.eigvalsh(torch.where(finite[:, None, None], tridiagonal, 0.0))
+    broken = torch.where(finite, 0.0, torch.nan)
+    return eigenvalues[:, 0] + broken, eigenvalues[:, -1] + broken

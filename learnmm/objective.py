@@ -1,0 +1,128 @@
+"""Evaluating an objective once: value, gradient, what the bound needs; Hessian-vector products."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+BatchFunction = Callable[[Tensor], Tensor]
+Route = Literal["auto", "forward", "reverse"]
+
+
+class Evaluation(NamedTuple):
+    """One evaluation at ``x``.
+
+    Attributes
+    ----------
+    value : Tensor
+        ``f(x)`` per problem, shape ``(B,)``, float32 or wider.
+    gradient : Tensor
+        ``(B, *shape)``.
+    aux : Any
+        What the bound needs: a tensor with the batch first, or nested (named) tuples of them.
+    """
+
+    value: Tensor
+    gradient: Tensor
+    aux: Any = ()
+
+
+class Objective(ABC):
+    """A batch of independent objectives ``(B, *shape) -> (B,)``."""
+
+    @abstractmethod
+    def evaluate(self, x: Tensor) -> Evaluation:
+        """Value, gradient and what the bound needs, from one pass."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``f(x)``, shape ``(B,)``."""
+        return self.evaluate(x).value
+
+    def check(self, x: Tensor) -> None:  # noqa: B027 - a hook: most objectives accept every x
+        """Raise a clear error if ``x`` cannot be evaluated (shape, dtype, device, singular)."""
+
+
+class CallableObjective(Objective):
+    """An objective from any differentiable callable of torch operations.
+
+    Parameters
+    ----------
+    fun : callable
+        ``(B, *shape) -> (B,)``, or ``(*shape) -> ()`` if `single`.
+    single : bool
+        Whether `fun` takes one problem without a batch dimension.
+    """
+
+    def __init__(self, fun: BatchFunction, *, single: bool = False) -> None:
+        self.fun: BatchFunction = (lambda x: fun(x[0])[None]) if single else fun
+
+    def evaluate(self, x: Tensor) -> Evaluation:
+        """Value and gradient by automatic differentiation."""
+        return differentiate(lambda z: (self.fun(z), ()), x)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``f(x)``, shape ``(B,)``."""
+        return self.fun(x)
+
+
+def differentiate(fun: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> Evaluation:
+    """Evaluate ``fun(x) -> (values, aux)`` with its gradient.
+
+    Problems are independent, so the gradient of the sum holds every problem's own gradient.
+    """
+
+    def total(z: Tensor) -> tuple[Tensor, tuple[Tensor, Any]]:
+        value, aux = fun(z)
+        value = value.to(torch.promote_types(value.dtype, torch.float32))
+        return value.sum(), (value, aux)
+
+    gradient, (value, aux) = torch.func.grad(total, has_aux=True)(x)
+    return Evaluation(value, gradient, aux)
+
+
+def hessian_product(
+    fun: BatchFunction, x: Tensor, route: Route = "auto"
+) -> Callable[[Tensor], Tensor]:
+    """Return ``v -> H(x) v`` for every problem of the batch; one call serves them all.
+
+    Parameters
+    ----------
+    fun : callable
+        ``(B, *shape) -> (B,)``, problems independent.
+    x : Tensor
+        Point, ``(B, *shape)``.
+    route : {"auto", "forward", "reverse"}
+        Forward-over-reverse, or reverse-over-reverse (double backward), which also works for
+        operations without a forward-mode rule. "auto" tries forward and falls back.
+
+    Raises
+    ------
+    ValueError
+        If the route is unknown.
+    """
+    if route not in ("auto", "forward", "reverse"):
+        raise ValueError(f"route must be 'auto', 'forward' or 'reverse', got {route!r}")
+    gradient = torch.func.grad(lambda z: fun(z).sum())
+
+    def forward(v: Tensor) -> Tensor:
+        product: Tensor = torch.func.jvp(gradient, (x,), (v,))[1]
+        return product
+
+    if route != "reverse":
+        try:
+            if route == "auto":
+                forward(torch.zeros_like(x))
+            return forward
+        except (NotImplementedError, RuntimeError):
+            pass
+    pull = torch.func.vjp(gradient, x)[1]
+
+    def reverse(v: Tensor) -> Tensor:
+        product: Tensor = pull(v)[0]
+        return product
+
+    return reverse

@@ -1,0 +1,542 @@
+"""The only loop of the library: init, step, minimize."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from learnmm.atoms.base import Atom
+from learnmm.bound import Bound, Majorant
+from learnmm.curvature import Curvature, expand, norm
+from learnmm.majorants.hessian import LanczosMajorant
+from learnmm.objective import CallableObjective, Evaluation, Objective
+from learnmm.preconditioners.base import Features, LearnedPreconditioner, scale_free
+from learnmm.preconditioners.simple import Identity
+from learnmm.progress import Progress
+from learnmm.projection import Projection, Proposal, cut_to_region, own_step, scaled_step
+from learnmm.result import Certificate, Result, Status, StepInfo, Tally
+from learnmm.safeguard import Relaxation, Safeguard, judge, rounding_slack
+
+Callback = Callable[["State", StepInfo], bool | None]
+
+
+class State(NamedTuple):
+    """Everything between two steps. Tensors with the batch first, nested tuples of them, or None.
+
+    Attributes
+    ----------
+    x, value, gradient, aux
+        The iterate and its evaluation.
+    memory : Any
+        State of the preconditioner.
+    trial : Tensor of int
+        Candidates rejected at this iterate so far, ``(B,)``.
+    relaxation : Tensor
+        Factor on the uncertain part of the curvature, ``(B,)``.
+    gradient_norm : Tensor
+        Largest absolute gradient entry, ``(B,)``.
+    status : Tensor of int
+        :class:`~learnmm.Status` codes, ``(B,)``.
+    tally : Tally
+        Totals for the certificate.
+    """
+
+    x: Tensor
+    value: Tensor
+    gradient: Tensor
+    aux: Any
+    memory: Any
+    trial: Tensor
+    relaxation: Tensor
+    gradient_norm: Tensor
+    status: Tensor
+    tally: Tally
+
+
+class ProjectedMMOptimizer:
+    """Majorize-minimize steps with proposed, projected and verified multipliers.
+
+    Parameters
+    ----------
+    objective : Objective or callable
+        An atom, or any differentiable function ``(B, *shape) -> (B,)``; `minimize` also takes a
+        function of one problem, ``(*shape) -> ()``.
+    majorant : Majorant, optional
+        Default: the atom's own bound; for a callable, Lanczos on Hessian-vector products
+        (`PROBABLE`). Majorants always see batches, ``(1, *shape)`` for one problem.
+    preconditioner : LearnedPreconditioner, optional
+        Proposes multipliers. Default: none, the majorant's own steps.
+    projection : Projection or None
+        Interval for the multipliers; None leaves them as proposed (the paper's relaxed variant).
+    safeguard : Safeguard or None
+        With it every accepted step lowers the computed objective, whatever else is chosen.
+    relaxation : Relaxation or None
+        Adaptive factor on bounds that are not proved; needs the safeguard. None: factor 1.
+    max_iter : int
+        Limit on steps, each one evaluation of value and gradient.
+    gtol : float
+        Stop when the largest absolute gradient entry is at most this.
+    rtol, atol : float
+        Stop when a step lowers ``f`` by at most ``atol + rtol |f|``; both 0 switch this off.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For settings that cannot work, naming what came and what was expected.
+
+    Notes
+    -----
+    `step` is pure: state in, state out, one evaluation, no branching on tensor values. Problems of
+    a batch never influence each other.
+
+    Examples
+    --------
+    >>> import torch, learnmm as lmm
+    >>> y = torch.tensor([[1.0, 2.0], [0.0, 5.0]])
+    >>> result = lmm.ProjectedMMOptimizer(lmm.Quadratic(y)).minimize(torch.zeros(2, 2))
+    >>> result.x.tolist(), result.certificate.kind.name
+    ([[1.0, 2.0], [0.0, 5.0]], 'GLOBAL')
+    """
+
+    def __init__(
+        self,
+        objective: Objective | Callable[[Tensor], Tensor],
+        *,
+        majorant: Majorant | None = None,
+        preconditioner: LearnedPreconditioner | None = None,
+        projection: Projection | None = Projection(),  # noqa: B008 - frozen
+        safeguard: Safeguard | None = Safeguard(),  # noqa: B008 - frozen
+        relaxation: Relaxation | None = Relaxation(),  # noqa: B008 - frozen
+        max_iter: int = 1000,
+        gtol: float = 1e-5,
+        rtol: float = 0.0,
+        atol: float = 0.0,
+    ) -> None:
+        if not callable(objective):
+            raise TypeError(
+                f"objective must be an Objective or callable, got {type(objective).__name__}"
+            )
+        if majorant is not None and not callable(majorant):
+            raise TypeError(f"majorant must be callable, got {type(majorant).__name__}")
+        if preconditioner is not None and not isinstance(preconditioner, LearnedPreconditioner):
+            raise TypeError(
+                "preconditioner must be a LearnedPreconditioner, got "
+                f"{type(preconditioner).__name__}"
+            )
+        if max_iter < 1:
+            raise ValueError(f"max_iter must be at least 1, got {max_iter}")
+        for name, tolerance in (("gtol", gtol), ("rtol", rtol), ("atol", atol)):
+            if not tolerance >= 0:
+                raise ValueError(f"{name} must be non-negative, got {tolerance}")
+        self.objective = (
+            objective if isinstance(objective, Objective) else CallableObjective(objective)
+        )
+        self._given_majorant = majorant
+        self.majorant = majorant or _default_majorant(self.objective)
+        plain = isinstance(preconditioner, Identity)
+        self.preconditioner = None if plain else preconditioner
+        self.projection = projection
+        self.safeguard = safeguard
+        self.relaxation = relaxation if safeguard is not None else None
+        self.max_iter = max_iter
+        self.gtol = gtol
+        self.rtol = rtol
+        self.atol = atol
+
+    def init(self, x0: Tensor, *, strict: bool = True) -> State:
+        """Check the start and evaluate it.
+
+        Parameters
+        ----------
+        x0 : Tensor
+            ``(B, *shape)``, float32 or float64, finite. It is never modified.
+        strict : bool
+            Raise if some problem cannot start because its objective, gradient or curvature is not
+            finite there; otherwise freeze such problems with a status and run the others.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a start or an objective that cannot be used.
+        """
+        _check_start(x0)
+        self.objective.check(x0)
+        value, gradient, aux = self._evaluate(x0)
+        _check_evaluation(x0, value, gradient)
+        gradient_norm = _largest(gradient)
+        finite = torch.isfinite(value) & torch.isfinite(gradient_norm)
+        valid = self._bound(x0, aux).curvature.valid()
+        if strict:
+            _require(finite, "the objective or its gradient is not finite at x0")
+            _require(
+                valid | (gradient_norm <= self.gtol),
+                "the majorant returned a curvature that is not finite and positive at x0",
+            )
+        memory = self.preconditioner.init_state(x0) if self.preconditioner else None
+        status = torch.full_like(value, Status.RUNNING, dtype=torch.int64)
+        status = torch.where(valid, status, int(Status.BAD_BOUND))
+        status = torch.where(gradient_norm <= self.gtol, int(Status.GRADIENT), status)
+        status = torch.where(finite, status, int(Status.NON_FINITE))
+        return State(
+            x=x0,
+            value=value,
+            gradient=gradient,
+            aux=aux,
+            memory=memory,
+            trial=torch.zeros_like(status),
+            relaxation=torch.ones_like(value),
+            gradient_norm=gradient_norm,
+            status=status,
+            tally=Tally.start(value),
+        )
+
+    def step(self, state: State) -> tuple[State, StepInfo]:
+        """One candidate per running problem, evaluated once, taken or refused.
+
+        Parameters
+        ----------
+        state : State
+            From `init` or an earlier step.
+
+        Returns
+        -------
+        State
+            The next state. Refused problems keep their iterate and count a trial: next comes the
+            majorant's own step, then ever larger curvatures.
+        StepInfo
+            What happened, per problem.
+        """
+        running = state.status == Status.RUNNING
+        first_plain = 0 if self.preconditioner is None else 1
+        learned = running & (state.trial < first_plain)
+        enlargements = (state.trial - first_plain).clamp(min=0)
+        growth = 1.0 if self.safeguard is None else self.safeguard.growth
+        enlargement = growth ** enlargements.to(state.value.dtype)
+
+        bound = self._bound(state.x, state.aux)
+        curvature = bound.relaxed(state.relaxation).scaled(enlargement)
+        valid = curvature.valid()
+        proposal, memory, clipped = self._propose(state, curvature, learned)
+        step_norm = norm(proposal.step)
+        cut = torch.zeros_like(running)
+        if bound.radius is not None:
+            proposal, cut = cut_to_region(proposal, step_norm, bound.radius)
+            step_norm = torch.minimum(step_norm, bound.radius)
+
+        moving = running & valid & torch.isfinite(step_norm)
+        candidate = torch.where(expand(moving, state.x), state.x - proposal.step, state.x)
+        value, gradient, aux = self._evaluate(candidate)
+        gradient_norm = _largest(gradient)
+        finite = moving & torch.isfinite(value) & torch.isfinite(gradient_norm)
+        predicted = proposal.slope - proposal.bend / 2
+        actual = state.value - value
+        least = 1e-3 if self.projection is None else self.projection.lower
+        required = torch.maximum(proposal.slope, least * proposal.own)
+        accepted, above = judge(state.value, value, finite, predicted, required, self.safeguard)
+
+        relaxation = state.relaxation
+        if self.relaxation is not None and bound.uncertain is not None:
+            seen = 2 * (proposal.slope - actual)  # f(x - d) = f(x) - <g, d> + <d, H d> / 2
+            measurable = predicted > 8 * rounding_slack(state.value)
+            relaxation = self.relaxation.update(
+                relaxation, accepted & measurable, enlargement, seen, proposal.bend
+            )
+        info = StepInfo(
+            value=torch.where(accepted, value, state.value),
+            gradient_norm=torch.where(accepted, gradient_norm, state.gradient_norm),
+            accepted=accepted,
+            learned=learned,
+            enlargements=enlargements,
+            predicted=predicted,
+            actual=actual,
+            step_norm=step_norm,
+            relaxation=relaxation,
+            clipped=clipped,
+            cut=cut & running,
+        )
+        trial = torch.where(accepted, 0, state.trial + 1)
+        following = State(
+            x=_select(accepted, candidate, state.x),
+            value=info.value,
+            gradient=_select(accepted, gradient, state.gradient),
+            aux=_select(accepted, aux, state.aux),
+            memory=_select(accepted, memory, state.memory),
+            trial=trial,
+            relaxation=relaxation,
+            gradient_norm=info.gradient_norm,
+            status=self._status(state, info, valid, finite, trial - first_plain),
+            tally=_count(state.tally, info, running, above, bound),
+        )
+        return following, info
+
+    def minimize(
+        self,
+        x0: Tensor,
+        *,
+        callback: Callback | None = None,
+        progress: bool = False,
+        history: bool = False,
+        strict: bool = True,
+    ) -> Result:
+        """Step until every problem has stopped.
+
+        Parameters
+        ----------
+        x0 : Tensor
+            Start: a batch ``(B, *shape)``, or one problem for a function that returns ``()``.
+        callback : callable, optional
+            ``callback(state, info)`` after every step; returning True stops.
+        progress : bool
+            Show a progress bar on standard error (needs the extra ``progress``).
+        history : bool
+            Keep every step's record, ``(iterations, B)`` each.
+        strict : bool
+            See :meth:`init`.
+
+        Returns
+        -------
+        Result
+            Never worse than the start, and never non-finite.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For misuse, before the first iteration.
+        """
+        _check_start(x0)
+        single = isinstance(self.objective, CallableObjective) and _is_single(self.objective, x0)
+        solver = self._for_one_problem() if single else self
+        with torch.no_grad(), Progress(self.max_iter, enabled=progress) as bar:
+            state = solver.init(x0.detach()[None] if single else x0.detach(), strict=strict)
+            initial = state.value
+            steps: list[StepInfo] = []
+            for _ in range(self.max_iter):
+                if not bool((state.status == Status.RUNNING).any()):
+                    break
+                state, info = solver.step(state)
+                if history:
+                    steps.append(info)
+                bar.update(state.value, state.status)
+                if callback is not None and callback(state, info):
+                    state = _stop(state, Status.STOPPED)
+                    break
+        state = _stop(state, Status.MAX_ITER)
+        certificate = Certificate.of(
+            state.tally,
+            safeguarded=self.safeguard is not None,
+            projected=self.projection is not None,
+        )
+
+        def first(t: Tensor) -> Tensor:
+            return t[0] if single else t
+
+        return Result(
+            x=first(state.x),
+            fun=first(state.value),
+            gradient=first(state.gradient),
+            status=first(state.status),
+            iterations=first(state.tally.iterations),
+            certificate=certificate,
+            history=StepInfo(*map(torch.stack, zip(*steps, strict=True))) if steps else None,
+            initial_fun=first(initial),
+        )
+
+    def _for_one_problem(self) -> ProjectedMMOptimizer:
+        """Return this optimizer for a function without a batch dimension."""
+        solver = copy.copy(self)
+        fun = self.objective.fun  # type: ignore[attr-defined]
+        solver.objective = CallableObjective(fun, single=True)
+        solver.majorant = self._given_majorant or _default_majorant(solver.objective)
+        return solver
+
+    def _evaluate(self, x: Tensor) -> Evaluation:
+        # Values and gradients decide about descent: never below float32, whatever autocast says.
+        with torch.autocast(x.device.type, enabled=False):
+            return self.objective.evaluate(x)
+
+    def _bound(self, x: Tensor, aux: Any) -> Bound:
+        with torch.autocast(x.device.type, enabled=False):
+            bound = self.majorant(x, aux)
+        if not isinstance(bound, Bound):
+            raise TypeError(f"a majorant must return a Bound, got {type(bound).__name__}")
+        return bound
+
+    def _propose(
+        self, state: State, curvature: Curvature, learned: Tensor
+    ) -> tuple[Proposal, Any, Tensor]:
+        """Return the step, the preconditioner's next memory, and the share clipped."""
+        if self.preconditioner is None:
+            return own_step(curvature, state.gradient), None, torch.zeros_like(state.value)
+        features = Features(scale_free(state.x), scale_free(state.gradient))
+        raw, memory = self.preconditioner(features, state.memory)
+        if raw.shape != state.x.shape:
+            raise ValueError(
+                f"{type(self.preconditioner).__name__} must return multipliers of the iterate's "
+                f"shape {tuple(state.x.shape)}, got {tuple(raw.shape)}"
+            )
+        raw = raw.to(state.x.dtype)
+        multipliers = raw if self.projection is None else self.projection(raw)
+        changed = (multipliers != raw).reshape(raw.shape[0], -1)
+        clipped = torch.where(learned, changed.to(raw.dtype).mean(1), 0.0)
+        multipliers = torch.where(expand(learned, raw), multipliers, 1.0)
+        return scaled_step(curvature, state.gradient, multipliers), memory, clipped
+
+    def _status(
+        self, state: State, info: StepInfo, valid: Tensor, finite: Tensor, retries: Tensor
+    ) -> Tensor:
+        """Decide, for running problems, whether and why to stop."""
+        running = state.status == Status.RUNNING
+        refused = running & ~info.accepted
+        plain = running & ~info.learned & (info.enlargements == 0)
+        negligible = info.predicted <= rounding_slack(state.value)
+        small = info.actual <= self.atol + self.rtol * state.value.abs()
+        wants_decrease = self.atol > 0 or self.rtol > 0
+        reasons = (
+            (
+                Status.STALLED,
+                refused & (retries > (self.safeguard.trials if self.safeguard else 0)),
+            ),
+            (Status.NON_FINITE, refused & ~finite & (self.safeguard is None)),
+            (Status.PRECISION, plain & finite & negligible & (info.actual <= 0)),
+            (Status.DECREASE, info.accepted & (info.enlargements == 0) & small & wants_decrease),
+            (Status.GRADIENT, info.accepted & (info.gradient_norm <= self.gtol)),
+            (Status.BAD_BOUND, running & ~valid),
+        )
+        status = state.status
+        for reason, holds in reasons:
+            status = torch.where(holds, int(reason), status)
+        return status
+
+
+def minimize(
+    fun: Objective | Callable[[Tensor], Tensor],
+    x0: Tensor,
+    *,
+    callback: Callback | None = None,
+    progress: bool = False,
+    history: bool = False,
+    strict: bool = True,
+    **settings: Any,
+) -> Result:
+    """Minimize an objective, for one problem or for a batch of independent ones.
+
+    Parameters
+    ----------
+    fun : Objective or callable
+        ``(B, *shape) -> (B,)``, or for one problem ``(*shape) -> ()``.
+    x0 : Tensor
+        Start, float32 or float64.
+    callback, progress, history, strict
+        See :meth:`ProjectedMMOptimizer.minimize`.
+    **settings
+        Of :class:`ProjectedMMOptimizer`.
+
+    Returns
+    -------
+    Result
+
+    Examples
+    --------
+    >>> import torch, learnmm as lmm
+    >>> result = lmm.minimize(lambda x: ((x - 3) ** 2).sum(), torch.zeros(4))
+    >>> result.x.round(decimals=3).tolist()
+    [3.0, 3.0, 3.0, 3.0]
+    """
+    optimizer = ProjectedMMOptimizer(fun, **settings)
+    return optimizer.minimize(
+        x0, callback=callback, progress=progress, history=history, strict=strict
+    )
+
+
+def _default_majorant(objective: Objective) -> Majorant:
+    return objective.bound if isinstance(objective, Atom) else LanczosMajorant(objective)
+
+
+def _largest(gradient: Tensor) -> Tensor:
+    flat = gradient.reshape(gradient.shape[0], -1)
+    largest: Tensor = torch.linalg.vector_norm(flat, torch.inf, dim=1)
+    return largest
+
+
+def _select(mask: Tensor, new: Any, old: Any) -> Any:
+    """Per problem, ``new`` where `mask` holds, through nested tuples."""
+    if isinstance(new, Tensor):
+        return torch.where(expand(mask, new), new, old)
+    if isinstance(new, tuple):
+        parts = [_select(mask, a, b) for a, b in zip(new, old, strict=True)]
+        return type(new)(*parts) if hasattr(new, "_fields") else tuple(parts)
+    return new
+
+
+def _stop(state: State, reason: Status) -> State:
+    running = state.status == Status.RUNNING
+    return state._replace(status=torch.where(running, int(reason), state.status))
+
+
+def _count(tally: Tally, info: StepInfo, running: Tensor, above: Tensor, bound: Bound) -> Tally:
+    """Add one step to the totals."""
+    rise = torch.where(info.accepted, -info.actual, -torch.inf)
+    return Tally(
+        iterations=tally.iterations + running,
+        accepted=tally.accepted + info.accepted,
+        learned=tally.learned + (info.accepted & info.learned),
+        rejected=tally.rejected + (running & ~info.accepted),
+        violations=tally.violations + above,
+        worst_increase=torch.maximum(tally.worst_increase, rise),
+        failure_probability=tally.failure_probability + running * bound.failure_probability,
+        relaxation_min=torch.minimum(tally.relaxation_min, info.relaxation),
+        relaxation_max=torch.maximum(tally.relaxation_max, info.relaxation),
+        clipped=tally.clipped + info.clipped,
+        kind=torch.maximum(tally.kind, running * int(bound.kind)),
+    )
+
+
+def _check_start(x0: Tensor) -> None:
+    if not isinstance(x0, Tensor):
+        raise TypeError(f"x0 must be a torch.Tensor, got {type(x0).__name__}")
+    if x0.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"x0 must be float32 or float64, got {x0.dtype}")
+    if x0.numel() == 0:
+        raise ValueError(f"x0 is empty: shape {tuple(x0.shape)}")
+    if not bool(torch.isfinite(x0).all()):
+        raise ValueError("x0 has NaN or infinite entries")
+
+
+def _is_single(objective: CallableObjective, x0: Tensor) -> bool:
+    """Tell one problem from a batch by the shape of the objective."""
+    with torch.no_grad():
+        value = objective(x0)
+    if not isinstance(value, Tensor):
+        raise TypeError(f"the objective must return a torch.Tensor, got {type(value).__name__}")
+    if value.shape == ():
+        return True
+    if x0.dim() > 0 and value.shape == x0.shape[:1]:
+        return False
+    raise ValueError(
+        "the objective must return shape () for one problem, or (B,) for a batch with "
+        f"x0.shape[0] == B; got shape {tuple(value.shape)} for x0 of shape {tuple(x0.shape)}"
+    )
+
+
+def _check_evaluation(x0: Tensor, value: Tensor, gradient: Tensor) -> None:
+    if x0.dim() == 0 or value.shape != x0.shape[:1]:
+        raise ValueError(
+            f"the objective must return one value per problem, shape ({x0.shape[:1].numel()},), "
+            f"got {tuple(value.shape)} for x0 of shape {tuple(x0.shape)}; `minimize` also takes "
+            "functions of one problem"
+        )
+    if gradient.shape != x0.shape or gradient.dtype != x0.dtype:
+        raise ValueError(
+            f"the gradient has shape {tuple(gradient.shape)} and dtype {gradient.dtype}, "
+            f"expected {tuple(x0.shape)} and {x0.dtype}"
+        )
+
+
+def _require(holds: Tensor, complaint: str) -> None:
+    if not bool(holds.all()):
+        bad = (~holds).nonzero().flatten().tolist()
+        raise ValueError(f"{complaint} for problems {bad[:10]}{' ...' if len(bad) > 10 else ''}")

@@ -1,0 +1,53 @@
+"""The interface of components that propose multipliers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from learnmm.curvature import expand, norm
+
+
+class Features(NamedTuple):
+    """What a preconditioner sees: free of units, each problem scaled by itself alone.
+
+    Attributes
+    ----------
+    x : Tensor
+        Iterate over its root mean square, ``(B, *shape)``; zero where the iterate is zero.
+    gradient : Tensor
+        Gradient over its root mean square, likewise.
+    """
+
+    x: Tensor
+    gradient: Tensor
+
+
+def scale_free(v: Tensor) -> Tensor:
+    """Divide every problem of ``(B, *shape)`` by its own root mean square."""
+    size = norm(v) / max(1, v[0].numel()) ** 0.5
+    return v * expand(torch.where(size > 0, 1 / torch.where(size > 0, size, 1.0), 0.0), v)
+
+
+class LearnedPreconditioner(nn.Module, ABC):
+    """Proposes one multiplier per unknown; 1 everywhere is the majorant's own step.
+
+    The optimizer projects the proposal, so nothing is required of its values. It must treat the
+    problems of a batch independently (no batch statistics).
+
+    Law (``learnmm.checks.assert_preconditioner``): multipliers have the shape of the iterate, and
+    problem ``i`` of a batch gets what it would get alone.
+    """
+
+    @abstractmethod
+    def init_state(self, x: Tensor) -> Any:
+        """Return the memory before the first step: a tensor with the batch first, nested tuples
+        of them, or None.
+        """
+
+    @abstractmethod
+    def forward(self, features: Features, state: Any) -> tuple[Tensor, Any]:
+        """Return multipliers ``(B, *shape)`` and the next memory."""

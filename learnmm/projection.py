@@ -1,0 +1,101 @@
+"""Multipliers into their interval, in the metric of the majorant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from learnmm.curvature import Curvature, dot, expand
+
+
+class Proposal(NamedTuple):
+    """A step ``d = P g`` and its inner products, per problem ``(B,)``.
+
+    The majorant predicts the decrease ``slope - bend / 2`` for the candidate ``x - d``.
+
+    Attributes
+    ----------
+    step : Tensor
+        ``d``, shape of the iterate.
+    slope : Tensor
+        ``<g, P g>``.
+    bend : Tensor
+        ``<P g, B P g>``.
+    own : Tensor
+        ``<g, B^+ g>``, the slope of the majorant's own step.
+    """
+
+    step: Tensor
+    slope: Tensor
+    bend: Tensor
+    own: Tensor
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Confines multipliers to ``[lower, upper]``.
+
+    With ``P = B^{-1/2} diag(m) B^{-1/2}`` this gives ``lower B^-1 <= P <= upper B^-1`` by
+    construction, whatever proposed ``m``; for a diagonal ``B`` it is the elementwise interval
+    ``[lower / b_i, upper / b_i]`` of MM-Net Eq. 13.
+
+    Parameters
+    ----------
+    lower : float
+        Positive; keeps every direction alive (convergence).
+    upper : float
+        At most 1.9998. Descent with factor ``1 - upper/2`` follows from a valid bound.
+
+    Raises
+    ------
+    ValueError
+        If the interval is not ``0 < lower <= 1 <= upper <= 1.9998``.
+    """
+
+    lower: float = 1e-3
+    upper: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse an interval without descent, or one that excludes the majorant's own step."""
+        if not 0 < self.lower <= 1 <= self.upper <= 1.9998:
+            raise ValueError(
+                "the interval must satisfy 0 < lower <= 1 <= upper <= 1.9998 (from 2 on no bound "
+                f"gives descent), got [{self.lower}, {self.upper}]"
+            )
+
+    def __call__(self, multipliers: Tensor) -> Tensor:
+        """Clamp; a NaN becomes 1, the majorant's own choice."""
+        return torch.nan_to_num(multipliers, nan=1.0, posinf=self.upper, neginf=self.lower).clamp(
+            self.lower, self.upper
+        )
+
+
+def own_step(curvature: Curvature, gradient: Tensor) -> Proposal:
+    """Step of the majorant itself, ``d = B^+ g``: the minimizer of ``Q``."""
+    step = curvature.solve(gradient)
+    slope = dot(gradient, step)
+    return Proposal(step, slope, slope, slope)
+
+
+def scaled_step(curvature: Curvature, gradient: Tensor, multipliers: Tensor) -> Proposal:
+    """``d = B^{-1/2} diag(m) B^{-1/2} g``."""
+    whitened = curvature.power(gradient, -0.5)
+    scaled = multipliers * whitened
+    return Proposal(
+        step=curvature.power(scaled, -0.5),
+        slope=dot(whitened, scaled),
+        bend=dot(scaled, scaled),
+        own=dot(whitened, whitened),
+    )
+
+
+def cut_to_region(proposal: Proposal, step_norm: Tensor, radius: Tensor) -> tuple[Proposal, Tensor]:
+    """Shorten steps longer than ``radius``; also says which ones were."""
+    cut = step_norm > radius
+    factor = torch.where(cut, radius / step_norm, 1.0)
+    step, slope, bend, own = proposal
+    shorter = Proposal(expand(factor, step) * step, factor * slope, factor**2 * bend, own)
+    return shorter, cut

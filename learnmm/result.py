@@ -1,0 +1,261 @@
+"""What a run reports: status, kind of bound, step record, certificate and result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Kind(IntEnum):
+    """What a bound promises, from strongest to weakest.
+
+    A sum is as strong as its weakest part, hence the order: ``max(kinds)`` is the kind of a sum.
+    """
+
+    GLOBAL = 0
+    """``f(z) <= Q(z; x)`` for every ``z`` of the domain."""
+    REGION = 1
+    """The same for ``z`` within ``radius`` of ``x``; steps are cut to the region."""
+    POINTWISE = 2
+    """Dominates the Hessian at ``x``; says nothing about a finite step."""
+    PROBABLE = 3
+    """Pointwise, except with a stated failure probability."""
+    ESTIMATE = 4
+    """A number that is usually close; nothing is promised."""
+
+
+class Status(IntEnum):
+    """Why a problem stopped. ``Status(code).message`` is a sentence."""
+
+    RUNNING = 0
+    GRADIENT = 1
+    DECREASE = 2
+    PRECISION = 3
+    MAX_ITER = 4
+    STALLED = 5
+    BAD_BOUND = 6
+    NON_FINITE = 7
+    STOPPED = 8
+
+    @property
+    def message(self) -> str:
+        """One sentence a user understands."""
+        return _MESSAGES[self]
+
+    @property
+    def success(self) -> bool:
+        """Whether a tolerance, or the precision of the dtype, was reached."""
+        return self in (Status.GRADIENT, Status.DECREASE, Status.PRECISION)
+
+
+_MESSAGES = {
+    Status.RUNNING: "The problem is still running.",
+    Status.GRADIENT: "The largest gradient entry is at most gtol.",
+    Status.DECREASE: "The last step lowered the objective by at most atol + rtol * |f|.",
+    Status.PRECISION: "The decrease still possible is below the rounding error of the objective.",
+    Status.MAX_ITER: "The iteration limit was reached.",
+    Status.STALLED: "No trial of the safeguard lowered the objective; the iterate was kept.",
+    Status.BAD_BOUND: "The majorant returned a curvature that is not finite and positive.",
+    Status.NON_FINITE: "The objective or its gradient is not finite where it was needed.",
+    Status.STOPPED: "The callback asked to stop.",
+}
+
+
+class StepInfo(NamedTuple):
+    """What one step did, per problem; every field has shape ``(B,)``.
+
+    Attributes
+    ----------
+    value : Tensor
+        Objective after the step.
+    gradient_norm : Tensor
+        Largest absolute gradient entry after the step.
+    accepted : Tensor of bool
+        Whether the candidate became the iterate.
+    learned : Tensor of bool
+        Whether the candidate came from the preconditioner (else from the majorant alone).
+    enlargements : Tensor of int
+        How often the curvature had been enlarged for this candidate.
+    predicted : Tensor
+        Decrease that the majorant promises for the candidate.
+    actual : Tensor
+        ``f(x) - f(candidate)``; not finite where the candidate is not.
+    step_norm : Tensor
+        Euclidean length of the proposed step.
+    relaxation : Tensor
+        Factor on the uncertain part of the curvature.
+    clipped : Tensor
+        Share of multipliers that the projection changed.
+    cut : Tensor of bool
+        Whether the step was shortened to the region of validity.
+    """
+
+    value: Tensor
+    gradient_norm: Tensor
+    accepted: Tensor
+    learned: Tensor
+    enlargements: Tensor
+    predicted: Tensor
+    actual: Tensor
+    step_norm: Tensor
+    relaxation: Tensor
+    clipped: Tensor
+    cut: Tensor
+
+
+class Tally(NamedTuple):
+    """Running totals behind a :class:`Certificate`, per problem, shape ``(B,)`` each."""
+
+    iterations: Tensor
+    accepted: Tensor
+    learned: Tensor
+    rejected: Tensor
+    violations: Tensor
+    worst_increase: Tensor
+    failure_probability: Tensor
+    relaxation_min: Tensor
+    relaxation_max: Tensor
+    clipped: Tensor
+    kind: Tensor
+
+    @staticmethod
+    def start(value: Tensor) -> Tally:
+        """Totals before the first step."""
+        zero = torch.zeros_like(value)
+        none = torch.zeros_like(value, dtype=torch.int64)
+        return Tally(
+            iterations=none,
+            accepted=none,
+            learned=none,
+            rejected=none,
+            violations=none,
+            worst_increase=zero - torch.inf,
+            failure_probability=zero,
+            relaxation_min=zero + 1,
+            relaxation_max=zero + 1,
+            clipped=zero,
+            kind=none,
+        )
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What was promised, and what happened. Tensors have shape ``(B,)``.
+
+    Attributes
+    ----------
+    kind : Kind
+        Weakest kind of bound that was used.
+    safeguarded : bool
+        Whether every accepted step had to lower the computed objective.
+    projected : bool
+        Whether multipliers were confined to their interval.
+    monotone : Tensor of bool
+        No accepted step raised the computed objective.
+    worst_increase : Tensor
+        Largest ``f(x_{k+1}) - f(x_k)`` over accepted steps; ``-inf`` if there was none.
+    accepted, rejected, learned : Tensor of int
+        Candidates taken, candidates refused, and candidates taken that the preconditioner made.
+    violations : Tensor of int
+        Candidates whose objective lay above the majorant by more than rounding. For a `GLOBAL`
+        or `REGION` bound any violation disproves the bound.
+    failure_probability : Tensor
+        Sum over steps of the probability that a `PROBABLE` bound failed, at most 1.
+    relaxation_min, relaxation_max : Tensor
+        Range of the factor on the uncertain part of the curvature.
+    clipped : Tensor
+        Mean share of multipliers that the projection changed.
+    """
+
+    kind: Kind
+    safeguarded: bool
+    projected: bool
+    monotone: Tensor
+    worst_increase: Tensor
+    accepted: Tensor
+    rejected: Tensor
+    learned: Tensor
+    violations: Tensor
+    failure_probability: Tensor
+    relaxation_min: Tensor
+    relaxation_max: Tensor
+    clipped: Tensor
+
+    @staticmethod
+    def of(tally: Tally, *, safeguarded: bool, projected: bool) -> Certificate:
+        """Read a certificate off the totals of a run."""
+        return Certificate(
+            kind=Kind(int(tally.kind.max())),
+            safeguarded=safeguarded,
+            projected=projected,
+            monotone=tally.worst_increase <= 0,
+            worst_increase=tally.worst_increase,
+            accepted=tally.accepted,
+            rejected=tally.rejected,
+            learned=tally.learned,
+            violations=tally.violations,
+            failure_probability=tally.failure_probability.clamp(max=1.0),
+            relaxation_min=tally.relaxation_min,
+            relaxation_max=tally.relaxation_max,
+            clipped=tally.clipped / tally.iterations.clamp(min=1),
+        )
+
+    def __str__(self) -> str:
+        """Two sentences: the promise and the record."""
+        promise = f"{self.kind.name} bound"
+        if self.kind is Kind.PROBABLE:
+            promise += f" (failure probability at most {float(self.failure_probability.max()):.2g})"
+        promise += ", every step verified" if self.safeguarded else ", steps not verified"
+        return (
+            f"{promise}. {int(self.accepted.sum())} steps taken, {int(self.rejected.sum())} "
+            f"refused, {int(self.violations.sum())} above the majorant; "
+            f"{int(self.monotone.sum())} of {self.monotone.numel()} problems monotone."
+        )
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of a minimization.
+
+    Attributes
+    ----------
+    x : Tensor
+        Final iterates, the shape of ``x0``; always finite.
+    fun : Tensor
+        Objective there: ``(B,)`` for a batch, ``()`` for one problem.
+    gradient : Tensor
+        Gradient there, the shape of ``x0``.
+    status : Tensor of int
+        A :class:`Status` code per problem (``()`` for one problem).
+    iterations : Tensor of int
+        Steps tried per problem until it stopped; one evaluation of value and gradient each.
+    certificate : Certificate
+        What was promised and what happened; shapes ``(B,)``.
+    history : StepInfo or None
+        Every step's record stacked to ``(iterations, B)``, if asked for.
+    initial_fun : Tensor
+        Objective at ``x0``.
+    """
+
+    x: Tensor
+    fun: Tensor
+    gradient: Tensor
+    status: Tensor
+    iterations: Tensor
+    certificate: Certificate
+    history: StepInfo | None
+    initial_fun: Tensor
+
+    @property
+    def success(self) -> Tensor:
+        """Whether each problem reached a tolerance or the precision of its dtype."""
+        good = [code for code in Status if code.success]
+        return torch.isin(self.status, torch.tensor(good, device=self.status.device))
+
+    def message(self, problem: int = 0) -> str:
+        """Return the sentence that says why a problem stopped."""
+        return Status(int(self.status.reshape(-1)[problem])).message

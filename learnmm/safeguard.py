@@ -1,0 +1,157 @@
+"""Accept, fall back, enlarge: descent that does not depend on the kind of bound.
+
+A rejected candidate costs one evaluation and nothing else: the problem keeps its iterate, and the
+next step tries again more cautiously. So a step evaluates once, whatever happens, and problems of
+a batch can be at different trials.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+ROUNDING = 16.0
+"""Rounding error of an objective value in units of ``eps |f|``: the slack of every comparison."""
+
+
+def rounding_slack(value: Tensor) -> Tensor:
+    """Size below which a difference of objective values means nothing: ``16 eps |f|``."""
+    return ROUNDING * torch.finfo(value.dtype).eps * value.abs()
+
+
+class Verdict(NamedTuple):
+    """What the safeguard found, per problem, ``(B,)`` bool each.
+
+    Attributes
+    ----------
+    accepted : Tensor
+        The candidate becomes the iterate.
+    above : Tensor
+        The candidate's objective lies above the majorant by more than rounding.
+    """
+
+    accepted: Tensor
+    above: Tensor
+
+
+@dataclass(frozen=True)
+class Safeguard:
+    """Verify every step; retry rejected problems with the majorant alone, then enlarged.
+
+    Parameters
+    ----------
+    sufficient : float
+        ``sigma`` in the test ``f(x - d) <= f(x) - sigma max(<g, P g>, lower <g, B^-1 g>)``. The
+        second term makes ``sum |g_k|^2`` finite even for proposals without an interval.
+    growth : float
+        Factor on the curvature from one trial to the next.
+    trials : int
+        Enlarged trials before a problem is `STALLED`.
+    """
+
+    sufficient: float = 1e-4
+    growth: float = 4.0
+    trials: int = 20
+
+    def __post_init__(self) -> None:
+        """Refuse settings without descent or end."""
+        if not 0 < self.sufficient <= 1e-4:
+            raise ValueError(f"sufficient must be in (0, 1e-4], got {self.sufficient}")
+        if not (self.growth > 1 and math.isfinite(self.growth)):
+            raise ValueError(f"growth must be above 1 and finite, got {self.growth}")
+        if self.trials < 1:
+            raise ValueError(f"trials must be at least 1, got {self.trials}")
+
+
+def judge(
+    value: Tensor,
+    candidate: Tensor,
+    finite: Tensor,
+    predicted: Tensor,
+    required: Tensor,
+    safeguard: Safeguard | None,
+) -> Verdict:
+    """Compare a candidate's objective with the iterate's.
+
+    Parameters
+    ----------
+    value, candidate : Tensor
+        Objective at the iterate and at the candidate.
+    finite : Tensor of bool
+        Whether candidate, its objective and gradient are finite; otherwise never accepted.
+    predicted : Tensor
+        Decrease the majorant predicts.
+    required : Tensor
+        ``max(<g, P g>, lower <g, B^-1 g>)``.
+    safeguard : Safeguard or None
+        None accepts whatever is finite.
+    """
+    slack = rounding_slack(value)
+    above = finite & (candidate > value - predicted + slack)
+    if safeguard is None:
+        return Verdict(finite, above)
+    # Strictly no increase; rounding excuses only a missing part of the sufficient decrease.
+    enough = candidate <= value - safeguard.sufficient * required + slack
+    return Verdict(finite & enough & (candidate <= value), above)
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """Adapt a factor on the *uncertain* part of the curvature, per problem.
+
+    After an accepted step the factor moves towards what the step measured: the curvature seen
+    along it over the curvature assumed, times a margin, within ``[shrink, 1]`` per step. After an
+    enlarged trial was needed it keeps the enlargement.
+
+    Parameters
+    ----------
+    shrink : float
+        Smallest factor of one update.
+    margin : float
+        On the measured curvature, since the next direction may be more curved.
+    least, most : float
+        Range of the factor.
+    """
+
+    shrink: float = 0.5
+    margin: float = 1.5
+    least: float = 1e-4
+    most: float = 1e4
+
+    def __post_init__(self) -> None:
+        """Refuse factors that cannot adapt."""
+        if not (0 < self.shrink <= 1 <= self.margin and 0 < self.least <= 1 <= self.most):
+            raise ValueError(
+                "Relaxation expects 0 < shrink <= 1 <= margin and 0 < least <= 1 <= most, got "
+                f"shrink={self.shrink}, margin={self.margin}, least={self.least}, most={self.most}"
+            )
+
+    def update(
+        self,
+        factor: Tensor,
+        accepted: Tensor,
+        enlargement: Tensor,
+        seen: Tensor,
+        assumed: Tensor,
+    ) -> Tensor:
+        """Return the next factor, ``(B,)``.
+
+        Parameters
+        ----------
+        factor : Tensor
+            Current factor.
+        accepted : Tensor of bool
+            Whether the candidate was taken; otherwise the factor stays.
+        enlargement : Tensor
+            Factor the safeguard had put on the whole curvature, at least 1.
+        seen, assumed : Tensor
+            ``<d, H d>`` measured along the step and ``<d, B d>``.
+        """
+        ratio = torch.where(assumed > 0, seen / torch.where(assumed > 0, assumed, 1.0), 1.0)
+        ratio = torch.nan_to_num(self.margin * ratio, nan=1.0).clamp(self.shrink, 1.0)
+        moved = torch.where(enlargement > 1, enlargement, ratio) * factor
+        return torch.where(accepted, moved, factor).clamp(self.least, self.most)
