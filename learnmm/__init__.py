@@ -4,9 +4,12 @@ A network proposes each step, a curvature bound (a *majorant*) limits it, and th
 down at every iteration, for every problem of a batch, whatever the network says.
 """
 
+from learnmm.atoms.autoencoder import AutoencoderPrior
 from learnmm.atoms.base import Atom
 from learnmm.atoms.cosine import CosineDistance
+from learnmm.atoms.networks import SoftReLU
 from learnmm.atoms.separable import HalfQuadratic, Logistic, Quadratic, least_squares
+from learnmm.atoms.smoother import LinearSmootherPrior
 from learnmm.bound import Bound, Majorant
 from learnmm.curvature import Curvature, DiagonalCurvature, LowRankCurvature, ScalarCurvature
 from learnmm.linear import LinearMap
@@ -22,6 +25,7 @@ from learnmm.safeguard import Relaxation, Safeguard
 
 __all__ = [
     "Atom",
+    "AutoencoderPrior",
     "Bound",
     "CallableObjective",
     "Certificate",
@@ -38,6 +42,7 @@ __all__ = [
     "LanczosMajorant",
     "LearnedPreconditioner",
     "LinearMap",
+    "LinearSmootherPrior",
     "LipschitzMajorant",
     "Logistic",
     "LowRankCurvature",
@@ -51,6 +56,7 @@ __all__ = [
     "Result",
     "Safeguard",
     "ScalarCurvature",
+    "SoftReLU",
     "State",
     "Status",
     "StepInfo",

@@ -47,6 +47,18 @@ def cosine(a: Tensor, b: Tensor, floor: float = 0.0) -> Cosine:
     return Cosine(distance / 2, norm_a, norm_b, gap)
 
 
+def cosine_gradients(a: Tensor, b: Tensor, pieces: Cosine) -> tuple[Tensor, Tensor]:
+    """Gradients of ``1 - cos(a, b)`` in both arguments.
+
+    With ``u = a / |a|``, ``v = b / |b|``: ``-(v - s u) / |a| = (gap - distance u) / |a|``, and the
+    same for ``b`` with the sign of the gap turned.
+    """
+    distance, norm_a, norm_b, gap = pieces
+    in_a = expand(1 / norm_a, a) * gap - expand(distance / norm_a**2, a) * a
+    in_b = expand(-1 / norm_b, b) * gap - expand(distance / norm_b**2, b) * b
+    return in_a, in_b
+
+
 def _like(number: float, tensor: Tensor) -> Tensor:
     return torch.tensor(number, dtype=tensor.dtype, device=tensor.device)
 
@@ -55,6 +67,11 @@ def joint_constant(distance: Tensor) -> Tensor:
     """``c(s) = (1 + s) + sqrt(2 (1 + s))`` of Theorem 2, with ``1 + s = 2 - distance``."""
     gain = floored_gain(distance)
     return gain + torch.sqrt(2 * gain)
+
+
+def joint_pointwise(distance: Tensor) -> Tensor:
+    """Largest Hessian eigenvalue in ``(a / |a|, b / |b|)``: ``max(1 + s, sqrt(1 - s^2))``."""
+    return torch.maximum(2 - distance, torch.sqrt((distance * (2 - distance)).clamp(min=0)))
 
 
 def floored_gain(distance: Tensor) -> Tensor:
@@ -120,7 +137,7 @@ class CosineDistance(Atom):
         return pieces.distance, (pieces.distance, pieces.norm_a)
 
     def evaluate(self, z: Tensor) -> Evaluation:
-        """Closed form: the gradient is ``-(v - s u) / |z| = (gap - distance u) / |z|``."""
+        """Closed form, see :func:`cosine_gradients`."""
         distance, size, _, gap = cosine(z, self.y, self.floor)
         gradient = expand(1 / size, z) * gap - expand(distance / size**2, z) * z
         return Evaluation(distance, gradient, (distance, size))

@@ -1,0 +1,218 @@
+"""Autoencoder prior: the cosine distance between ``x`` and its reconstruction by a network."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from learnmm.atoms.base import Atom
+from learnmm.atoms.cosine import (
+    Cosine,
+    cosine,
+    cosine_gradients,
+    joint_constant,
+    joint_pointwise,
+)
+from learnmm.atoms.networks import (
+    bend_of,
+    layers_of,
+    linear_absolute,
+    linear_adjoint,
+    linear_norm,
+    network_constants,
+)
+from learnmm.bound import Bound
+from learnmm.curvature import DiagonalCurvature, ScalarCurvature, expand, norm
+from learnmm.objective import Evaluation
+from learnmm.result import Kind
+
+AutoencoderBound = Literal["global", "scalar", "elementwise"]
+
+
+class _Pass(NamedTuple):
+    """One forward pass: the input of every layer, and the output."""
+
+    inputs: list[Tensor]
+    output: Tensor
+
+
+class AutoencoderPrior(Atom):
+    """``f(x) = 1 - cos(x, Phi(x))`` with a feed-forward network ``Phi`` (prior of MM-Net Eq. 8).
+
+    Value, gradient and everything the bound needs come from one forward and one backward pass.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Sequential of Conv1d, Linear, SoftReLU, Softplus, Tanh, Sigmoid, with an output of the
+        input's shape ``(B, *shape)``.
+    bound : {"global", "scalar", "elementwise"}
+        "global": Theorem 3, valid everywhere; needs small layer norms to be of use. "scalar" and
+        "elementwise": Gauss-Newton part plus residual part at the point, `POINTWISE`, as a number
+        (MM-Net Eq. 21) or per unknown (Eq. 20, one more pass each way with absolute weights). The
+        Gauss-Newton part uses the exact joint curvature of the cosine, the residual part only its
+        positive entries, and both use the slopes of the activations at the point.
+    floor : float
+        Length below which ``|x|`` and ``|Phi(x)|`` are smoothed; 0 makes zero an error.
+
+    Raises
+    ------
+    TypeError
+        For a layer without a known bound, naming it and what to do.
+    ValueError
+        For an unknown bound or a negative floor.
+
+    Notes
+    -----
+    Layer norms are computed when the prior is built, and again at the start of a solve if the
+    weights have changed.
+    """
+
+    def __init__(
+        self, network: nn.Module, bound: AutoencoderBound = "scalar", floor: float = 0.0
+    ) -> None:
+        if bound not in ("global", "scalar", "elementwise"):
+            raise ValueError(f"bound must be 'global', 'scalar' or 'elementwise', got {bound!r}")
+        if not floor >= 0:
+            raise ValueError(f"floor must be non-negative, got {floor}")
+        self.network = network
+        self.mode = bound
+        self.floor = floor
+        self._layers = layers_of(network)
+        self._bends = [bend_of(layer) for layer in self._layers]
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """Compute layer norms and remember the weights they belong to."""
+        self._norms = {
+            index: linear_norm(layer)
+            for index, (layer, bend) in enumerate(zip(self._layers, self._bends, strict=True))
+            if bend is None
+        }
+        self._weights = [weight.detach().clone() for weight in self.network.parameters()]
+        self.constants = network_constants(self._layers, self._norms)
+
+    def _forward(self, x: Tensor) -> _Pass:
+        inputs, v = [], x
+        for layer in self._layers:
+            inputs.append(v)
+            v = layer(v)
+        return _Pass(inputs, v)
+
+    def measure(self, x: Tensor) -> tuple[Tensor, Any]:
+        """Distance alone; the bound's needs come with :meth:`evaluate`."""
+        return cosine(x, self._forward(x).output, self.floor).distance, ()
+
+    def evaluate(self, x: Tensor) -> Evaluation:
+        """One forward pass, one backward pass, and from them the curvature."""
+        passed = self._forward(x)
+        pieces = cosine(x, passed.output, self.floor)
+        direct, delta = cosine_gradients(x, passed.output, pieces)
+        # Backwards: delta is the gradient at a layer's output; at activations, s'' delta is the
+        # residual curvature.
+        slopes: dict[int, Tensor] = {}
+        residuals: dict[int, Tensor] = {}
+        for index in reversed(range(len(self._layers))):
+            z, bend = passed.inputs[index], self._bends[index]
+            if bend is None:
+                delta = linear_adjoint(self._layers[index], delta, z)
+                continue
+            slopes[index] = bend.slope(z)
+            if self.mode != "global":
+                residuals[index] = (bend.bend(z) * delta).clamp(min=0)
+            delta = slopes[index] * delta
+        if self.mode == "global":
+            curvature = self._everywhere(pieces)
+        elif self.mode == "scalar":
+            curvature = self._scalar(pieces, slopes, residuals)
+        else:
+            curvature = self._elementwise(x, pieces, slopes, residuals)
+        return Evaluation(pieces.distance, direct + delta, curvature)
+
+    def _everywhere(self, pieces: Cosine) -> Tensor:
+        """Theorem 3: ``c(s)(1/|x|^2 + L^2/|Phi|^2) + M sqrt(1 - s^2)/|Phi|``, ``(B,)``."""
+        distance, norm_x, norm_out, _ = pieces
+        lipschitz, smoothness = self.constants
+        sine = torch.sqrt((distance * (2 - distance)).clamp(min=0))
+        gauss_newton = joint_constant(distance) * (norm_x**-2 + (lipschitz / norm_out) ** 2)
+        return gauss_newton + smoothness * sine / norm_out
+
+    def _scalar(
+        self, pieces: Cosine, slopes: dict[int, Tensor], residuals: dict[int, Tensor]
+    ) -> Tensor:
+        """``lam (1/|x|^2 + |J|^2/|Phi|^2) + sum_l max(s'' delta)_+ |J_l|^2``, ``(B,)``."""
+        distance, norm_x, norm_out, _ = pieces
+        jacobian = torch.ones_like(distance)
+        residual = torch.zeros_like(distance)
+        for index in range(len(self._layers)):
+            if index in slopes:
+                residual = residual + _peak(residuals[index]) * jacobian**2
+                jacobian = jacobian * _peak(slopes[index])
+            else:
+                jacobian = jacobian * self._norms[index]
+        return joint_pointwise(distance) * (norm_x**-2 + (jacobian / norm_out) ** 2) + residual
+
+    def _elementwise(
+        self,
+        x: Tensor,
+        pieces: Cosine,
+        slopes: dict[int, Tensor],
+        residuals: dict[int, Tensor],
+    ) -> Tensor:
+        """Diagonal that dominates the same matrices, ``J^T D J <= diag(|J|^T D |J| 1)``.
+
+        Row sums ``|J_l| 1`` go forwards through absolute weights, the weighted sums come back.
+        """
+        distance, norm_x, norm_out, _ = pieces
+        level = joint_pointwise(distance)
+        sums, rows = {}, torch.ones_like(x)
+        for index, layer in enumerate(self._layers):
+            sums[index] = rows
+            rows = slopes[index] * rows if index in slopes else linear_absolute(layer, rows)
+        weighted = expand(level / norm_out**2, rows) * rows
+        for index in reversed(range(len(self._layers))):
+            if index in slopes:
+                weighted = slopes[index] * weighted + residuals[index] * sums[index]
+            else:
+                weighted = linear_adjoint(self._layers[index], weighted, sums[index], absolute=True)
+        return weighted + expand(level / norm_x**2, x)
+
+    def bound_at(self, x: Tensor, aux: Any) -> Bound:
+        """Bound from the curvature that the evaluation brought along."""
+        if self.mode == "elementwise":
+            return Bound(Kind.POINTWISE, DiagonalCurvature(aux))
+        kind = Kind.GLOBAL if self.mode == "global" else Kind.POINTWISE
+        return Bound(kind, ScalarCurvature(aux))
+
+    def check(self, x: Tensor) -> None:
+        """The network maps ``x`` to its own shape, and both vectors have a direction."""
+        weights = list(self.network.parameters())
+        for weight in weights:
+            if weight.dtype != x.dtype or weight.device != x.device:
+                raise ValueError(
+                    f"the network's weights are {weight.dtype} on {weight.device}, "
+                    f"x is {x.dtype} on {x.device}"
+                )
+        with torch.no_grad():
+            output = self._forward(x).output
+        if output.shape != x.shape:
+            raise ValueError(
+                f"the network must keep the shape of x: {tuple(x.shape)} became "
+                f"{tuple(output.shape)}"
+            )
+        if self.floor == 0:
+            for name, vector in (("x", x), ("Phi(x)", output)):
+                zero = norm(vector) == 0
+                if bool(zero.any()):
+                    raise ValueError(
+                        f"the cosine is undefined at zero: {name} vanishes for problems "
+                        f"{zero.nonzero().flatten().tolist()}; start elsewhere or give floor="
+                    )
+        if not all(map(torch.equal, weights, self._weights)):
+            self._refresh()
+
+
+def _peak(v: Tensor) -> Tensor:
+    return v.reshape(v.shape[0], -1).amax(1)

@@ -1,0 +1,78 @@
+"""Prior of a linear smoother: the cosine distance between ``x`` and its smoothed self."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from learnmm.atoms.base import Atom
+from learnmm.atoms.cosine import cosine, cosine_gradients, joint_constant
+from learnmm.bound import Bound
+from learnmm.curvature import ScalarCurvature, norm
+from learnmm.linear import LinearMap
+from learnmm.objective import Evaluation
+from learnmm.result import Kind
+
+
+class LinearSmootherPrior(Atom):
+    """``f(x) = 1 - cos(x, S x)``: zero where smoothing changes the length of ``x`` alone.
+
+    The majorant is `GLOBAL`: Theorem 2 with ``|S h| <= |S| |h|``, i.e. Theorem 3 with ``M = 0``,
+    gives the curvature ``c(s) (1 / |x|^2 + |S|^2 / |S x|^2)``.
+
+    Parameters
+    ----------
+    smoother : Tensor or LinearMap
+        ``S``, square ``(n, n)``, dense or sparse, acting on the first dimension after the batch.
+    floor : float
+        Length below which ``|x|`` and ``|S x|`` are smoothed; 0 makes zero an error.
+
+    Raises
+    ------
+    ValueError
+        If the smoother is not square.
+    """
+
+    def __init__(self, smoother: Tensor | LinearMap, floor: float = 0.0) -> None:
+        if isinstance(smoother, Tensor):
+            smoother = LinearMap(smoother, form="uniform")
+        if smoother.shape[0] != smoother.shape[1] or smoother.offset is not None:
+            raise ValueError(
+                f"a smoother is a square linear map without offset, got shape {smoother.shape}"
+            )
+        if not floor >= 0:
+            raise ValueError(f"floor must be non-negative, got {floor}")
+        self.smoother = smoother
+        self.floor = floor
+
+    def measure(self, x: Tensor) -> tuple[Tensor, Any]:
+        """Distance, and what the bound needs."""
+        distance, norm_x, norm_smooth, _ = cosine(x, self.smoother(x), self.floor)
+        return distance, (distance, norm_x, norm_smooth)
+
+    def evaluate(self, x: Tensor) -> Evaluation:
+        """Closed form: gradients in both arguments, the second pulled back by ``S^T``."""
+        smooth = self.smoother(x)
+        pieces = cosine(x, smooth, self.floor)
+        direct, through = cosine_gradients(x, smooth, pieces)
+        gradient = direct + self.smoother.adjoint(through)
+        return Evaluation(pieces.distance, gradient, (pieces.distance, *pieces[1:3]))
+
+    def bound_at(self, x: Tensor, aux: Any) -> Bound:
+        """Theorem 3 with ``M = 0``."""
+        distance, norm_x, norm_smooth = aux
+        spread = norm_x**-2 + (self.smoother.norm / norm_smooth) ** 2
+        return Bound(Kind.GLOBAL, ScalarCurvature(joint_constant(distance) * spread))
+
+    def check(self, x: Tensor) -> None:
+        """The smoother fits, and both vectors have a direction."""
+        self.smoother.check(x)
+        if self.floor == 0:
+            for name, vector in (("x", x), ("S x", self.smoother(x))):
+                zero = norm(vector) == 0
+                if bool(zero.any()):
+                    raise ValueError(
+                        f"the cosine is undefined at zero: {name} vanishes for problems "
+                        f"{zero.nonzero().flatten().tolist()}; start elsewhere or give floor="
+                    )
