@@ -22,6 +22,7 @@ from safetensors.numpy import save_file
 __all__ = ["CorruptCacheError", "cache_directory", "cache_key", "read_arrays", "write_arrays"]
 
 ENVIRONMENT_VARIABLE = "LEARNMM_CACHE"
+METADATA_KEY = "learnmm"
 
 
 class CorruptCacheError(Exception):
@@ -57,7 +58,9 @@ def write_arrays(
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     text = json.dumps(header, sort_keys=True)
-    metadata = {"header": text, "content": _content_hash(arrays, text)}
+    whole = {"header": text, "content": _content_hash(arrays, text)}
+    # One entry, because safetensors writes several in random order: same content, same bytes.
+    metadata = {METADATA_KEY: json.dumps(whole, sort_keys=True)}
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
     os.close(handle)
     try:
@@ -96,11 +99,14 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, object]]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise CorruptCacheError(f"{path.name} is no readable safetensors file: {error}") from error
-    if not {"header", "content"} <= metadata.keys():
-        raise CorruptCacheError(f"{path.name} lacks its header")
-    if metadata["content"] != _content_hash(arrays, metadata["header"]):
+    try:
+        whole = json.loads(metadata[METADATA_KEY])
+        header, content = whole["header"], whole["content"]
+    except (KeyError, ValueError, TypeError) as error:
+        raise CorruptCacheError(f"{path.name} lacks its header") from error
+    if content != _content_hash(arrays, header):
         raise CorruptCacheError(f"the content of {path.name} does not match its hash")
-    return arrays, json.loads(metadata["header"])
+    return arrays, json.loads(header)
 
 
 def _content_hash(arrays: Mapping[str, np.ndarray], header: str) -> str:

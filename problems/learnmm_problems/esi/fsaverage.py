@@ -233,8 +233,6 @@ def _unpack(
         if not np.isfinite(arrays[name]).all():
             raise CorruptCacheError(f"{name} is not finite")
     indices, indptr = arrays["neighbour_indices"], arrays["neighbour_indptr"]
-    for array in arrays.values():
-        array.flags.writeable = False  # a model is shared; nobody may edit it in place
     return HeadModel(
         leadfield=arrays["leadfield"],
         positions=arrays["positions"],

@@ -3,7 +3,7 @@
 A dipole closer to the inner skull than about half an edge of the boundary mesh makes a peak of
 potential that falls between the mesh's vertices. Against the analytic solution of three concentric
 spheres, the gain of a dipole 0.7 mm below the inner skull is wrong by a factor of 0.5 to 3 at
-``ico=4``; from half an edge (3 mm) on it is right within 5 %. So vertices nearer than that are
+``ico=4``; from half an edge (3 mm) on it is right within 8 %. So vertices nearer than that are
 moved inwards to that depth, and counted.
 """
 

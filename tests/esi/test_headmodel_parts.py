@@ -1,0 +1,136 @@
+"""The parts of the head model where the right answer is known: spheres, explicit sums."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import trimesh
+from learnmm_problems.esi.cortex import N_VERTICES, fsaverage5
+from learnmm_problems.esi.electrodes import electrode_info
+from learnmm_problems.esi.fsaverage import region_sums
+from learnmm_problems.esi.gain import cortical_gain, move_inside
+from learnmm_problems.esi.regions import equal_area_cells, geodesic_distances
+from learnmm_problems.esi.skull import SKULLS, head_boundaries
+
+EVERYWHERE = np.ones(2562, dtype=bool)
+
+
+@pytest.fixture(scope="module")
+def sphere():
+    return trimesh.creation.icosphere(subdivisions=4)
+
+
+def areas(mesh):
+    return np.bincount(mesh.faces.ravel(), np.repeat(mesh.area_faces / 3, 3))
+
+
+def test_geodesics_on_a_sphere_are_at_most_a_few_per_cent_too_long(sphere):
+    ends = np.arange(0, 2562, 61)
+    exact = np.arccos(np.clip(sphere.vertices[ends] @ sphere.vertices[ends].T, -1, 1))
+    ratio = geodesic_distances(sphere, EVERYWHERE, ends)[exact > 0.2] / exact[exact > 0.2]
+    assert ratio.min() > 0.998  # the mesh lies inside the sphere by 0.1 %
+    assert ratio.max() < 1.06
+    assert np.median(ratio) < 1.035
+
+
+def test_geodesics_go_around_what_is_left_out(sphere):
+    keep = sphere.vertices[:, 2] > 0  # a hemisphere
+    ends = np.flatnonzero(keep)[[0, -1]]
+    free, bound = (geodesic_distances(sphere, m, ends)[0, 1] for m in (EVERYWHERE, keep))
+    assert bound >= free
+    cut = EVERYWHERE & (np.abs(sphere.vertices[:, 2]) > 0.1)  # two caps
+    poles = [sphere.vertices[:, 2].argmax(), sphere.vertices[:, 2].argmin()]
+    assert np.isinf(geodesic_distances(sphere, cut, np.array(poles))[0, 1])
+
+
+@pytest.mark.parametrize("n_cells", [1, 2, 50, 130])
+def test_cells_of_a_sphere_are_equal(sphere, n_cells):
+    labels, centres = equal_area_cells(sphere, areas(sphere), EVERYWHERE, n_cells)
+    area = np.bincount(labels, areas(sphere), minlength=n_cells)
+    assert area.min() > 0.85 * area.mean()
+    assert area.max() < 1.15 * area.mean()
+    np.testing.assert_array_equal(labels[centres], np.arange(n_cells))
+
+
+@pytest.mark.parametrize("n_cells", [0, 2563])
+def test_an_impossible_number_of_cells_is_refused(sphere, n_cells):
+    with pytest.raises(ValueError, match=rf"n_cells must lie in 1..2562, got {n_cells}"):
+        equal_area_cells(sphere, areas(sphere), EVERYWHERE, n_cells)
+
+
+def test_points_move_straight_inwards_to_the_least_depth(sphere):
+    direction = np.random.default_rng(0).normal(size=(200, 3))
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    radius = np.random.default_rng(1).uniform(0.5, 1.05, size=200)  # some outside
+    moved, depth = move_inside(radius[:, None] * direction, sphere, 0.1)
+    flat = 0.01  # how far the mesh is from the sphere
+    np.testing.assert_allclose(depth, 1 - radius, atol=flat)
+    untouched = depth >= 0.1
+    assert 0 < untouched.sum() < 200
+    np.testing.assert_array_equal(moved[untouched], (radius[:, None] * direction)[untouched])
+    after = np.linalg.norm(moved[~untouched], axis=1)
+    np.testing.assert_allclose(after, 0.9, atol=flat)
+    aside = moved - (moved * direction).sum(axis=1, keepdims=True) * direction
+    assert np.linalg.norm(aside, axis=1).max() < 0.02
+    assert move_inside(moved, sphere, 0.1)[1].min() >= 0.1
+
+
+@pytest.mark.parametrize("skull", SKULLS)
+def test_boundaries_are_closed_and_nested(skull):
+    head = head_boundaries(ico=2, skull=skull)
+    layers = head.inner_skull, head.outer_skull, head.skin
+    for inner, outer in itertools.pairwise(layers):
+        assert inner.is_watertight
+        assert outer.is_watertight
+        assert outer.volume > inner.volume > 0  # positive: faces point outwards
+        assert outer.contains(inner.vertices).all()
+    low, high = {"half": (3, 7), "ratio": (2, 6), "constant": (2.5, 5)}[skull]
+    thickness = head.skull_thickness[head.upper] * 1e3
+    assert low - 0.1 <= thickness.min()
+    assert thickness.max() <= high + 0.1
+    assert head.scalp_thickness.min() > 2e-3
+
+
+def test_an_unknown_skull_is_refused():
+    with pytest.raises(ValueError, match=r"one of \['constant', 'half', 'ratio'\], got 'thin'"):
+        head_boundaries(ico=2, skull="thin")
+
+
+def test_region_sums_are_sums():
+    gain = np.random.default_rng(0).normal(size=(4, 30))
+    regions = np.random.default_rng(1).integers(-1, 5, size=30)
+    sums = region_sums(gain, regions, 5)
+    for k in range(5):
+        np.testing.assert_allclose(sums[:, k], gain[:, regions == k].sum(axis=1), atol=1e-14)
+
+
+def test_gain_is_where_cortex_is_and_turns_sign_with_the_dipole():
+    hemispheres = fsaverage5()
+    cortical = cortical_gain(
+        hemispheres,
+        head_boundaries(ico=2),
+        electrode_info(1.0),
+        surface="white",
+        conductivity=(0.33, 0.004125, 0.33),
+        min_depth=0.006,
+    )
+    cortex = np.concatenate([hemi.cortex for hemi in hemispheres])
+    assert cortical.gain.shape == (90, 2 * N_VERTICES)
+    assert np.isfinite(cortical.gain).all()
+    assert (cortical.gain[:, ~cortex] == 0).all()
+    assert (np.abs(cortical.gain[:, cortex]).max(axis=0) > 0).all()
+    np.testing.assert_allclose(np.linalg.norm(cortical.normals, axis=1), 1, atol=1e-6)
+    still = ~cortical.moved & cortex
+    white = np.concatenate([hemi.white for hemi in hemispheres])
+    np.testing.assert_array_equal(cortical.positions[still], white[still])
+    # The two banks of a sulcus point at each other and have opposite topographies.
+    deep = still & (cortical.depth > 0.02)
+    some = np.flatnonzero(deep)[::4]
+    near = np.linalg.norm(white[some, None] - white[some], axis=2) < 0.006
+    against = near & (cortical.normals[some] @ cortical.normals[some].T < -0.95)
+    referenced = cortical.gain[:, some] - cortical.gain[:, some].mean(axis=0)
+    correlation = np.corrcoef(referenced.T)[against]
+    assert len(correlation) > 20
+    assert (correlation < -0.8).all()
