@@ -20,6 +20,7 @@ from learnmm.preconditioners.base import Features, LearnedPreconditioner
 from learnmm.preconditioners.conv_lstm import DualConvLSTM
 from learnmm.preconditioners.simple import Constant, Identity
 from learnmm.projection import Projection
+from learnmm.registry import Instance, Problem, problem, problems
 from learnmm.result import Certificate, Kind, Result, Status, StepInfo
 from learnmm.safeguard import Relaxation, Safeguard
 
@@ -38,6 +39,7 @@ __all__ = [
     "Features",
     "HalfQuadratic",
     "Identity",
+    "Instance",
     "Kind",
     "LanczosMajorant",
     "LearnedPreconditioner",
@@ -49,6 +51,7 @@ __all__ = [
     "Majorant",
     "Objective",
     "PowerIterationMajorant",
+    "Problem",
     "ProjectedMMOptimizer",
     "Projection",
     "Quadratic",
@@ -63,6 +66,8 @@ __all__ = [
     "hessian_product",
     "least_squares",
     "minimize",
+    "problem",
+    "problems",
 ]
 
 __version__ = "0.1.0"

@@ -1,0 +1,150 @@
+"""Problems that packages plug in through the entry-point group ``learnmm.problems``."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from learnmm.bound import Majorant
+from learnmm.objective import BatchFunction, Objective
+from learnmm.optimizer import ProjectedMMOptimizer
+
+GROUP = "learnmm.problems"
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """A batch of problems ready to solve, with what is known about their solutions.
+
+    Attributes
+    ----------
+    objective : Objective or callable
+        ``(B, *shape) -> (B,)``.
+    x0 : Tensor
+        Start, ``(B, *shape)``.
+    majorant : Majorant or None
+        None for the default: an atom's own bound, or Lanczos for a callable.
+    optimum : Tensor or None
+        Smallest value of every problem, ``(B,)``, where it is known.
+    minimizer : Tensor or None
+        A point where it is taken, the shape of `x0`. Facts say if others exist.
+    facts : Mapping
+        Whatever else is known, such as a condition number or convexity.
+    """
+
+    objective: Objective | BatchFunction
+    x0: Tensor
+    majorant: Majorant | None = None
+    optimum: Tensor | None = None
+    minimizer: Tensor | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def optimizer(self, **settings: Any) -> ProjectedMMOptimizer:
+        """Return an optimizer for this batch; `settings` are those of its constructor."""
+        return ProjectedMMOptimizer(self.objective, **{"majorant": self.majorant, **settings})
+
+
+class Problem(ABC):
+    """A family of optimization problems that draws batches of itself.
+
+    A plug-in names a concrete subclass, or an instance of one, in its entry point; a class is
+    called without arguments. The class docstring states the objective and the known facts.
+
+    Law: the same `generator` state gives the same instance, in every dtype up to rounding.
+
+    Examples
+    --------
+    In the plug-in's ``pyproject.toml``::
+
+        [project.entry-points."learnmm.problems"]
+        quadratic = "learnmm_problems.toy.quadratic:QuadraticProblem"
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Name in the registry, equal to that of the entry point."""
+
+    @abstractmethod
+    def instance(
+        self,
+        batch: int,
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float64,
+    ) -> Instance:
+        """Draw `batch` independent problems.
+
+        Parameters
+        ----------
+        batch : int
+            Number of problems, at least 1.
+        generator : torch.Generator, optional
+            Of everything random. Default: torch's global one.
+        dtype : torch.dtype
+            float32 or float64.
+        """
+
+
+def problems() -> list[str]:
+    """Sorted names of the installed problems.
+
+    Nothing is imported, so a broken plug-in is listed too.
+    """
+    return sorted(_entries())
+
+
+def problem(name: str) -> Problem:
+    """Load an installed problem.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`problems`.
+
+    Raises
+    ------
+    KeyError
+        If no problem of this name is installed; the message lists those that are.
+    ImportError
+        If the plug-in fails to import or to construct.
+    TypeError
+        If the entry point names something that is not a :class:`Problem`.
+
+    Examples
+    --------
+    >>> import torch, learnmm as lmm
+    >>> seeded = torch.Generator().manual_seed(0)
+    >>> drawn = lmm.problem("cosine-regression").instance(2, generator=seeded)
+    >>> bool((drawn.optimizer().minimize(drawn.x0).fun - drawn.optimum < 1e-6).all())
+    True
+    """
+    entries = _entries()
+    if name not in entries:
+        known = ", ".join(sorted(entries)) or "none"
+        raise KeyError(f"no problem is called {name!r}; installed problems: {known}")
+    entry = entries[name]
+    try:
+        loaded = entry.load()
+        made = loaded() if isinstance(loaded, type) else loaded
+    except Exception as error:  # a plug-in may fail in any way
+        raise ImportError(
+            f"the problem {name!r} could not be loaded from {entry.value!r}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(made, Problem):
+        raise TypeError(
+            f"the entry point of the problem {name!r}, {entry.value!r}, must name a Problem, "
+            f"got {type(made).__name__}"
+        )
+    return made
+
+
+def _entries() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}

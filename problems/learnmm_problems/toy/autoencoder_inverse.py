@@ -1,0 +1,80 @@
+"""An underdetermined inverse problem that an autoencoder makes determinate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from learnmm import AutoencoderPrior, CosineDistance, LinearMap
+from learnmm.atoms.autoencoder import AutoencoderBound
+from learnmm.registry import Instance, Problem
+
+
+@dataclass(frozen=True)
+class AutoencoderInverseProblem(Problem):
+    """``f(x) = 1 - cos(A x, y) + weight (1 - cos(x, W tanh(W^T x)))`` (MM-Net Eq. 8, tiny).
+
+    ``A`` has fewer rows than columns; the columns of ``W`` are orthonormal and span the subspace
+    of the true signals, so the autoencoder knows what ``A`` cannot see. Its Lipschitz constant is
+    1, which keeps the `GLOBAL` bound useful. Not convex; both terms lie in ``[0, 2]``. The
+    optimum has no closed form.
+
+    Parameters
+    ----------
+    measurements, unknowns, latent : int
+        Rows and columns of ``A``, and columns of ``W``; ``latent <= measurements < unknowns``.
+    noise : float
+        Standard deviation of the noise relative to that of the data.
+    weight : float
+        On the prior.
+    bound : {"global", "scalar", "elementwise"}
+        Of the prior, see :class:`learnmm.AutoencoderPrior`.
+    """
+
+    name: ClassVar[str] = "autoencoder-inverse"
+    measurements: int = 8
+    unknowns: int = 16
+    latent: int = 3
+    noise: float = 0.1
+    weight: float = 1.0
+    bound: AutoencoderBound = "global"
+
+    def instance(
+        self,
+        batch: int,
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float64,
+    ) -> Instance:
+        """Draw the matrix, the subspace, truths and noise; start at a random direction."""
+        m, n, k = self.measurements, self.unknowns, self.latent
+        matrix = torch.randn(m, n, generator=generator, dtype=torch.float64) / n**0.5
+        square = torch.randn(n, k, generator=generator, dtype=torch.float64)
+        code = torch.randn(batch, k, generator=generator, dtype=torch.float64)
+        noise = torch.randn(batch, m, generator=generator, dtype=torch.float64)
+        x0 = torch.randn(batch, n, generator=generator, dtype=torch.float64)
+        subspace = torch.linalg.qr(square).Q
+        truth = code @ subspace.mT
+        clean = truth @ matrix.mT
+        y = clean + self.noise * clean.square().mean(1, keepdim=True).sqrt() * noise
+        prior = AutoencoderPrior(autoencoder(subspace.to(dtype)), bound=self.bound)
+        return Instance(
+            objective=CosineDistance(y.to(dtype)) @ LinearMap(matrix.to(dtype))
+            + self.weight * prior,
+            x0=x0.to(dtype),
+            facts={"truth": truth.to(dtype), "convex": False},
+        )
+
+
+def autoencoder(subspace: torch.Tensor) -> nn.Sequential:
+    """``x -> W tanh(W^T x)`` with fixed weights ``W`` of shape ``(n, k)``."""
+    n, k = subspace.shape
+    encode = nn.Linear(n, k, bias=False, dtype=subspace.dtype)
+    decode = nn.Linear(k, n, bias=False, dtype=subspace.dtype)
+    network = nn.Sequential(encode, nn.Tanh(), decode).requires_grad_(False)
+    encode.weight.copy_(subspace.mT)
+    decode.weight.copy_(subspace)
+    return network

@@ -1,0 +1,86 @@
+"""Logistic regression with a ridge, so that the optimum exists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from learnmm import LinearMap, Logistic, Quadratic
+from learnmm.registry import Instance, Problem
+
+NEWTON_STEPS = 50
+
+
+@dataclass(frozen=True)
+class LogisticRegressionProblem(Problem):
+    """``f(x) = sum_i log(1 + exp(-y_i <a_i, x>)) + ridge/2 |x|^2`` with labels in {-1, +1}.
+
+    Features are Gaussian and shared by the batch; labels follow each problem's own weights
+    through the logistic model, so classes overlap. Strictly convex: the minimizer is unique, and
+    is computed by Newton's method in float64.
+
+    Parameters
+    ----------
+    samples, unknowns : int
+        Rows ``a_i`` and length of ``x``.
+    ridge : float
+        Positive.
+    """
+
+    name: ClassVar[str] = "logistic-regression"
+    samples: int = 40
+    unknowns: int = 8
+    ridge: float = 0.1
+
+    def instance(
+        self,
+        batch: int,
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float64,
+    ) -> Instance:
+        """Draw features, true weights and labels; start at zero."""
+        m, n = self.samples, self.unknowns
+        features = torch.randn(m, n, generator=generator, dtype=torch.float64)
+        weights = torch.randn(batch, n, generator=generator, dtype=torch.float64)
+        chance = torch.rand(batch, m, generator=generator, dtype=torch.float64)
+        labels = torch.where(chance < torch.sigmoid(weights @ features.mT), 1.0, -1.0).double()
+        minimizer = newton(features, labels, self.ridge)
+
+        def objective(dtype: torch.dtype) -> Logistic:
+            ridge = Quadratic(torch.zeros(batch, n, dtype=dtype), self.ridge)
+            return Logistic(labels.to(dtype)) @ LinearMap(features.to(dtype)) + ridge
+
+        largest = float(torch.linalg.matrix_norm(features, 2)) ** 2 / 4
+        return Instance(
+            objective=objective(dtype),
+            x0=torch.zeros(batch, n, dtype=dtype),
+            optimum=objective(torch.float64)(minimizer).to(dtype),
+            minimizer=minimizer.to(dtype),
+            facts={"condition_bound": largest / self.ridge + 1, "convex": True},
+        )
+
+
+def newton(features: Tensor, labels: Tensor, ridge: float) -> Tensor:
+    """Minimizer by Newton's method with step halving, ``(B, n)``."""
+
+    def value(x: Tensor) -> Tensor:
+        margins = labels * (x @ features.mT)
+        return torch.nn.functional.softplus(-margins).sum(1) + ridge / 2 * (x * x).sum(1)
+
+    x = labels.new_zeros(labels.shape[0], features.shape[1])
+    eye = torch.eye(features.shape[1], dtype=x.dtype)
+    for _ in range(NEWTON_STEPS):
+        wrong = torch.sigmoid(-labels * (x @ features.mT))
+        gradient = -(labels * wrong) @ features + ridge * x
+        weight = wrong * (1 - wrong)
+        hessian = torch.einsum("bm,mi,mj->bij", weight, features, features) + ridge * eye
+        step = torch.linalg.solve(hessian, gradient)
+        length = torch.ones_like(labels[:, :1])
+        for _ in range(10):
+            length = torch.where((value(x - length * step) > value(x))[:, None], length / 2, length)
+        x = x - length * step
+    return x

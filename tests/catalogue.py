@@ -1,0 +1,193 @@
+"""Every atom, preconditioner and problem, once: a line here puts it under all the laws.
+
+`tests/core/test_catalogue.py` fails when something public is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import learnmm as lmm
+from learnmm.atoms.separable import LOSSES
+
+UNKNOWNS = 6
+ROWS = 4
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Random data that does not depend on the dtype, nor on the other problems of the batch."""
+
+    batch: int
+    dtype: torch.dtype
+    seed: int = 0
+
+    def normal(self, *shape: int, key: int, shared: bool = False) -> Tensor:
+        """Gaussian ``(B, *shape)``, or ``shape`` if shared; other keys give other data."""
+        rows = [
+            torch.randn(
+                shape,
+                generator=torch.Generator().manual_seed(1000 * self.seed + 100 * key + row),
+                dtype=torch.float64,
+            )
+            for row in range(1 if shared else self.batch)
+        ]
+        return (rows[0] if shared else torch.stack(rows)).to(self.dtype)
+
+    def point(self, *shape: int) -> Tensor:
+        """A start for the iterate."""
+        return self.normal(*(shape or (UNKNOWNS,)), key=0)
+
+    def target(self, *shape: int) -> Tensor:
+        """Data to fit."""
+        return self.normal(*(shape or (UNKNOWNS,)), key=1)
+
+    def matrix(self) -> Tensor:
+        """A wide matrix, shared by the batch."""
+        return self.normal(ROWS, UNKNOWNS, key=2, shared=True)
+
+
+@dataclass(frozen=True)
+class AtomCase:
+    """An atom for iterates of a shape; `kind` is what its bound must say.
+
+    ``build(draw)`` makes the atom for a batch, ``case.point(draw)`` a start.
+    """
+
+    name: str
+    build: Callable[[Draw], lmm.Atom]
+    kind: lmm.Kind = lmm.Kind.GLOBAL
+    shape: tuple[int, ...] = (UNKNOWNS,)
+
+    def point(self, draw: Draw) -> Tensor:
+        return draw.point(*self.shape)
+
+
+def _network(draw: Draw) -> nn.Sequential:
+    """A fixed autoencoder with layers of norm below 1."""
+    network = nn.Sequential(
+        nn.Linear(UNKNOWNS, 3, dtype=draw.dtype),
+        nn.Tanh(),
+        nn.Linear(3, UNKNOWNS, dtype=draw.dtype),
+    ).requires_grad_(False)
+    for key, weight in enumerate(network.parameters()):
+        weight.copy_(draw.normal(*weight.shape, key=10 + key, shared=True) / 4)
+    return network
+
+
+def _smoother(draw: Draw) -> Tensor:
+    """Mean with the neighbours on a ring."""
+    eye = torch.eye(UNKNOWNS, dtype=draw.dtype)
+    return (eye.roll(1, 0) + eye.roll(-1, 0)) / 2
+
+
+def _signs(draw: Draw) -> Tensor:
+    return torch.where(draw.target() > 0, 1.0, -1.0).to(draw.dtype)
+
+
+POINTWISE = lmm.Kind.POINTWISE
+
+ATOMS = [
+    AtomCase("quadratic", lambda d: lmm.Quadratic(d.target())),
+    AtomCase("weighted", lambda d: lmm.Quadratic(d.target(), d.target().abs() + 0.1)),
+    AtomCase("least-squares", lambda d: lmm.least_squares(d.matrix(), d.target(ROWS))),
+    *(AtomCase(loss, lambda d, k=loss: lmm.HalfQuadratic(d.target(), k)) for loss in LOSSES),
+    AtomCase("logistic", lambda d: lmm.Logistic(_signs(d))),
+    AtomCase("logistic-uniform", lambda d: lmm.Logistic(_signs(d), tight=False)),
+    AtomCase("cosine", lambda d: lmm.CosineDistance(d.target())),
+    AtomCase("cosine-floor", lambda d: lmm.CosineDistance(d.target(), floor=0.5)),
+    AtomCase("cosine-pointwise", lambda d: lmm.CosineDistance(d.target(), "pointwise"), POINTWISE),
+    AtomCase("cosine-paper", lambda d: lmm.CosineDistance(d.target(), "paper"), POINTWISE),
+    AtomCase("cosine-map", lambda d: lmm.CosineDistance(d.target(ROWS)) @ d.matrix()),
+    AtomCase(
+        "cosine-uniform",
+        lambda d: lmm.CosineDistance(d.target(ROWS)) @ lmm.LinearMap(d.matrix(), form="uniform"),
+    ),
+    AtomCase(
+        "huber-separable",
+        lambda d: lmm.HalfQuadratic(d.target(ROWS)) @ lmm.LinearMap(d.matrix(), form="separable"),
+    ),
+    AtomCase(
+        "cosine-times",
+        lambda d: lmm.CosineDistance(d.target(ROWS, 3)) @ d.matrix(),
+        shape=(UNKNOWNS, 3),
+    ),
+    AtomCase("autoencoder", lambda d: lmm.AutoencoderPrior(_network(d), bound="global")),
+    AtomCase("autoencoder-scalar", lambda d: lmm.AutoencoderPrior(_network(d)), POINTWISE),
+    AtomCase(
+        "autoencoder-elementwise",
+        lambda d: lmm.AutoencoderPrior(_network(d), bound="elementwise"),
+        POINTWISE,
+    ),
+    AtomCase("smoother", lambda d: lmm.LinearSmootherPrior(_smoother(d))),
+    AtomCase(
+        "sum",
+        lambda d: lmm.CosineDistance(d.target(ROWS)) @ d.matrix() + 0.3 * lmm.Quadratic(d.target()),
+    ),
+    AtomCase(
+        "sum-mixed",
+        lambda d: (
+            lmm.least_squares(d.matrix(), d.target(ROWS))
+            + 0.5 * lmm.AutoencoderPrior(_network(d), bound="scalar")
+        ),
+        POINTWISE,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class PreconditionerCase:
+    """A preconditioner for iterates of a shape."""
+
+    name: str
+    build: Callable[[torch.dtype], lmm.LearnedPreconditioner]
+    shape: tuple[int, ...] = (UNKNOWNS,)
+
+
+PRECONDITIONERS = [
+    PreconditionerCase("identity", lambda dtype: lmm.Identity()),
+    PreconditionerCase("constant", lambda dtype: lmm.Constant(initial=0.7).to(dtype)),
+    PreconditionerCase("constant-each", lambda dtype: lmm.Constant((UNKNOWNS,), 0.5).to(dtype)),
+    PreconditionerCase(
+        "dual-conv-lstm", lambda dtype: lmm.DualConvLSTM(UNKNOWNS, 4).to(dtype), (UNKNOWNS, 3)
+    ),
+]
+
+
+def _varied(name: str, **settings: Any) -> lmm.Problem:
+    """A problem with other settings than its defaults."""
+    return replace(lmm.problem(name), **settings)  # type: ignore[type-var]
+
+
+@dataclass(frozen=True)
+class ProblemCase:
+    """An installed problem, or a variant of one; `certain` says that its bound is `GLOBAL`."""
+
+    label: str
+    load: Callable[[], lmm.Problem]
+    certain: bool = True
+
+
+PROBLEMS = [
+    ProblemCase("quadratic", lambda: lmm.problem("quadratic")),
+    ProblemCase("quadratic-structured", lambda: _varied("quadratic", form="structured")),
+    ProblemCase("quadratic-separable", lambda: _varied("quadratic", form="separable")),
+    ProblemCase("rosenbrock", lambda: lmm.problem("rosenbrock"), certain=False),
+    ProblemCase("logistic-regression", lambda: lmm.problem("logistic-regression")),
+    ProblemCase("signal-deconvolution", lambda: lmm.problem("signal-deconvolution")),
+    ProblemCase("signal-cauchy", lambda: _varied("signal-deconvolution", loss="cauchy")),
+    ProblemCase("image-deconvolution", lambda: lmm.problem("image-deconvolution")),
+    ProblemCase("image-huber", lambda: _varied("image-deconvolution", loss="huber")),
+    ProblemCase("cosine-regression", lambda: lmm.problem("cosine-regression")),
+    ProblemCase("autoencoder-inverse", lambda: lmm.problem("autoencoder-inverse")),
+    ProblemCase(
+        "autoencoder-pointwise",
+        lambda: _varied("autoencoder-inverse", bound="elementwise"),
+        certain=False,
+    ),
+]

@@ -1,0 +1,32 @@
+"""Settings of the whole suite: one thread, one seed, the same examples on every run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+# `from catalogue import ...` works in every test, whatever the working directory.
+sys.path.insert(0, str(Path(__file__).parent))
+
+torch.set_num_threads(1)
+
+settings.register_profile(
+    "deterministic",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("deterministic")
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> Iterator[None]:
+    """Seed what draws from the global generator, such as the start vectors of Lanczos."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
