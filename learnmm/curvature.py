@@ -184,6 +184,9 @@ class LowRankCurvature(Curvature):
     def power(self, v: Tensor, exponent: float) -> Tensor:
         """Apply ``B ** exponent`` through the shared basis."""
         outer = _power(self.shift, exponent)
+        if self.basis.shape[0] == self.basis.shape[1]:
+            # Nothing lies outside: v - V V^T v is rounding, which a negative power would blow up.
+            outer = torch.zeros_like(outer)
         gain = _power(self.shift[:, None] + self.spectrum, exponent) - outer[:, None]
         inner = self._project(v)
         inner = inner * gain.reshape(*gain.shape, *([1] * (inner.dim() - 2)))
@@ -192,7 +195,7 @@ class LowRankCurvature(Curvature):
     def quad(self, v: Tensor) -> Tensor:
         """``tau |v|^2 + sum_i w_i |V_i^T v|^2``."""
         inner = self._project(v)
-        energy = (inner * inner).reshape(*inner.shape[:2], -1).sum(2)
+        energy = inner * inner if inner.dim() == 2 else (inner * inner).flatten(2).sum(2)
         return self.shift * dot(v, v) + (self.spectrum * energy).sum(1)
 
     def diagonal(self, like: Tensor) -> Tensor:
@@ -201,8 +204,8 @@ class LowRankCurvature(Curvature):
         return rows.reshape(*rows.shape, *([1] * (like.dim() - 2))).expand_as(like)
 
     def largest(self) -> Tensor:
-        """``tau + max w``."""
-        return self.shift + self.spectrum.amax(1)
+        """``tau + max w``; the basis may be empty (a matrix of zeros)."""
+        return torch.cat([self.shift[:, None], self.shift[:, None] + self.spectrum], 1).amax(1)
 
     def scaled(self, factor: Tensor | float) -> LowRankCurvature:
         """``factor * B``, in the same basis."""
