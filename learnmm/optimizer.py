@@ -228,7 +228,11 @@ class ProjectedMMOptimizer:
             step_norm = torch.minimum(step_norm, bound.radius)
 
         moving = running & valid & torch.isfinite(step_norm)
-        candidate = torch.where(expand(moving, state.x), state.x - proposal.step, state.x)
+        candidate = state.x - proposal.step
+        if torch.is_grad_enabled():
+            # What a stopped or broken problem computes is discarded below, but its NaN would
+            # spoil the gradients of the whole batch.
+            candidate = torch.where(expand(moving, candidate), candidate, state.x)
         value, gradient, aux = self._evaluate(candidate)
         gradient_norm = _largest(gradient)
         finite = moving & torch.isfinite(value) & torch.isfinite(gradient_norm)
@@ -458,8 +462,8 @@ def _default_majorant(objective: Objective) -> Majorant:
 
 def _largest(gradient: Tensor) -> Tensor:
     flat = gradient.reshape(gradient.shape[0], -1)
-    largest: Tensor = torch.linalg.vector_norm(flat, torch.inf, dim=1)
-    return largest
+    # Two reductions: the infinity norm of torch is over ten times slower. NaN comes through.
+    return torch.maximum(flat.amax(1), -flat.amin(1))
 
 
 def _select(mask: Tensor, new: Any, old: Any) -> Any:

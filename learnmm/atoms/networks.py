@@ -172,8 +172,8 @@ def linear_adjoint(layer: nn.Module, v: Tensor, like: Tensor, *, absolute: bool 
     absolute : bool
         Use ``|W|``.
     """
-    weight = layer.get_parameter("weight")
-    weight = weight.abs() if absolute else weight
+    signed = layer.get_parameter("weight")
+    weight = signed.abs() if absolute else signed
     if not isinstance(layer, nn.Conv1d):
         return v @ weight
     stride, padding, dilation = layer.stride[0], _padding(layer), layer.dilation[0]
