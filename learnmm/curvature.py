@@ -222,7 +222,7 @@ def left_multiply(matrix: Tensor, v: Tensor) -> Tensor:
     """``matrix @ v`` on the first dimension after the batch: ``(B, n, *rest) -> (B, m, *rest)``."""
     if v.dim() == 2:
         return v @ matrix.mT
-    flat = v.reshape(*v.shape[:2], -1)
+    flat = v.flatten(2)
     # One product per problem: matmul would otherwise fold the batch and copy it transposed.
     out = torch.bmm(matrix.expand(v.shape[0], *matrix.shape), flat)
     return out.reshape(v.shape[0], matrix.shape[0], *v.shape[2:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cached_property
 from typing import Literal
 
@@ -62,7 +63,7 @@ class LinearMap:
         entries = matrix.to_sparse_coo().coalesce().values() if self.sparse else matrix
         if not bool(torch.isfinite(entries).all()):
             raise ValueError("LinearMap expects a finite matrix, got NaN or infinite entries")
-        self.matrix = matrix.to_sparse_csr() if self.sparse else matrix
+        self.matrix = _csr(matrix) if self.sparse else matrix
         self.offset = offset
         self.form: Form = form
 
@@ -106,7 +107,7 @@ class LinearMap:
     @cached_property
     def _transposed(self) -> Tensor:
         # CSR has no cheap transposed product; a second CSR copy does.
-        return self.matrix.to_sparse_coo().mT.to_sparse_csr() if self.sparse else self.matrix.mT
+        return _csr(self.matrix.to_sparse_coo().mT) if self.sparse else self.matrix.mT
 
     @cached_property
     def svd(self) -> tuple[Tensor, Tensor]:
@@ -156,3 +157,10 @@ class LinearMap:
     def pull_back_radius(self, radius: Tensor | None) -> Tensor | None:
         """Radius around ``x`` whose image stays within ``radius`` of ``A x``."""
         return None if radius is None else radius / self.norm
+
+
+def _csr(matrix: Tensor) -> Tensor:
+    """CSR copy, without torch's notice that CSR is in beta: users of a map cannot act on it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return matrix.to_sparse_csr()
