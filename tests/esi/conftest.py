@@ -1,4 +1,4 @@
-"""A small head for fast tests: a sphere, 20 electrodes, two hemispheres of 40 regions."""
+"""Head models for the tests: a small sphere with two hemispheres, and fsaverage at ico=3."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import mne
 import numpy as np
 import pytest
+from learnmm_problems.esi.fsaverage import fsaverage_head_model
+from learnmm_problems.esi.headmodel import HeadModel, HeadModelSettings
 from scipy import sparse
 
 RADIUS = 0.06  # of the cortex, metres
@@ -58,6 +60,13 @@ def small_model() -> SmallModel:
     np.put_along_axis(graph, nearest, True, axis=1)
     return SmallModel(
         leadfield, RADIUS * normals, sparse.csr_matrix(graph | graph.T), distances, forward, info
+    )
+
+
+@pytest.fixture(scope="session")
+def fsaverage_model(tmp_path_factory) -> HeadModel:
+    return fsaverage_head_model(
+        HeadModelSettings(ico=3), cache_dir=tmp_path_factory.mktemp("headmodels")
     )
 
 

@@ -28,6 +28,15 @@ def test_kernel_equals_mne_python(small_model, method, lambda2):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_kernel_equals_mne_python_on_fsaverage(fsaverage_model, method):
+    sensors = random_recording(fsaverage_model)
+    expected = mne_python_inverse(fsaverage_model, sensors, method)
+    ours = apply_kernel(inverse_kernel(fsaverage_model.leadfield, method), sensors)
+    error = np.linalg.norm(ours - expected) / np.linalg.norm(expected)
+    assert error < AGREEMENT[method]
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_kernel_ignores_the_reference(small_model, method):
     kernel = inverse_kernel(small_model.leadfield, method)
     np.testing.assert_allclose(kernel.sum(axis=1), 0.0, atol=1e-9 * np.abs(kernel).max())

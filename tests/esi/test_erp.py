@@ -190,6 +190,9 @@ def test_misuse_is_named(path_model, small_model):
         Patches(path_model).weights(0, -1)
     with pytest.raises(ValueError, match="edge_weight"):
         Patches(path_model, edge_weight=1.0)
+    path_model.distances = None
+    with pytest.raises(ValueError, match="euclidean"):
+        Patches(path_model)
     with pytest.raises(ValueError, match="square"):
         hop_counts(sparse.csr_matrix((2, 3)))
     with pytest.raises(ValueError, match="symmetric"):

@@ -7,23 +7,19 @@ J. Neurosci. Methods 309 (2018), describe the toolbox whose event-related potent
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from learnmm_problems.esi.noise import add_sensor_noise, snr_range
-from learnmm_problems.esi.patches import Distance, Patches, SourceModel
-from learnmm_problems.esi.samples import Sample, stack_samples
-
-# Streams of random numbers; the source must not change when only the noise is drawn anew.
-_SOURCE_STREAM, _NOISE_STREAM = 0, 1
+from .noise import add_sensor_noise, snr_range
+from .patches import Distance, SourceModel
+from .simulator import PatchSimulator
 
 _WIDTHS_PER_DEVIATION = 6.0
 """The full width of a deflection covers six standard deviations of its Gaussian."""
 
 
-class ERPSimulator:
+class ERPSimulator(PatchSimulator):
     """Random event-related potentials of one patch, made when they are asked for.
 
     Sample ``index`` depends on ``(seed, index, draw)`` and the settings alone: any order, any
@@ -62,7 +58,8 @@ class ERPSimulator:
     - width ``w = ceil(60 U(0.98, 1.02) U(0.9, 1.1))`` ms;
     - amplitude ``a = U(0.5, 1.5) U(0.3, 1.7)``.
 
-    Time runs from zero in steps of ``1/sfreq``. A late centre may put the peak at the last sample.
+    Time runs from zero in steps of ``1/sfreq``. White noise is added to the recording
+    (`add_sensor_noise`). Sources are in A m, sensors in V.
 
     Examples
     --------
@@ -84,70 +81,23 @@ class ERPSimulator:
         distance: Distance = "geodesic",
         unit: float = 1e-8,
     ):
-        if seed < 0 or size < 1 or times < 1 or max_hops < 1:
-            raise ValueError(
-                "ERPSimulator: seed must be >= 0 and size, times and max_hops >= 1, got "
-                f"{seed}, {size}, {times}, {max_hops}"
-            )
-        if not (sfreq > 0.0 and unit > 0.0):
-            raise ValueError(f"ERPSimulator: sfreq and unit must be > 0, got {sfreq}, {unit}")
-        self.seed, self.size = int(seed), int(size)
-        self.snr_db = snr_range(snr_db)
-        self.times, self.sfreq = int(times), float(sfreq)
-        self.max_hops, self.unit = int(max_hops), float(unit)
-        self.patches = Patches(model, distance)
-        self._leadfield = np.asarray(model.leadfield, dtype=np.float64)
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __getitem__(self, index: int) -> Sample:
-        if not -self.size <= index < self.size:
-            raise IndexError(f"ERPSimulator: index {index} of {self.size} samples")
-        return self.sample(index % self.size)
-
-    def __iter__(self) -> Iterator[Sample]:
-        return (self.sample(index) for index in range(self.size))
-
-    def sample(self, index: int, draw: int = 0) -> Sample:
-        """Simulate one sample.
-
-        Parameters
-        ----------
-        index : int
-            Which sample, ``0 <= index``; it may exceed ``size``.
-        draw : int, default 0
-            Which noise. Another number gives the same source under fresh noise: in training use
-            the epoch, in testing keep zero.
-
-        Returns
-        -------
-        Sample
-        """
-        if index < 0 or draw < 0:
-            raise ValueError(f"sample: index and draw must be >= 0, got {index}, {draw}")
-        source = np.random.default_rng([self.seed, int(index), _SOURCE_STREAM])
-        noise = np.random.default_rng([self.seed, int(index), _NOISE_STREAM, int(draw)])
-        seed_source = int(source.integers(self.patches.hops.shape[0]))
-        weights = self.patches.weights(seed_source, int(source.integers(1, self.max_hops + 1)))
-        waveform = self._waveform(source)
-        # The source is an outer product, and so is its recording: (m, n)(n,) then (m, T).
-        clean = np.outer(self._leadfield @ weights, waveform)
-        snr_db = float(noise.uniform(*self.snr_db))
-        return Sample(
-            sources=np.outer(weights, waveform).astype(np.float32),
-            sensors=add_sensor_noise(clean, snr_db, noise).astype(np.float32),
-            seed_source=seed_source,
-            snr_db=snr_db,
-            index=int(index),
+        super().__init__(
+            model,
+            seed=seed,
+            size=size,
+            max_hops=max_hops,
+            distance=distance,
+            edge_weight=math.exp(-2.0),
+            unit=unit,
         )
+        if times < 1 or not sfreq > 0.0:
+            raise ValueError(
+                f"ERPSimulator: times must be >= 1 and sfreq > 0, got {times}, {sfreq}"
+            )
+        self.times, self.sfreq = int(times), float(sfreq)
+        self.snr_db = snr_range(snr_db)
 
-    def batch(self, indices: Iterable[int], draw: int = 0) -> Sample:
-        """Simulate several samples, stacked along a leading batch dimension."""
-        return stack_samples(self.sample(int(index), draw) for index in indices)
-
-    def _waveform(self, generator: np.random.Generator) -> NDArray[np.float64]:
-        """Draw the time course in A m, shape (times,)."""
+    def _waveform(self, index: int, generator: np.random.Generator) -> NDArray[np.float64]:
         uniform = generator.uniform
         half_epoch = 500.0 * self.times / self.sfreq  # ms
         centre = math.ceil(half_epoch * uniform(0.5, 1.5) * uniform(0.7, 1.3))
@@ -155,4 +105,15 @@ class ERPSimulator:
         amplitude = uniform(0.5, 1.5) * uniform(0.3, 1.7)
         time = 1e3 * np.arange(self.times) / self.sfreq  # ms
         deviation = width / _WIDTHS_PER_DEVIATION
-        return self.unit * amplitude * np.exp(-0.5 * ((time - centre) / deviation) ** 2)
+        return amplitude * np.exp(-0.5 * ((time - centre) / deviation) ** 2)
+
+    def _recording(
+        self,
+        weights: NDArray[np.float64],
+        waveform: NDArray[np.float64],
+        generator: np.random.Generator,
+    ) -> tuple[NDArray[np.float64], float]:
+        snr_db = float(generator.uniform(*self.snr_db))
+        # The source is an outer product, and so is its recording: (m, n)(n,) then (m, T).
+        clean = np.outer(self.leadfield @ weights, waveform)
+        return add_sensor_noise(clean, snr_db, generator), snr_db

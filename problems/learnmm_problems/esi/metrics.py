@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from learnmm_problems.esi.patches import SourceModel, hop_counts
+from .patches import SourceModel, hop_counts
 
 Floats = NDArray[np.float64]
 

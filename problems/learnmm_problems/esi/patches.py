@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import dijkstra
 Distance = Literal["geodesic", "euclidean"]
 
 UNREACHABLE = np.iinfo(np.int16).max
-"""Hop count of two regions that no path of neighbours joins (the two hemispheres)."""
+"""Hop count of two regions that no path of neighbours joins, as those of two hemispheres."""
 
 
 class SourceModel(Protocol):
@@ -30,14 +30,14 @@ class SourceModel(Protocol):
         Region centres in metres.
     neighbours : scipy.sparse.csr_matrix of bool, shape (sources, sources)
         Symmetric, without diagonal.
-    distances : ndarray of float64, shape (sources, sources)
+    distances : ndarray of float64, shape (sources, sources), or None
         Geodesic distances in metres; infinite across hemispheres.
     """
 
     leadfield: NDArray[np.float64]
     positions: NDArray[np.float64]
     neighbours: sparse.csr_matrix
-    distances: NDArray[np.float64]
+    distances: NDArray[np.float64] | None
 
 
 def hop_counts(neighbours: sparse.spmatrix) -> NDArray[np.int16]:
@@ -76,8 +76,17 @@ def region_distances(model: SourceModel, distance: Distance) -> NDArray[np.float
     Returns
     -------
     ndarray of float64, shape (sources, sources)
+
+    Raises
+    ------
+    ValueError
+        If the head model has no geodesic distances and they are asked for.
     """
     if distance == "geodesic":
+        if model.distances is None:
+            raise ValueError(
+                "this head model knows no geodesic distances: use distance='euclidean'"
+            )
         return np.asarray(model.distances, dtype=np.float64)
     if distance == "euclidean":
         # One coordinate at a time: an (n, n, 3) temporary would triple the memory.
