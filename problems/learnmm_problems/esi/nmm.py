@@ -1,0 +1,159 @@
+"""The neural-mass simulator: one cortical patch with an interictal spike over background activity.
+
+Jansen-Rit columns stand for regions, as in Sun, Sohrabpour, Worrell and He, "Deep neural networks
+constrained by neural mass models improve electrophysiological source imaging", PNAS 119 (2022);
+here without connections between regions.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .clips import SpikeClips
+from .jansen_rit import JansenRitParameters
+from .noise import add_sensor_noise, scale_to_snr, snr_range
+from .patches import Distance, SourceModel
+from .simulator import PatchSimulator
+from .spikes import CLIP_SFREQ, CLIP_TIMES, SPIKING, Choice, background_clips
+
+_BACKGROUND_CLIPS = 1024  # to draw those of the regions from, with replacement
+_SPIKE_WINDOW = 50  # samples before and after the peak in which the source SNR holds: 100 ms
+
+
+class NMMSimulator(PatchSimulator):
+    """Random interictal spikes of one patch, made when they are asked for.
+
+    Sample ``index`` depends on ``(seed, index, draw)`` and the settings alone: any order, any
+    number of workers, the same numbers. The columns behind it are integrated once, 256 at a time,
+    and kept on disk; `prepare` does so ahead, which spares several workers from each doing it.
+
+    Parameters
+    ----------
+    model : SourceModel
+        The head model.
+    seed : int, default 0
+        Names the data set; give training, validation and test different ones.
+    size : int, default 8000
+        Number of samples.
+    snr_db : float or (float, float), default (5, 15)
+        Frobenius signal-to-noise ratio of the recording in dB; a pair is drawn from uniformly.
+    source_snr_db : float, (float, float) or None, default (10, 20)
+        Ratio in dB of the recordings of the patch and of the background, within 100 ms of the
+        spike's peak; None leaves the other regions silent.
+    choice : {"isolated", "any", "multiple"}, default "isolated"
+        How many spikes a clip has: one, some, or at least two (see `spike_clips`).
+    max_hops : int, default 4
+        The patch reaches ``k`` edges from its seed, ``k`` uniform in ``1..max_hops``.
+    distance : {"geodesic", "euclidean"}, default "geodesic"
+        What the amplitude falls with inside the patch.
+    unit : float, default 1e-9
+        Dipole moment of one millivolt of net pyramidal potential, in A m: a spike of 11 mV has
+        11 nA m.
+    parameters : JansenRitParameters
+        Constants of the spiking column.
+    cache_dir : path, optional
+        Folder for the clips. Default: ``$LEARNMM_CACHE``, else the user's cache directory.
+
+    Attributes
+    ----------
+    times, sfreq : int, float
+        500 samples at 500 Hz.
+
+    Notes
+    -----
+    With the seed region ``s`` uniform, ``d`` the distance to it, ``d_max`` the largest in the patch
+    and ``v`` the clip,
+
+    ``x[i, t] = unit (v(t) - mean(v)) exp(-log(2) (d_i / d_max)^2)``,
+
+    half as strong at the edge as in the centre, and zero outside the patch: the background enters
+    the recording but is no part of the truth. Every region outside the patch is given a clip of
+    its own of a normal column. White noise is added to the recording, and the mean over time is
+    removed from it. Sources are in A m, sensors in V.
+
+    Examples
+    --------
+    >>> simulator = NMMSimulator(fsaverage_head_model(), seed=0)    # doctest: +SKIP
+    >>> simulator.sample(0).sources.shape                           # doctest: +SKIP
+    (994, 500)
+    """
+
+    times, sfreq = CLIP_TIMES, CLIP_SFREQ
+
+    def __init__(
+        self,
+        model: SourceModel,
+        seed: int = 0,
+        size: int = 8000,
+        snr_db: float | tuple[float, float] = (5.0, 15.0),
+        source_snr_db: float | tuple[float, float] | None = (10.0, 20.0),
+        choice: Choice = "isolated",
+        max_hops: int = 4,
+        distance: Distance = "geodesic",
+        unit: float = 1e-9,
+        parameters: JansenRitParameters = SPIKING,
+        cache_dir: str | os.PathLike[str] | None = None,
+    ):
+        super().__init__(
+            model,
+            seed=seed,
+            size=size,
+            max_hops=max_hops,
+            distance=distance,
+            edge_weight=0.5,
+            unit=unit,
+        )
+        self.snr_db = snr_range(snr_db)
+        self.source_snr_db = None if source_snr_db is None else snr_range(source_snr_db)
+        self.clips = SpikeClips(seed, choice, parameters, cache_dir)
+        self._single_leadfield = self.leadfield.astype(np.float32)
+
+    def prepare(self) -> None:
+        """Simulate what is not on disk yet of the clips of all samples, and the background."""
+        for _ in self.clips.prepare(self.size):
+            pass
+        if self.source_snr_db is not None:
+            _background_bank(self.seed)
+
+    def _waveform(self, index: int, generator: np.random.Generator) -> NDArray[np.float64]:
+        clip = self.clips[index].astype(np.float64)
+        return clip - clip.mean()
+
+    def _recording(
+        self,
+        weights: NDArray[np.float64],
+        waveform: NDArray[np.float64],
+        generator: np.random.Generator,
+    ) -> tuple[NDArray[np.float64], float]:
+        clean = np.outer(self.leadfield @ weights, waveform)  # (m, T)
+        if self.source_snr_db is not None:
+            ratio = float(generator.uniform(*self.source_snr_db))
+            background = self._recorded_background(weights == 0.0, generator)
+            peak = int(np.abs(waveform).argmax())
+            window = slice(max(0, peak - _SPIKE_WINDOW), peak + _SPIKE_WINDOW)
+            part = background[:, window]
+            scale = np.linalg.norm(scale_to_snr(part, clean[:, window], ratio))
+            clean = clean + background * (scale / np.linalg.norm(part))
+        snr_db = float(generator.uniform(*self.snr_db))
+        noisy = add_sensor_noise(clean, snr_db, generator)
+        return noisy - noisy.mean(axis=1, keepdims=True), snr_db
+
+    def _recorded_background(
+        self, silent: NDArray[np.bool_], generator: np.random.Generator
+    ) -> NDArray[np.float64]:
+        """Recording of background activity in the regions outside the patch, arbitrary scale."""
+        regions = np.flatnonzero(silent)
+        bank = _background_bank(self.seed)
+        activity = bank[generator.integers(len(bank), size=len(regions))]
+        # In single precision, which is plenty for noise and twice as fast: (m, r)(r, T).
+        return (self._single_leadfield[:, regions] @ activity).astype(np.float64)
+
+
+@lru_cache(maxsize=4)
+def _background_bank(seed: int) -> NDArray[np.float32]:
+    """Clips of normal columns, shared by the simulators of a data set."""
+    return background_clips(seed, _BACKGROUND_CLIPS)
