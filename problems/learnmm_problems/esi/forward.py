@@ -67,10 +67,13 @@ def fixed_forward(
 
 def replace_gain(forward: mne.Forward, leadfield: np.ndarray) -> mne.Forward:
     """Return `forward` in fixed orientation with the columns of `leadfield` as its gain."""
-    with mne.use_log_level("ERROR"):
-        fixed = mne.convert_forward_solution(
-            forward, surf_ori=True, force_fixed=True, use_cps=False
-        )
+    if mne.forward.is_fixed_orient(forward):
+        fixed = forward.copy()
+    else:
+        with mne.use_log_level("ERROR"):
+            fixed = mne.convert_forward_solution(
+                forward, surf_ori=True, force_fixed=True, use_cps=False
+            )
     fixed["sol"]["data"] = np.array(leadfield, dtype=np.float64)
     # What MNE saves, and converts between orientations, is this copy; the other orientations of
     # the gain are not known here.

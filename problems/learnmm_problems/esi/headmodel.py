@@ -98,7 +98,8 @@ class HeadModel:
     distances : ndarray, shape (sources, sources), optional
         Geodesic distances along the cortex in metres; infinite across hemispheres.
     vertices : tuple of two ndarray of int, optional
-        fsaverage5 vertex number of each source in the left and in the right hemisphere, ascending.
+        Vertex number of each source in the left and in the right hemisphere, ascending: on
+        fsaverage5, or on the surfaces of the source space that was brought along.
     regions : ndarray of int, shape (20484,), optional
         Region of every fsaverage5 vertex, left then right; -1 on the medial wall.
     channel_names : tuple of str
