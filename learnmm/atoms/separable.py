@@ -33,6 +33,14 @@ def _tanhc(t: Tensor) -> Tensor:
     return torch.where(small, 1 - t * t / 3, torch.tanh(t) / torch.where(small, 1.0, t))
 
 
+def _logcosh(t: Tensor) -> Tensor:
+    """``log cosh t``, to relative accuracy for every ``t``."""
+    size = t.abs()
+    small = size < 1
+    near = torch.log1p(2 * torch.sinh(torch.where(small, t, 0.0) / 2) ** 2)
+    return torch.where(small, near, size + F.softplus(-2 * size) - math.log(2))
+
+
 def _huber(t: Tensor) -> Tensor:
     size = t.abs()
     return torch.where(size <= 1, t * t / 2, size - 0.5)
@@ -44,7 +52,7 @@ _PHI: dict[str, _Phi] = {
     "hyperbolic": _Phi(
         lambda t: t * t / (1 + torch.sqrt(1 + t * t)), lambda t: torch.rsqrt(1 + t * t)
     ),
-    "logcosh": _Phi(lambda t: t.abs() + F.softplus(-2 * t.abs()) - math.log(2), _tanhc),
+    "logcosh": _Phi(_logcosh, _tanhc),
     "cauchy": _Phi(lambda t: torch.log1p(t * t) / 2, lambda t: 1 / (1 + t * t)),
     "geman_mcclure": _Phi(lambda t: t * t / (1 + t * t) / 2, lambda t: (1 + t * t) ** -2),
     "welsch": _Phi(lambda t: -torch.expm1(-t * t / 2), lambda t: torch.exp(-t * t / 2)),
@@ -181,8 +189,8 @@ class Logistic(_Separable):
         self.tight = tight
 
     def entries(self, z: Tensor) -> Tensor:
-        """``softplus(-y z)``."""
-        return F.softplus(-self.target * z)
+        """``softplus(-y z)``; torch's own softplus drops ``exp(-20)``, more than rounding."""
+        return -F.logsigmoid(self.target * z)
 
     def curvatures(self, z: Tensor) -> Tensor:
         """``tanh(z/2) / (2 z)``, or 1/4."""
