@@ -34,7 +34,10 @@ class LipschitzMajorant:
     """
 
     def __init__(self, constant: float | Tensor) -> None:
-        level = torch.as_tensor(constant)
+        # A float must not be rounded down to the default dtype: it would be no bound any more.
+        level = torch.as_tensor(
+            constant, dtype=None if isinstance(constant, Tensor) else torch.float64
+        )
         if level.dim() > 1 or not bool(((level > 0) & torch.isfinite(level)).all()):
             raise ValueError(
                 f"a Lipschitz constant must be positive and finite, one or (B,), got {constant}"
