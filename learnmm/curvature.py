@@ -31,10 +31,13 @@ def norm(a: Tensor) -> Tensor:
 
 
 def _power(base: Tensor, exponent: float) -> Tensor:
-    """``base ** exponent`` with zero mapped to zero (the pseudo-inverse's convention)."""
+    """``base ** exponent`` with zero mapped to zero (the pseudo-inverse's convention).
+
+    A subnormal base counts as zero: its inverse would overflow.
+    """
     if exponent > 0:
         return base**exponent
-    positive = base > 0
+    positive = base >= torch.finfo(base.dtype).tiny
     return torch.where(positive, torch.where(positive, base, 1.0) ** exponent, 0.0)
 
 
