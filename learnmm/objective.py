@@ -77,6 +77,9 @@ def differentiate(fun: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> Eva
 
     def total(z: Tensor) -> tuple[Tensor, tuple[Tensor, Any]]:
         value, aux = fun(z)
+        if not (isinstance(value, Tensor) and value.is_floating_point()):
+            what = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise TypeError(f"the objective must return a floating-point torch.Tensor, got {what}")
         value = value.to(torch.promote_types(value.dtype, torch.float32))
         return value.sum(), (value, aux)
 

@@ -127,6 +127,15 @@ class ProjectedMMOptimizer:
                 "preconditioner must be a LearnedPreconditioner, got "
                 f"{type(preconditioner).__name__}"
             )
+        for name, setting, kind in (
+            ("projection", projection, Projection),
+            ("safeguard", safeguard, Safeguard),
+            ("relaxation", relaxation, Relaxation),
+        ):
+            if setting is not None and not isinstance(setting, kind):
+                raise TypeError(f"{name} must be a {kind.__name__} or None, got {setting!r}")
+        if not isinstance(max_iter, int):
+            raise TypeError(f"max_iter must be an integer, got {max_iter!r}")
         if max_iter < 1:
             raise ValueError(f"max_iter must be at least 1, got {max_iter}")
         for name, tolerance in (("gtol", gtol), ("rtol", rtol), ("atol", atol)):
@@ -164,12 +173,16 @@ class ProjectedMMOptimizer:
             For a start or an objective that cannot be used.
         """
         _check_start(x0)
-        self.objective.check(x0)
+        with _full_precision(x0):
+            self.objective.check(x0)
         value, gradient, aux = self._evaluate(x0)
         _check_evaluation(x0, value, gradient)
         gradient_norm = _largest(gradient)
         finite = torch.isfinite(value) & torch.isfinite(gradient_norm)
-        valid = self._bound(x0, aux).curvature.valid()
+        bound = self._bound(x0, aux)
+        valid = bound.curvature.valid()
+        with _full_precision(x0):
+            _check_bound(bound, valid, gradient)
         if strict:
             _require(finite, "the objective or its gradient is not finite at x0")
             _require(
@@ -213,7 +226,7 @@ class ProjectedMMOptimizer:
         running = state.status == Status.RUNNING
         first_plain = 0 if self.preconditioner is None else 1
         learned = running & (state.trial < first_plain)
-        enlargements = (state.trial - first_plain).clamp(min=0)
+        enlargements = torch.where(running, state.trial - first_plain, 0).clamp(min=0)
         growth = 1.0 if self.safeguard is None else self.safeguard.growth
         enlargement = growth ** enlargements.to(state.value.dtype)
 
@@ -228,7 +241,7 @@ class ProjectedMMOptimizer:
             step_norm = torch.minimum(step_norm, bound.radius)
 
         moving = running & valid & torch.isfinite(step_norm)
-        candidate = state.x - proposal.step
+        candidate = state.x - proposal.step.to(state.x.dtype)
         if torch.is_grad_enabled():
             # What a stopped or broken problem computes is discarded below, but its NaN would
             # spoil the gradients of the whole batch.
@@ -236,6 +249,8 @@ class ProjectedMMOptimizer:
         value, gradient, aux = self._evaluate(candidate)
         gradient_norm = _largest(gradient)
         finite = moving & torch.isfinite(value) & torch.isfinite(gradient_norm)
+        # An objective can be finite, and flat, at infinity.
+        finite = finite & torch.isfinite(_largest(candidate))
         predicted = proposal.slope - proposal.bend / 2
         actual = state.value - value
         least = 1e-3 if self.projection is None else self.projection.lower
@@ -262,7 +277,7 @@ class ProjectedMMOptimizer:
             clipped=clipped,
             cut=cut & running,
         )
-        trial = torch.where(accepted, 0, state.trial + 1)
+        trial = torch.where(accepted, 0, state.trial + running)
         following = State(
             x=_select(accepted, candidate, state.x),
             value=info.value,
@@ -358,12 +373,11 @@ class ProjectedMMOptimizer:
         return solver
 
     def _evaluate(self, x: Tensor) -> Evaluation:
-        # Values and gradients decide about descent: never below float32, whatever autocast says.
-        with torch.autocast(x.device.type, enabled=False):
+        with _full_precision(x):
             return self.objective.evaluate(x)
 
     def _bound(self, x: Tensor, aux: Any) -> Bound:
-        with torch.autocast(x.device.type, enabled=False):
+        with _full_precision(x):
             bound = self.majorant(x, aux)
         if not isinstance(bound, Bound):
             raise TypeError(f"a majorant must return a Bound, got {type(bound).__name__}")
@@ -374,9 +388,22 @@ class ProjectedMMOptimizer:
     ) -> tuple[Proposal, Any, Tensor]:
         """Return the step, the preconditioner's next memory, and the share clipped."""
         if self.preconditioner is None:
-            return own_step(curvature, state.gradient), None, torch.zeros_like(state.value)
+            with _full_precision(state.x):
+                return own_step(curvature, state.gradient), None, torch.zeros_like(state.value)
         features = Features(scale_free(state.x), scale_free(state.gradient))
-        raw, memory = self.preconditioner(features, state.memory)
+        returned = self.preconditioner(features, state.memory)
+        if not (isinstance(returned, tuple) and len(returned) == 2):
+            raise TypeError(
+                f"{type(self.preconditioner).__name__} must return (multipliers, memory), got "
+                f"{type(returned).__name__}"
+            )
+        raw, memory = returned
+        if not (isinstance(raw, Tensor) and raw.is_floating_point()):
+            what = raw.dtype if isinstance(raw, Tensor) else type(raw).__name__
+            raise TypeError(
+                f"{type(self.preconditioner).__name__} must return floating-point multipliers, "
+                f"got {what}"
+            )
         if raw.shape != state.x.shape:
             raise ValueError(
                 f"{type(self.preconditioner).__name__} must return multipliers of the iterate's "
@@ -387,7 +414,8 @@ class ProjectedMMOptimizer:
         changed = (multipliers != raw).reshape(raw.shape[0], -1)
         clipped = torch.where(learned, changed.to(raw.dtype).mean(1), 0.0)
         multipliers = torch.where(expand(learned, raw), multipliers, 1.0)
-        return scaled_step(curvature, state.gradient, multipliers), memory, clipped
+        with _full_precision(state.x):
+            return scaled_step(curvature, state.gradient, multipliers), memory, clipped
 
     def _status(
         self, state: State, info: StepInfo, valid: Tensor, finite: Tensor, retries: Tensor
@@ -538,6 +566,28 @@ def _check_evaluation(x0: Tensor, value: Tensor, gradient: Tensor) -> None:
             f"the gradient has shape {tuple(gradient.shape)} and dtype {gradient.dtype}, "
             f"expected {tuple(x0.shape)} and {x0.dtype}"
         )
+
+
+def _check_bound(bound: Bound, valid: Tensor, gradient: Tensor) -> None:
+    """Raise unless the bound is one of this batch; a wrong shape would broadcast silently."""
+    batch = gradient.shape[:1]
+    for name, level in (("curvature", valid), ("radius", bound.radius)):
+        if level is not None and level.shape != batch:
+            raise ValueError(
+                f"a majorant must return one {name} per problem, shape {tuple(batch)}, got "
+                f"{tuple(level.shape)}"
+            )
+    step = bound.curvature.solve(gradient)
+    if step.shape != gradient.shape:
+        raise ValueError(
+            f"the majorant's curvature must act on iterates of shape {tuple(gradient.shape)}, but "
+            f"gives {tuple(step.shape)}"
+        )
+
+
+def _full_precision(x: Tensor) -> torch.autocast:
+    """Switch autocast off: what decides about descent is computed in the dtype of ``x``."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def _require(holds: Tensor, complaint: str) -> None:
