@@ -7,10 +7,11 @@ import itertools
 import numpy as np
 import pytest
 import trimesh
+from learnmm_problems.esi import fsaverage
 from learnmm_problems.esi.cortex import N_VERTICES, fsaverage5
-from learnmm_problems.esi.electrodes import electrode_info
 from learnmm_problems.esi.fsaverage import region_sums
 from learnmm_problems.esi.gain import cortical_gain, move_inside
+from learnmm_problems.esi.headmodel import HeadModelSettings
 from learnmm_problems.esi.regions import equal_area_cells, geodesic_distances
 from learnmm_problems.esi.skull import SKULLS, head_boundaries
 
@@ -106,16 +107,36 @@ def test_region_sums_are_sums():
         np.testing.assert_allclose(sums[:, k], gain[:, regions == k].sum(axis=1), atol=1e-14)
 
 
-def test_gain_is_where_cortex_is_and_turns_sign_with_the_dipole():
-    hemispheres = fsaverage5()
-    cortical = cortical_gain(
-        hemispheres,
-        head_boundaries(ico=2),
-        electrode_info(1.0),
-        surface="white",
-        conductivity=(0.33, 0.004125, 0.33),
-        min_depth=0.006,
-    )
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A small model, and the gain of every vertex that it was made of."""
+    seen = []
+
+    def spy(*args, **kwargs):
+        seen.append(cortical_gain(*args, **kwargs))
+        return seen[-1]
+
+    settings = HeadModelSettings(sources=60, ico=2, surface="white", min_depth=0.006)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fsaverage, "cortical_gain", spy)
+        model = fsaverage.fsaverage_head_model(settings, cache_dir=tmp_path_factory.mktemp("m"))
+    return model, seen[0]
+
+
+def test_columns_are_the_referenced_sums_over_their_region(built):
+    model, cortical = built
+    for source in (0, 29, 30, 59):  # both ends of both hemispheres
+        column = sum(cortical.gain[:, v] for v in np.flatnonzero(model.regions == source))
+        expected = column - column.mean()
+        scale = np.abs(column).max()  # the sums are kept in single precision
+        np.testing.assert_allclose(model.leadfield[:, source], expected, atol=2e-7 * scale)
+    vertex = np.concatenate([model.vertices[0], model.vertices[1] + N_VERTICES])
+    np.testing.assert_array_equal(model.positions, cortical.positions[vertex])
+    np.testing.assert_array_equal(model.normals, cortical.normals[vertex])
+
+
+def test_gain_is_where_cortex_is_and_turns_sign_with_the_dipole(built):
+    hemispheres, cortical = fsaverage5(), built[1]
     cortex = np.concatenate([hemi.cortex for hemi in hemispheres])
     assert cortical.gain.shape == (90, 2 * N_VERTICES)
     assert np.isfinite(cortical.gain).all()

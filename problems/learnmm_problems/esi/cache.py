@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -61,13 +61,13 @@ def write_arrays(
     whole = {"header": text, "content": _content_hash(arrays, text)}
     # One entry, because safetensors writes several in random order: same content, same bytes.
     metadata = {METADATA_KEY: json.dumps(whole, sort_keys=True)}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-    os.close(handle)
+    # Not tempfile: its files are private, and a cache may be shared by a group.
+    temporary = path.with_name(f"{path.stem}-{uuid.uuid4().hex}.part")
     try:
         save_file(arrays, temporary, metadata=metadata)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
