@@ -2,39 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from learnmm.atoms.base import Atom
-from learnmm.atoms.cosine import cosine, cosine_gradients, joint_constant
+from learnmm.atoms.cosine import cosine, cosine_gradients, joint_constant, joint_pointwise
 from learnmm.bound import Bound
 from learnmm.curvature import ScalarCurvature, norm
 from learnmm.linear import LinearMap
 from learnmm.objective import Evaluation
 from learnmm.result import Kind
 
+SmootherBound = Literal["global", "pointwise"]
+
 
 class LinearSmootherPrior(Atom):
     """``f(x) = 1 - cos(x, S x)``: zero where smoothing changes the length of ``x`` alone.
 
-    The majorant is `GLOBAL`: Theorem 2 with ``|S h| <= |S| |h|``, i.e. Theorem 3 with ``M = 0``,
-    gives the curvature ``c(s) (1 / |x|^2 + |S|^2 / |S x|^2)``.
+    Theorem 2 with ``|S h| <= |S| |h|``, i.e. Theorem 3 with ``M = 0``, gives the `GLOBAL` curvature
+    ``c(s) (1 / |x|^2 + |S|^2 / |S x|^2)``.
 
     Parameters
     ----------
     smoother : Tensor or LinearMap
         ``S``, square ``(n, n)``, dense or sparse, acting on the first dimension after the batch.
+    bound : {"global", "pointwise"}
+        "pointwise" replaces ``c(s)`` by the curvature at the point, ``max(1 + s, sqrt(1 - s^2))``:
+        at most half, and open to relaxation, but a promise about the Hessian only.
     floor : float
         Length below which ``|x|`` and ``|S x|`` are smoothed; 0 makes zero an error.
 
     Raises
     ------
     ValueError
-        If the smoother is not square.
+        If the smoother is not square, for an unknown bound, or a negative floor.
     """
 
-    def __init__(self, smoother: Tensor | LinearMap, floor: float = 0.0) -> None:
+    def __init__(
+        self,
+        smoother: Tensor | LinearMap,
+        bound: SmootherBound = "global",
+        floor: float = 0.0,
+    ) -> None:
+        if bound not in ("global", "pointwise"):
+            raise ValueError(f"bound must be 'global' or 'pointwise', got {bound!r}")
         if isinstance(smoother, Tensor):
             smoother = LinearMap(smoother, form="uniform")
         if smoother.shape[0] != smoother.shape[1] or smoother.offset is not None:
@@ -44,6 +56,7 @@ class LinearSmootherPrior(Atom):
         if not floor >= 0:
             raise ValueError(f"floor must be non-negative, got {floor}")
         self.smoother = smoother
+        self.mode = bound
         self.floor = floor
 
     def measure(self, x: Tensor) -> tuple[Tensor, Any]:
@@ -60,9 +73,11 @@ class LinearSmootherPrior(Atom):
         return Evaluation(pieces.distance, gradient, (pieces.distance, *pieces[1:3]))
 
     def bound_at(self, x: Tensor, aux: Any) -> Bound:
-        """Theorem 3 with ``M = 0``."""
+        """Theorem 3 with ``M = 0``, or the Gauss-Newton curvature, which is all there is."""
         distance, norm_x, norm_smooth = aux
         spread = norm_x**-2 + (self.smoother.norm / norm_smooth) ** 2
+        if self.mode == "pointwise":
+            return Bound(Kind.POINTWISE, ScalarCurvature(joint_pointwise(distance) * spread))
         return Bound(Kind.GLOBAL, ScalarCurvature(joint_constant(distance) * spread))
 
     def check(self, x: Tensor) -> None:
