@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import mne
 import numpy as np
 import pytest
 import trimesh
@@ -109,22 +110,27 @@ def test_region_sums_are_sums():
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """A small model, and the gain of every vertex that it was made of."""
+    """A small model, the gain of every vertex that it was made of, and MNE's free solution."""
     seen = []
 
-    def spy(*args, **kwargs):
-        seen.append(cortical_gain(*args, **kwargs))
-        return seen[-1]
+    def spy_on(function):
+        def spy(*args, **kwargs):
+            seen.append(function(*args, **kwargs))
+            return seen[-1]
+
+        return spy
 
     settings = HeadModelSettings(sources=60, ico=2, surface="white", min_depth=0.006)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fsaverage, "cortical_gain", spy)
+        patch.setattr(mne, "make_forward_solution", spy_on(mne.make_forward_solution))
+        patch.setattr(fsaverage, "cortical_gain", spy_on(cortical_gain))
         model = fsaverage.fsaverage_head_model(settings, cache_dir=tmp_path_factory.mktemp("m"))
-    return model, seen[0]
+    free, cortical = seen
+    return model, cortical, free
 
 
 def test_columns_are_the_referenced_sums_over_their_region(built):
-    model, cortical = built
+    model, cortical, _ = built
     for source in (0, 29, 30, 59):  # both ends of both hemispheres
         column = sum(cortical.gain[:, v] for v in np.flatnonzero(model.regions == source))
         expected = column - column.mean()
@@ -133,6 +139,18 @@ def test_columns_are_the_referenced_sums_over_their_region(built):
     vertex = np.concatenate([model.vertices[0], model.vertices[1] + N_VERTICES])
     np.testing.assert_array_equal(model.positions, cortical.positions[vertex])
     np.testing.assert_array_equal(model.normals, cortical.normals[vertex])
+
+
+def test_gain_is_that_of_mne_along_its_vertex_normals(built):
+    _, cortical, free = built
+    fixed = mne.convert_forward_solution(
+        free, surf_ori=True, force_fixed=True, use_cps=False, verbose="ERROR"
+    )
+    cortex = np.concatenate([hemi.cortex for hemi in fsaverage5()])
+    scale = np.abs(fixed["sol"]["data"]).max()
+    np.testing.assert_allclose(
+        cortical.gain[:, cortex], fixed["sol"]["data"], rtol=0, atol=1e-6 * scale
+    )
 
 
 def test_gain_is_where_cortex_is_and_turns_sign_with_the_dipole(built):
