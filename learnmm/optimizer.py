@@ -223,7 +223,7 @@ class ProjectedMMOptimizer:
         StepInfo
             What happened, per problem.
         """
-        running = state.status == Status.RUNNING
+        running = state.status == int(Status.RUNNING)
         first_plain = 0 if self.preconditioner is None else 1
         learned = running & (state.trial < first_plain)
         enlargements = torch.where(running, state.trial - first_plain, 0).clamp(min=0)
@@ -334,7 +334,7 @@ class ProjectedMMOptimizer:
             initial = state.value
             steps: list[StepInfo] = []
             for _ in range(self.max_iter):
-                if not bool((state.status == Status.RUNNING).any()):
+                if not bool((state.status == int(Status.RUNNING)).any()):
                     break
                 state, info = solver.step(state)
                 if history:
@@ -421,7 +421,7 @@ class ProjectedMMOptimizer:
         self, state: State, info: StepInfo, valid: Tensor, finite: Tensor, retries: Tensor
     ) -> Tensor:
         """Decide, for running problems, whether and why to stop."""
-        running = state.status == Status.RUNNING
+        running = state.status == int(Status.RUNNING)
         refused = running & ~info.accepted
         plain = running & ~info.learned & (info.enlargements == 0)
         negligible = info.predicted <= rounding_slack(state.value)
@@ -505,7 +505,7 @@ def _select(mask: Tensor, new: Any, old: Any) -> Any:
 
 
 def _stop(state: State, reason: Status) -> State:
-    running = state.status == Status.RUNNING
+    running = state.status == int(Status.RUNNING)
     return state._replace(status=torch.where(running, int(reason), state.status))
 
 
