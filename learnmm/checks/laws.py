@@ -12,6 +12,9 @@ from learnmm.curvature import norm
 TOLERANCE = 4.5e5
 """Relative tolerance of linear algebra in units of eps: 1e-10 in float64."""
 
+DENSE_UNKNOWNS = 200
+"""Up to this many unknowns the checks form matrices ``(B, n, n)`` where they have a choice."""
+
 
 class LawViolation(AssertionError):
     """A law of the library does not hold; the message says for which problem and by how much."""
