@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+CONDITION = 64.0
+"""Least positive shift of a low-rank operator, in units of ``eps max(w)``."""
+
 
 def expand(value: Tensor, like: Tensor) -> Tensor:
     """Reshape a per-problem ``(B,)`` scalar so that it broadcasts against ``(B, *shape)``."""
@@ -169,7 +172,9 @@ class LowRankCurvature(Curvature):
     Parameters
     ----------
     shift : Tensor
-        ``tau >= 0``, shape ``(B,)``.
+        ``tau >= 0``, shape ``(B,)``. A positive shift is raised to ``64 eps max(w)``: below that
+        the inverse would lose the directions of large ``w`` to rounding, and a larger operator is
+        still a bound.
     spectrum : Tensor
         ``w >= 0``, shape ``(B, r)``.
     basis : Tensor
@@ -179,6 +184,13 @@ class LowRankCurvature(Curvature):
     shift: Tensor
     spectrum: Tensor
     basis: Tensor
+
+    def __post_init__(self) -> None:
+        """Keep the condition number within what the dtype can invert."""
+        if self.spectrum.shape[1]:
+            least = CONDITION * torch.finfo(self.spectrum.dtype).eps * self.spectrum.amax(1)
+            shift = torch.where(self.shift > 0, torch.maximum(self.shift, least), self.shift)
+            object.__setattr__(self, "shift", shift)
 
     def _project(self, v: Tensor) -> Tensor:
         """``V^T v``, shape ``(B, r, *rest)``."""

@@ -104,30 +104,38 @@ class Relaxation:
     """Adapt a factor on the *uncertain* part of the curvature, per problem.
 
     After an accepted step the factor moves towards what the step measured: the curvature seen
-    along it over the curvature assumed, times a margin, within ``[shrink, 1]`` per step. After an
-    enlarged trial was needed it keeps the enlargement.
+    along it over the curvature assumed, times a margin, within ``[shrink, grow]`` per step. It
+    grows too after a step that was taken but fell short of its prediction: otherwise a run of
+    lucky, far too long steps leaves the iterate where nothing works. After an enlarged trial was
+    needed it keeps the enlargement.
 
     Parameters
     ----------
-    shrink : float
-        Smallest factor of one update.
+    shrink, grow : float
+        Smallest and largest factor of one update.
     margin : float
         On the measured curvature, since the next direction may be more curved.
     least, most : float
         Range of the factor.
     """
 
-    shrink: float = 0.5
-    margin: float = 1.5
-    least: float = 1e-4
+    shrink: float = 0.3
+    grow: float = 4.0
+    margin: float = 1.0
+    least: float = 1e-6
     most: float = 1e4
 
     def __post_init__(self) -> None:
         """Refuse factors that cannot adapt."""
-        if not (0 < self.shrink <= 1 <= self.margin and 0 < self.least <= 1 <= self.most):
+        if not (
+            0 < self.shrink <= 1 <= self.grow
+            and self.margin > 0
+            and 0 < self.least <= 1 <= self.most
+        ):
             raise ValueError(
-                "Relaxation expects 0 < shrink <= 1 <= margin and 0 < least <= 1 <= most, got "
-                f"shrink={self.shrink}, margin={self.margin}, least={self.least}, most={self.most}"
+                "Relaxation expects 0 < shrink <= 1 <= grow, margin > 0 and 0 < least <= 1 <= "
+                f"most, got shrink={self.shrink}, grow={self.grow}, margin={self.margin}, "
+                f"least={self.least}, most={self.most}"
             )
 
     def update(
@@ -152,6 +160,6 @@ class Relaxation:
             ``<d, H d>`` measured along the step and ``<d, B d>``.
         """
         ratio = torch.where(assumed > 0, seen / torch.where(assumed > 0, assumed, 1.0), 1.0)
-        ratio = torch.nan_to_num(self.margin * ratio, nan=1.0).clamp(self.shrink, 1.0)
+        ratio = torch.nan_to_num(self.margin * ratio, nan=1.0).clamp(self.shrink, self.grow)
         moved = torch.where(enlargement > 1, enlargement, ratio) * factor
         return torch.where(accepted, moved, factor).clamp(self.least, self.most)

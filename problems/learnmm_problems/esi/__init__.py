@@ -1,1 +1,40 @@
-"""EEG source imaging."""
+"""EEG source imaging: head models, simulators, metrics, classical methods and the energy.
+
+Names are imported on first use, since MNE-Python and nilearn take seconds to import.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "ERPSimulator": "erp",
+    "Evaluator": "metrics",
+    "HeadModel": "headmodel",
+    "HeadModelSettings": "headmodel",
+    "NMMSimulator": "nmm",
+    "Reconstruction": "energy",
+    "SourceEnergy": "energy",
+    "fsaverage_head_model": "fsaverage",
+    "head_model_from_forward": "external",
+    "head_model_from_leadfield": "external",
+    "inverse_kernel": "classical",
+    "mne_python_inverse": "classical",
+    "plot_cortex": "figures",
+    "plot_head_model": "figures",
+    "report": "report",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
