@@ -89,6 +89,20 @@ def test_integration_converges_to_an_independent_solver(gain):
     assert errors[0] / errors[1] == pytest.approx(4.0, rel=0.1)
 
 
+def test_steps_are_those_of_stochastic_heun():
+    """Kloeden and Platen: predict with the noise in, then average the slopes and add it once."""
+    noise = np.random.default_rng(1).standard_normal((40, 2))
+    state, output = np.zeros((6, 2)), []
+    for normal in 20.0 * noise:  # far stronger than the protocol's, so that each term shows
+        push = np.zeros((6, 2))
+        push[4] = NORMAL.noise_deviation * math.sqrt(0.5) * normal
+        slope = jansen_rit_derivative(state, NORMAL)
+        guess = state + 0.5 * slope + push
+        state = state + 0.25 * (slope + jansen_rit_derivative(guess, NORMAL)) + push
+        output.append(state[1] - state[2])
+    np.testing.assert_allclose(simulate_columns(20.0 * noise, NORMAL, 0.5), output, rtol=1e-12)
+
+
 def test_noise_has_the_intensity_of_the_protocol():
     """Without firing y1'' + 2a y1' + a^2 y1 = A a p + s xi: mean A p/a, variance s^2/(4 a^3)."""
     assert NORMAL.noise_deviation == pytest.approx(
@@ -257,8 +271,28 @@ def test_recordings_have_the_ratios_asked_for(small_model, folder):
             assert 20 * np.log10(ratio) == pytest.approx(
                 expected, abs=12.0 if source_snr_db is None else 0.1
             )
-            np.testing.assert_allclose(sample.sensors.mean(axis=1), 0.0, atol=1e-5 * clean.max())
-            np.testing.assert_allclose(sample.sensors.mean(axis=0), 0.0, atol=1e-5 * clean.max())
+
+
+def test_recordings_are_centred_over_time_and_sensors(simulator):
+    for sample in simulator:
+        size = np.abs(sample.sensors).max()
+        np.testing.assert_allclose(sample.sensors.mean(axis=1), 0.0, atol=1e-6 * size)
+        np.testing.assert_allclose(sample.sensors.mean(axis=0), 0.0, atol=1e-6 * size)
+
+
+def test_background_is_outside_the_patch_and_differs_between_regions(small_model, folder):
+    """With a sensor at every region, the background's recording is the background itself."""
+    centring = np.eye(80) - 1 / 80
+    model = replace(small_model, leadfield=centring)
+    simulator = NMMSimulator(model, 5, 4, snr_db=80.0, cache_dir=folder)
+    for sample in simulator:
+        active = sample.sources.any(axis=1)
+        rest = sample.sensors - centring @ sample.sources
+        # Inside the patch only the average reference is left, the same everywhere.
+        spread = np.ptp(rest[active], axis=0).max()
+        assert spread < 0.01 * np.abs(rest[~active]).max()
+        correlation = np.corrcoef(rest[~active])
+        assert np.median(np.abs(correlation)) < 0.3
 
 
 def test_sensor_noise_is_drawn_from_its_range(simulator):
