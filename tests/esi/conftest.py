@@ -22,13 +22,9 @@ class SmallModel:
     neighbours: sparse.csr_matrix
     distances: np.ndarray
     forward_solution: mne.Forward
-    measurement: mne.Info
 
     def info(self, sfreq: float) -> mne.Info:
-        info = self.measurement.copy()
-        with info._unlock():
-            info["sfreq"] = float(sfreq)
-        return info
+        return electrodes(sfreq)
 
     def forward(self) -> mne.Forward:
         return self.forward_solution.copy()
@@ -37,8 +33,7 @@ class SmallModel:
 @pytest.fixture(scope="session")
 def small_model() -> SmallModel:
     normals = hemisphere_normals()
-    montage = mne.channels.make_standard_montage("GSN-HydroCel-32")
-    info = mne.create_info(montage.ch_names[:20], 512.0, "eeg").set_montage(montage)
+    info = electrodes(512.0)
     with mne.use_log_level("error"):
         source_space = mne.setup_volume_source_space(
             pos={"rr": RADIUS * normals, "nn": normals}, sphere=None
@@ -59,7 +54,7 @@ def small_model() -> SmallModel:
     graph = np.zeros(distances.shape, dtype=bool)
     np.put_along_axis(graph, nearest, True, axis=1)
     return SmallModel(
-        leadfield, RADIUS * normals, sparse.csr_matrix(graph | graph.T), distances, forward, info
+        leadfield, RADIUS * normals, sparse.csr_matrix(graph | graph.T), distances, forward
     )
 
 
@@ -68,6 +63,11 @@ def fsaverage_model(tmp_path_factory) -> HeadModel:
     return fsaverage_head_model(
         HeadModelSettings(ico=3), cache_dir=tmp_path_factory.mktemp("headmodels")
     )
+
+
+def electrodes(sfreq: float) -> mne.Info:
+    montage = mne.channels.make_standard_montage("GSN-HydroCel-32")
+    return mne.create_info(montage.ch_names[:20], sfreq, "eeg").set_montage(montage)
 
 
 def hemisphere_normals() -> np.ndarray:
