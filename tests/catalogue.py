@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -21,23 +21,31 @@ ROWS = 4
 
 @dataclass(frozen=True)
 class Draw:
-    """Random data that does not depend on the dtype, nor on the other problems of the batch."""
+    """Random data of some problems; those of a problem depend on its number and the seed alone.
+
+    `rows` are the numbers of the problems, by default ``0, ..., batch - 1``; `scales` multiplies
+    the data of a problem.
+    """
 
     batch: int
     dtype: torch.dtype
     seed: int = 0
+    rows: Sequence[int] | None = None
+    scales: Mapping[int, float] = field(default_factory=dict)
 
-    def normal(self, *shape: int, key: int, shared: bool = False) -> Tensor:
-        """Gaussian ``(B, *shape)``, or ``shape`` if shared; other keys give other data."""
-        rows = [
-            torch.randn(
-                shape,
-                generator=torch.Generator().manual_seed(1000 * self.seed + 100 * key + row),
-                dtype=torch.float64,
-            )
-            for row in range(1 if shared else self.batch)
-        ]
-        return (rows[0] if shared else torch.stack(rows)).to(self.dtype)
+    def normal(self, *shape: int, key: int) -> Tensor:
+        """Gaussian ``(B, *shape)``; other keys give other data."""
+        rows = range(self.batch) if self.rows is None else self.rows
+        drawn = [self.scales.get(row, 1.0) * self._gaussian(shape, key, row) for row in rows]
+        return torch.stack(drawn).to(self.dtype)
+
+    def shared(self, *shape: int, key: int) -> Tensor:
+        """Gaussian of a shape, the same for every batch."""
+        return self._gaussian(shape, key, 0).to(self.dtype)
+
+    def _gaussian(self, shape: tuple[int, ...], key: int, row: int) -> Tensor:
+        generator = torch.Generator().manual_seed(10_000 * self.seed + 100 * key + row)
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
 
     def point(self, *shape: int) -> Tensor:
         """A start for the iterate."""
@@ -49,7 +57,7 @@ class Draw:
 
     def matrix(self) -> Tensor:
         """A wide matrix, shared by the batch."""
-        return self.normal(ROWS, UNKNOWNS, key=2, shared=True)
+        return self.shared(ROWS, UNKNOWNS, key=2)
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ def _network(draw: Draw) -> nn.Sequential:
         nn.Linear(3, UNKNOWNS, dtype=draw.dtype),
     ).requires_grad_(False)
     for key, weight in enumerate(network.parameters()):
-        weight.copy_(draw.normal(*weight.shape, key=10 + key, shared=True) / 4)
+        weight.copy_(draw.shared(*weight.shape, key=10 + key) / 4)
     return network
 
 

@@ -49,17 +49,18 @@ class AutoencoderInverseProblem(Problem):
         generator: torch.Generator | None = None,
         dtype: torch.dtype = torch.float64,
     ) -> Instance:
-        """Draw the matrix, the subspace, truths and noise; start at a random direction."""
+        """Draw the matrix, the subspace, truths and noise; start at the back-projection."""
         m, n, k = self.measurements, self.unknowns, self.latent
         matrix = torch.randn(m, n, generator=generator, dtype=torch.float64) / n**0.5
         square = torch.randn(n, k, generator=generator, dtype=torch.float64)
         code = torch.randn(batch, k, generator=generator, dtype=torch.float64)
         noise = torch.randn(batch, m, generator=generator, dtype=torch.float64)
-        x0 = torch.randn(batch, n, generator=generator, dtype=torch.float64)
         subspace = torch.linalg.qr(square).Q
         truth = code @ subspace.mT
         clean = truth @ matrix.mT
         y = clean + self.noise * clean.square().mean(1, keepdim=True).sqrt() * noise
+        # Short, so that no tanh is saturated: there the prior is nearly flat.
+        x0 = torch.nn.functional.normalize(y @ matrix, dim=1)
         prior = AutoencoderPrior(autoencoder(subspace.to(dtype)), bound=self.bound)
         return Instance(
             objective=CosineDistance(y.to(dtype)) @ LinearMap(matrix.to(dtype))

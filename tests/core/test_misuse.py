@@ -1,0 +1,391 @@
+"""Misuse raises before the first iteration and says what came and what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import learnmm as lmm
+from adversaries import Curvatures, Returning
+
+X = torch.ones(2, 3)
+Y = torch.ones(2, 4)
+A = torch.ones(4, 3)
+
+
+def squares(x: Tensor) -> Tensor:
+    return (x * x).sum(1)
+
+
+def minimize(fun: Any = squares, x0: Any = X, **settings: Any) -> lmm.Result:
+    return lmm.minimize(fun, x0, **settings)
+
+
+# --- the objective ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fun", "got"),
+    [
+        (lambda x: x, r"\(2, 3\)"),
+        (lambda x: x.sum(0), r"\(3,\)"),
+        (lambda x: squares(x)[:, None], r"\(2, 1\)"),
+        (lambda x: squares(x)[:1], r"\(1,\)"),
+    ],
+)
+def test_the_objective_returns_one_value_per_problem(fun: Any, got: str) -> None:
+    with pytest.raises(
+        ValueError, match=rf"shape \(\) for one problem, or \(B,\).*got shape {got}"
+    ):
+        minimize(fun)
+    with pytest.raises(ValueError, match=rf"one value per problem, shape \(2,\), got {got}"):
+        lmm.ProjectedMMOptimizer(fun).init(X)
+
+
+def test_functions_of_one_problem_are_for_minimize() -> None:
+    with pytest.raises(
+        ValueError, match=r"got \(\) for x0 .* `minimize` also takes functions of one"
+    ):
+        lmm.ProjectedMMOptimizer(torch.sum).init(X)
+
+
+@pytest.mark.parametrize("fun", [lambda x: 3.0, lambda x: None, lambda x: x.sum(1).numpy()])
+def test_the_objective_returns_a_tensor(fun: Any) -> None:
+    name = type(fun(X)).__name__
+    with pytest.raises(TypeError, match=rf"must return a torch.Tensor, got {name}"):
+        minimize(fun)
+
+
+@pytest.mark.parametrize(
+    ("fun", "got"),
+    [
+        (lambda x: 3.0, "float"),
+        (lambda x: squares(x).long(), "torch.int64"),
+        (lambda x: squares(x) * 1j, "torch.complex64"),
+    ],
+)
+def test_the_objective_returns_real_floating_point_values(fun: Any, got: str) -> None:
+    with pytest.raises(TypeError, match=f"floating-point torch.Tensor, got {got}"):
+        lmm.ProjectedMMOptimizer(fun).init(X)
+
+
+@pytest.mark.parametrize("objective", [3.0, "squares", None, torch.ones(2)])
+def test_the_objective_is_callable(objective: Any) -> None:
+    name = type(objective).__name__
+    with pytest.raises(TypeError, match=f"objective must be an Objective or callable, got {name}"):
+        minimize(objective)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_the_objective_is_finite_at_the_start(value: float) -> None:
+    spoilt = torch.tensor([0.0, value])
+    with pytest.raises(
+        ValueError, match=r"objective or its gradient is not finite.*problems \[1\]"
+    ):
+        minimize(lambda x: squares(x) + spoilt)
+
+
+def test_the_gradient_is_finite_at_the_start() -> None:
+    with pytest.raises(
+        ValueError, match=r"objective or its gradient is not finite.*problems \[0\]"
+    ):
+        minimize(lambda x: x.abs().sqrt().sum(1), torch.tensor([[0.0, 1.0], [1.0, 1.0]]))
+
+
+def test_many_bad_problems_are_not_all_listed() -> None:
+    with pytest.raises(ValueError, match=r"problems \[0, 1, 2, 3, 4, 5, 6, 7, 8, 9\] \.\.\."):
+        minimize(lambda x: squares(x) * torch.nan, torch.ones(30, 2))
+
+
+def test_the_gradient_of_an_objective_has_the_shape_and_dtype_of_the_iterate() -> None:
+    class Wrong(lmm.Objective):
+        def evaluate(self, x: Tensor) -> lmm.Evaluation:
+            return lmm.Evaluation(squares(x), x[:, :2].double())
+
+    expected = r"shape \(2, 2\) and dtype torch.float64, expected \(2, 3\) and torch.float32"
+    with pytest.raises(ValueError, match=expected):
+        minimize(Wrong(), majorant=lmm.LipschitzMajorant(2.0))
+
+
+# --- the start -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.int64, torch.bool, torch.complex64, torch.float16, torch.bfloat16]
+)
+def test_the_start_has_a_working_dtype(dtype: torch.dtype) -> None:
+    with pytest.raises(TypeError, match=f"x0 must be float32 or float64, got {dtype}"):
+        minimize(x0=X.to(dtype))
+
+
+@pytest.mark.parametrize("x0", [[1.0, 2.0], 3.0, None])
+def test_the_start_is_a_tensor(x0: Any) -> None:
+    with pytest.raises(TypeError, match=f"x0 must be a torch.Tensor, got {type(x0).__name__}"):
+        minimize(x0=x0)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0)])
+def test_the_start_is_not_empty(shape: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=rf"x0 is empty: shape \({shape[0]}, {shape[1]}\)"):
+        minimize(x0=torch.zeros(shape))
+
+
+@pytest.mark.parametrize("entry", [torch.nan, torch.inf, -torch.inf])
+def test_the_start_is_finite(entry: float) -> None:
+    with pytest.raises(ValueError, match="x0 has NaN or infinite entries"):
+        minimize(x0=X.masked_fill(torch.eye(2, 3).bool(), entry))
+
+
+# --- atoms and matrices ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("build", [lmm.CosineDistance, lmm.Quadratic, lmm.HalfQuadratic])
+@pytest.mark.parametrize(
+    ("matrix", "x", "message"),
+    [
+        (A, torch.ones(2, 5), r"matrix of shape \(4, 3\) acts on iterates \(B, 3, ...\).*\(2, 5\)"),
+        (A, torch.ones(3), r"matrix of shape \(4, 3\) acts on iterates \(B, 3, ...\).*\(3,\)"),
+        (A, X.double(), "x has dtype torch.float64, but the matrix has torch.float32"),
+        (A.double(), X.double(), r"float64.*targets.*float32|targets.*float32.*float64"),
+        (torch.ones(5, 3), X, r"\(2, 5\).*targets.*\(2, 4\)|targets.*\(2, 4\).*\(2, 5\)"),
+        (A, torch.ones(3, 3), r"\(3, 4\).*targets.*\(2, 4\)|targets.*\(2, 4\).*\(3, 4\)"),
+    ],
+)
+def test_matrix_target_and_iterate_fit(
+    build: Callable[[Tensor], lmm.Atom], matrix: Tensor, x: Tensor, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        minimize(build(Y) @ matrix, x)
+
+
+@pytest.mark.parametrize("build", [lmm.CosineDistance, lmm.Quadratic])
+def test_targets_are_on_the_device_of_the_iterate(build: Callable[[Tensor], lmm.Atom]) -> None:
+    # "meta" stands in for an accelerator; moved there after the checks of the constructor.
+    atom: Any = build(X)
+    name = "y" if hasattr(atom, "y") else "target"
+    setattr(atom, name, getattr(atom, name).to("meta"))
+    with pytest.raises(ValueError, match=r"(meta.*cpu|cpu.*meta)"):
+        minimize(atom)
+
+
+def test_the_matrix_is_on_the_device_of_the_iterate() -> None:
+    linear = lmm.LinearMap(A)
+    linear.matrix = linear.matrix.to("meta")
+    with pytest.raises(ValueError, match="x is on cpu, but the matrix is on meta"):
+        minimize(lmm.Quadratic(Y) @ linear)
+
+
+def test_the_cosine_is_undefined_where_the_image_vanishes() -> None:
+    x0 = torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0]])
+    with pytest.raises(ValueError, match=r"undefined at zero.*\(A x\) vanishes for problems \[1\]"):
+        minimize(lmm.CosineDistance(Y) @ A, x0)
+
+
+def test_weights_are_one_per_problem() -> None:
+    with pytest.raises(ValueError, match="3 weights for a batch of 2 problems"):
+        minimize(torch.ones(3) * lmm.Quadratic(X))
+
+
+# --- majorants -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", [0.0, -1.0, torch.nan, torch.inf])
+def test_the_curvature_is_positive_and_finite(level: float) -> None:
+    majorant = Curvatures(lambda x: torch.tensor([1.0, level]))
+    with pytest.raises(ValueError, match=r"not finite and positive at x0 for problems \[1\]"):
+        minimize(majorant=majorant)
+
+
+@pytest.mark.parametrize("answer", [2.0, torch.ones(2), lmm.ScalarCurvature(torch.ones(2)), None])
+def test_a_majorant_returns_a_bound(answer: Any) -> None:
+    name = type(answer).__name__
+    with pytest.raises(TypeError, match=f"a majorant must return a Bound, got {name}"):
+        minimize(majorant=lambda x, aux: answer)
+
+
+@pytest.mark.parametrize("majorant", [2.0, "lanczos"])
+def test_a_majorant_is_callable(majorant: Any) -> None:
+    with pytest.raises(
+        TypeError, match=f"majorant must be callable, got {type(majorant).__name__}"
+    ):
+        minimize(majorant=majorant)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 3)])
+def test_curvatures_are_one_per_problem(shape: tuple[int, ...]) -> None:
+    message = rf"one curvature per problem, shape \(2,\), got \({', '.join(map(str, shape))},?\)"
+    with pytest.raises(ValueError, match=message):
+        minimize(majorant=Curvatures(lambda x: torch.ones(shape)))
+
+
+def test_diagonals_have_the_shape_of_the_iterate() -> None:
+    diagonal = lmm.DiagonalCurvature(torch.ones(2, 3))
+    bound = lmm.Bound(lmm.Kind.GLOBAL, diagonal)
+    with pytest.raises(ValueError, match=r"act on iterates of shape \(2, 1\), but gives \(2, 3\)"):
+        minimize(x0=X[:, :1], majorant=lambda x, aux: bound)
+
+
+def test_radii_are_one_per_problem() -> None:
+    curvature = lmm.ScalarCurvature(torch.ones(2))
+    bound = lmm.Bound(lmm.Kind.REGION, curvature, radius=torch.ones(3))
+    with pytest.raises(ValueError, match=r"one radius per problem, shape \(2,\), got \(3,\)"):
+        minimize(majorant=lambda x, aux: bound)
+
+
+def test_a_bound_holds_a_curvature() -> None:
+    with pytest.raises(TypeError, match=r"Bound\.curvature must be a Curvature, got Tensor"):
+        lmm.Bound(lmm.Kind.GLOBAL, torch.ones(2))  # type: ignore[arg-type]
+
+
+def test_a_region_has_a_radius() -> None:
+    with pytest.raises(ValueError, match=r"a REGION bound needs its radius, shape \(B,\)"):
+        lmm.Bound(lmm.Kind.REGION, lmm.ScalarCurvature(torch.ones(2)))
+
+
+@pytest.mark.parametrize("constant", [0.0, -1.0, torch.nan, torch.inf, torch.ones(2, 2)])
+def test_a_lipschitz_constant_is_positive(constant: Any) -> None:
+    with pytest.raises(ValueError, match="Lipschitz constant must be positive and finite"):
+        lmm.LipschitzMajorant(constant)
+
+
+@pytest.mark.parametrize(
+    ("majorant", "settings", "message"),
+    [
+        (lmm.LanczosMajorant, {"steps": 0}, "steps must be at least 1, got 0"),
+        (lmm.LanczosMajorant, {"failure_probability": 0.0}, r"must be in \(0, 1\), got 0.0"),
+        (lmm.LanczosMajorant, {"failure_probability": 1.0}, r"must be in \(0, 1\), got 1.0"),
+        (lmm.PowerIterationMajorant, {"steps": 0}, "steps >= 1 and margin >= 1, got 0"),
+        (lmm.PowerIterationMajorant, {"margin": 0.9}, "margin >= 1, got 5 and 0.9"),
+    ],
+)
+def test_majorants_refuse_settings_that_cannot_work(
+    majorant: Any, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        majorant(squares, **settings)
+
+
+def test_the_route_of_hessian_products_is_known() -> None:
+    with pytest.raises(ValueError, match="'auto', 'forward' or 'reverse', got 'backward'"):
+        lmm.hessian_product(squares, X, route="backward")  # type: ignore[arg-type]
+
+
+# --- preconditioners -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("proposer", [torch.nn.Linear(3, 3), lambda features, state: None, 0.5])
+def test_a_preconditioner_is_one(proposer: Any) -> None:
+    name = type(proposer).__name__
+    with pytest.raises(TypeError, match=f"must be a LearnedPreconditioner, got {name}"):
+        minimize(preconditioner=proposer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "message"),
+    [
+        (lambda f: (f.x[:1], None), ValueError, r"shape \(2, 3\), got \(1, 3\)"),
+        (lambda f: (f.x.sum(1), None), ValueError, r"shape \(2, 3\), got \(2,\)"),
+        (lambda f: f.x, TypeError, r"must return \(multipliers, memory\), got Tensor"),
+        (lambda f: None, TypeError, r"must return \(multipliers, memory\), got NoneType"),
+        (lambda f: (1.0, None), TypeError, "floating-point multipliers, got float"),
+        (lambda f: (f.x.long(), None), TypeError, "floating-point multipliers, got torch.int64"),
+        (lambda f: (f.x * 1j, None), TypeError, "floating-point multipliers, got torch.complex64"),
+    ],
+)
+def test_a_preconditioner_returns_multipliers_and_memory(
+    answer: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=f"Returning must return .*{message}|Returning {message}"):
+        minimize(preconditioner=Returning(answer))
+
+
+# --- settings --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper"),
+    [
+        (0.0, 1.0),
+        (-1.0, 1.0),
+        (1.1, 1.5),
+        (0.5, 0.9),
+        (0.5, 2.0),
+        (torch.nan, 1.0),
+        (0.5, torch.nan),
+    ],
+)
+def test_projection_needs_an_interval_of_descent(lower: float, upper: float) -> None:
+    with pytest.raises(ValueError, match=rf"0 < lower <= 1 <= upper.*got \[{lower}, {upper}\]"):
+        lmm.Projection(lower, upper)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sufficient": 0.0}, r"sufficient must be in \(0, 1e-4\], got 0.0"),
+        ({"sufficient": 0.5}, r"sufficient must be in \(0, 1e-4\], got 0.5"),
+        ({"sufficient": torch.nan}, "sufficient must be in"),
+        ({"growth": 1.0}, "growth must be above 1 and finite, got 1.0"),
+        ({"growth": torch.inf}, "growth must be above 1 and finite, got inf"),
+        ({"trials": 0}, "trials must be at least 1, got 0"),
+    ],
+)
+def test_the_safeguard_needs_descent_and_an_end(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        lmm.Safeguard(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"shrink": 0.0},
+        {"shrink": 1.1},
+        {"margin": 0.0},
+        {"least": 0.0},
+        {"least": 2.0},
+        {"most": 0.5},
+    ],
+)
+def test_relaxation_needs_factors_that_adapt(settings: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="Relaxation expects 0 < shrink <= 1"):
+        lmm.Relaxation(**settings)
+
+
+@pytest.mark.parametrize("name", ["projection", "safeguard", "relaxation"])
+@pytest.mark.parametrize("setting", [True, False, 0.5])
+def test_components_are_switched_off_by_none_alone(name: str, setting: Any) -> None:
+    message = rf"{name} must be a {name.capitalize()} or None, got {setting}"
+    with pytest.raises(TypeError, match=message):
+        minimize(**{name: setting})
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"max_iter": 0}, ValueError, "max_iter must be at least 1, got 0"),
+        ({"max_iter": 2.5}, TypeError, "max_iter must be an integer, got 2.5"),
+        ({"max_iter": "3"}, TypeError, "max_iter must be an integer, got '3'"),
+        ({"gtol": -1.0}, ValueError, "gtol must be non-negative, got -1.0"),
+        ({"gtol": torch.nan}, ValueError, "gtol must be non-negative, got nan"),
+        ({"rtol": -1.0}, ValueError, "rtol must be non-negative, got -1.0"),
+        ({"atol": -1.0}, ValueError, "atol must be non-negative, got -1.0"),
+        ({"learning_rate": 0.1}, TypeError, "unexpected keyword argument 'learning_rate'"),
+    ],
+)
+def test_the_optimizer_refuses_settings_that_cannot_work(
+    settings: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        minimize(**settings)
+
+
+def test_progress_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "rich.console", None)
+    with pytest.raises(
+        ImportError, match=r"progress=True needs rich: pip install 'learnmm\[progress\]'"
+    ):
+        minimize(progress=True)

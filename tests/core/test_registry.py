@@ -1,0 +1,100 @@
+"""Problems are found by entry point, and errors say what is there."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+
+import pytest
+import torch
+
+import learnmm as lmm
+from learnmm import registry
+
+
+def plug_in(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+    """Replace the installed entry points."""
+    entries = [EntryPoint(name, value, registry.GROUP) for name, value in values.items()]
+    monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+
+
+class Parabola(lmm.Problem):
+    """``f(x) = x^2``."""
+
+    name = "parabola"
+
+    def instance(self, batch, *, generator=None, dtype=torch.float64):
+        return lmm.Instance(lambda x: (x * x).sum(1), torch.ones(batch, 1, dtype=dtype))
+
+
+class Demanding(Parabola):
+    def __init__(self, needed: int) -> None:
+        self.needed = needed
+
+
+PARABOLA = Parabola()
+
+
+def test_names_are_sorted() -> None:
+    names = lmm.problems()
+    assert names == sorted(names)
+    assert {"quadratic", "rosenbrock", "autoencoder-inverse"} <= set(names)
+
+
+def test_problems_have_the_name_of_their_entry_point() -> None:
+    for name in lmm.problems():
+        problem = lmm.problem(name)
+        assert isinstance(problem, lmm.Problem)
+        assert problem.name == name
+        assert type(problem).__doc__
+
+
+def test_unknown_names_list_what_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+    plug_in(monkeypatch, b="b:B", a="a:A")
+    with pytest.raises(KeyError, match="no problem is called 'c'; installed problems: a, b"):
+        lmm.problem("c")
+    plug_in(monkeypatch)
+    assert lmm.problems() == []
+    with pytest.raises(KeyError, match="installed problems: none"):
+        lmm.problem("c")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("no_such_package.problems:Problem", "ModuleNotFoundError: No module named"),
+        ("learnmm.registry:NoSuchProblem", "AttributeError: .*NoSuchProblem"),
+        (f"{__name__}:Demanding", "TypeError: .*needed"),
+    ],
+)
+def test_a_broken_plug_in_is_named_and_hides_no_other(
+    monkeypatch: pytest.MonkeyPatch, value: str, message: str
+) -> None:
+    plug_in(monkeypatch, broken=value, good="learnmm_problems.toy.quadratic:QuadraticProblem")
+    assert lmm.problems() == ["broken", "good"]
+    assert lmm.problem("good").name == "quadratic"
+    with pytest.raises(
+        ImportError, match=f"'broken' could not be loaded from '{value}': {message}"
+    ) as caught:
+        lmm.problem("broken")
+    assert caught.value.__cause__ is not None
+
+
+def test_an_entry_point_names_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    plug_in(monkeypatch, wrong="learnmm.registry:GROUP")
+    with pytest.raises(TypeError, match=r"'wrong', 'learnmm\.registry:GROUP', must name a Problem"):
+        lmm.problem("wrong")
+
+
+@pytest.mark.parametrize("name", ["Parabola", "PARABOLA"])
+def test_entry_points_name_classes_or_instances(monkeypatch, name) -> None:
+    plug_in(monkeypatch, parabola=f"{__name__}:{name}")
+    drawn = lmm.problem("parabola").instance(2)
+    result = drawn.optimizer(max_iter=50).minimize(drawn.x0)
+    assert result.success.all()
+
+
+def test_settings_of_the_optimizer_prevail_over_the_instance() -> None:
+    own, other = lmm.LipschitzMajorant(2.0), lmm.LipschitzMajorant(3.0)
+    drawn = lmm.Instance(lambda x: (x * x).sum(1), torch.ones(1, 1), majorant=own)
+    assert drawn.optimizer().majorant is own
+    assert drawn.optimizer(majorant=other).majorant is other
