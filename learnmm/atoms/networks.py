@@ -10,6 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+ROUNDING_MARGIN = 1 + 1e-10
+"""On computed norms: far above the rounding error of float64, far below anything that matters."""
+
 
 class SoftReLU(nn.Module):
     """``(t + sqrt(t^2 + eps^2)) / 2``: a ReLU that is smooth everywhere.
@@ -118,8 +121,7 @@ def linear_norm(layer: nn.Module) -> float:
     if isinstance(layer, nn.Conv1d):
         return conv1d_norm(layer)
     weight = layer.get_parameter("weight").detach().double()
-    margin = 1 + sum(weight.shape) * torch.finfo(torch.float64).eps
-    return float(torch.linalg.matrix_norm(weight, 2)) * margin
+    return float(torch.linalg.matrix_norm(weight, 2)) * ROUNDING_MARGIN
 
 
 def conv1d_norm(layer: nn.Conv1d, oversampling: int = 32) -> float:
@@ -154,8 +156,7 @@ def conv1d_norm(layer: nn.Conv1d, oversampling: int = 32) -> float:
         symbol = symbol.mH
     gram = symbol.mH @ symbol
     largest = float(torch.linalg.eigvalsh(gram)[..., -1].max().clamp(min=0).sqrt())
-    margin = 1 + (out_channels + in_group) * torch.finfo(torch.float64).eps
-    return largest / math.cos(math.pi * degree / points) * margin
+    return largest / math.cos(math.pi * degree / points) * ROUNDING_MARGIN
 
 
 def linear_adjoint(layer: nn.Module, v: Tensor, like: Tensor, *, absolute: bool = False) -> Tensor:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import mne
 import numpy as np
 import pytest
+from filelock import FileLock
+from scipy import sparse
+
 from learnmm_problems.esi.fsaverage import fsaverage_head_model
 from learnmm_problems.esi.headmodel import HeadModel, HeadModelSettings
-from scipy import sparse
 
 RADIUS = 0.06  # of the cortex, metres
 REGIONS = 40  # in each hemisphere
@@ -59,10 +61,13 @@ def small_model() -> SmallModel:
 
 
 @pytest.fixture(scope="session")
-def fsaverage_model(tmp_path_factory) -> HeadModel:
-    return fsaverage_head_model(
-        HeadModelSettings(ico=3), cache_dir=tmp_path_factory.mktemp("headmodels")
-    )
+def fsaverage_model(tmp_path_factory, worker_id) -> HeadModel:
+    """The real head, built once for all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "headmodels"
+    shared.mkdir(exist_ok=True)
+    with FileLock(shared / "lock"):
+        return fsaverage_head_model(HeadModelSettings(ico=3), cache_dir=shared)
 
 
 def electrodes(sfreq: float) -> mne.Info:

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "ERPProblem": "problem",
     "ERPSimulator": "erp",
     "Evaluator": "metrics",
     "HeadModel": "headmodel",

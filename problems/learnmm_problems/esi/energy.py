@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix, diags
 from torch import Tensor
 
 import learnmm as lmm
+from learnmm.atoms.smoother import SmootherBound
 
 from .classical import inverse_kernel
 from .patches import SourceModel
@@ -38,8 +39,7 @@ class SourceEnergy:
 
     ``A`` is the lead field and ``S`` a diffusion along the cortical neighbour graph, the cosines
     running over space and time. The energy has no units: it sees the shape of a recording, not
-    its amplitude, which :meth:`reconstruct` restores by least squares. Both terms carry `GLOBAL`
-    majorants (Theorems 1 and 3 with ``M = 0``), so every step's descent is proved.
+    its amplitude, which :meth:`reconstruct` restores by least squares.
 
     Parameters
     ----------
@@ -50,6 +50,11 @@ class SourceEnergy:
     diffusion : float
         How far ``S = exp(-diffusion L / d)`` spreads, in neighbours squared; ``L`` is the graph
         Laplacian and ``d`` the mean number of neighbours.
+    bound : {"global", "pointwise"}
+        "global": both terms carry `GLOBAL` majorants (Theorems 1 and 3 with ``M = 0``), so every
+        step's descent is proved beforehand. "pointwise": the smoothness term's curvature is the
+        one at the iterate, relaxed as far as the safeguard allows; descent is verified instead
+        of proved, and comes in several times fewer steps.
     dtype : torch.dtype
         Working precision.
 
@@ -64,6 +69,7 @@ class SourceEnergy:
         model: SourceModel,
         weight: float = 1.0,
         diffusion: float = 10.0,
+        bound: SmootherBound = "global",
         dtype: torch.dtype = torch.float32,
     ) -> None:
         if not (weight > 0 and diffusion > 0):
@@ -76,7 +82,7 @@ class SourceEnergy:
         self._gain = float(np.linalg.norm(leadfield, 2))
         self.leadfield = lmm.LinearMap(torch.tensor(leadfield / self._gain, dtype=dtype))
         smoother = heat_kernel(model.neighbours, diffusion)
-        self.smoothness = lmm.LinearSmootherPrior(torch.tensor(smoother, dtype=dtype))
+        self.smoothness = lmm.LinearSmootherPrior(torch.tensor(smoother, dtype=dtype), bound)
         # sLORETA has no depth bias, which the energy would only slowly undo.
         self._start = torch.tensor(inverse_kernel(leadfield, "sLORETA"), dtype=dtype)
 

@@ -19,12 +19,17 @@ from scipy.sparse.csgraph import dijkstra
 
 from .forward import replace_gain
 from .headmodel import HeadModel
+from .leadfield_checks import (
+    check_names,
+    checked_array,
+    checked_distances,
+    checked_graph,
+    referenced_gain,
+)
 from .regions import cell_neighbours, edge_graph, geodesic_distances
-from .report import lead_field_spectrum
 
 __all__ = ["head_model_from_forward", "head_model_from_leadfield"]
 
-PLAUSIBLE_GAIN = (3.0, 1e6)  # V/(A m): the peak of the median source; one vertex gives about 100
 LARGEST_POSITION = 0.5  # metres
 
 
@@ -71,21 +76,21 @@ def head_model_from_leadfield(
         raise ValueError(f"leadfield must have shape (sensors, sources), got {gain.shape}")
     sensors, sources = gain.shape
     names = tuple(channel_names)
-    _check_names(names, sensors)
-    gain = _referenced(gain)
-    places = _checked(positions, "positions", (sources, 3))
+    check_names(names, sensors)
+    gain = referenced_gain(gain)
+    places = checked_array(positions, "positions", (sources, 3))
     if np.abs(places).max() > LARGEST_POSITION:
         raise ValueError(
             f"positions must be in metres, got values up to {np.abs(places).max():.4g}: "
             "divide millimetres by 1000"
         )
-    graph = _checked_graph(neighbours, sources)
+    graph = checked_graph(neighbours, sources)
     return HeadModel(
         leadfield=gain,
         positions=places,
-        normals=None if normals is None else _checked(normals, "normals", (sources, 3)),
+        normals=None if normals is None else checked_array(normals, "normals", (sources, 3)),
         neighbours=graph,
-        distances=None if distances is None else _checked_distances(distances, sources),
+        distances=None if distances is None else checked_distances(distances, sources),
         vertices=None,
         regions=None,
         channel_names=names,
@@ -165,74 +170,6 @@ def head_model_from_forward(
         channel_names=bare.channel_names,
         template=replace_gain(fixed, bare.leadfield),
     )
-
-
-# ------------------------------------------------------------------------- checks on bare arrays
-
-
-def _check_names(names: tuple[str, ...], sensors: int) -> None:
-    if len(names) != sensors:
-        raise ValueError(f"channel_names must name {sensors} sensors, got {len(names)}")
-    wrong = [name for name in names if not isinstance(name, str)]
-    if wrong:
-        raise ValueError(f"channel_names must be strings, got {wrong[0]!r}")
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(f"channel_names must differ, got {', '.join(repeated)} more than once")
-
-
-def _checked(values: ArrayLike, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    array = np.array(values, dtype=np.float64)
-    if array.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, got {(~np.isfinite(array)).sum()} other values")
-    return array
-
-
-def _referenced(gain: np.ndarray) -> np.ndarray:
-    """Remove the average over the sensors and refuse what is no lead field in V/(A m)."""
-    gain = _checked(gain, "leadfield", gain.shape)
-    gain = gain - gain.mean(axis=0)
-    peak = float(np.median(np.abs(gain).max(axis=0)))
-    if not PLAUSIBLE_GAIN[0] <= peak <= PLAUSIBLE_GAIN[1]:
-        raise ValueError(
-            f"leadfield must be in V/(A m), where the median source peaks between "
-            f"{PLAUSIBLE_GAIN[0]:g} and {PLAUSIBLE_GAIN[1]:g}; got {peak:.3g}. Multiply uV/(nA m) "
-            "by 1000, and do not normalize columns"
-        )
-    expected = min(len(gain) - 1, gain.shape[1])
-    rank = int(lead_field_spectrum(gain)["rank"])
-    if rank < expected:
-        raise ValueError(
-            f"leadfield must have rank {expected} after average reference, got {rank}: "
-            "some sensors repeat others or are combinations of them"
-        )
-    return gain
-
-
-def _checked_graph(neighbours: ArrayLike | sparse.spmatrix, sources: int) -> sparse.csr_matrix:
-    graph = sparse.csr_matrix(neighbours).astype(bool)
-    graph.eliminate_zeros()
-    graph.sort_indices()
-    if graph.shape != (sources, sources):
-        raise ValueError(f"neighbours must have shape {(sources, sources)}, got {graph.shape}")
-    if graph.diagonal().any():
-        raise ValueError("neighbours must have a zero diagonal: no source is its own neighbour")
-    if (graph != graph.T).nnz:
-        raise ValueError("neighbours must be symmetric")
-    return graph
-
-
-def _checked_distances(values: ArrayLike, sources: int) -> np.ndarray:
-    distances = np.array(values, dtype=np.float64)
-    if distances.shape != (sources, sources):
-        raise ValueError(f"distances must have shape {(sources, sources)}, got {distances.shape}")
-    if np.isnan(distances).any() or (distances < 0).any() or np.diag(distances).any():
-        raise ValueError("distances must be non-negative with a zero diagonal")
-    if not np.allclose(distances, distances.T, rtol=1e-6):
-        raise ValueError("distances must be symmetric")
-    return distances
 
 
 # ------------------------------------------------------------------- what a forward solution has

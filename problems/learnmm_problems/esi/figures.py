@@ -10,13 +10,14 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from mpl_toolkits.mplot3d import Axes3D
 from nilearn import plotting, surface
 from nilearn.datasets import fetch_surf_fsaverage
 from numpy.typing import ArrayLike
 
 from .headmodel import HeadModel
 
-__all__ = ["plot_cortex", "plot_head_model"]
+__all__ = ["paint_hemisphere", "plot_cortex", "plot_head_model"]
 
 BOTH_SIDES = (("left", "lateral"), ("right", "lateral"))
 PANEL = (2.8, 2.05)  # inches
@@ -80,8 +81,6 @@ def plot_cortex(
     signed = any((row < 0).any() for row in values.values())
     cmap, low = ("RdBu_r", -1.0) if signed else ("YlOrRd", 0.0)
 
-    files = fetch_surf_fsaverage("fsaverage5")
-    background = {side: _grey(files[f"sulc_{side}"]) for side in ("left", "right")}
     header = HEADER + (0.3 if title else 0.0)
     label = max(LABEL, 0.2 + LETTER * max(map(len, values)))
     width = label + PANEL[0] * len(views)
@@ -97,25 +96,9 @@ def plot_cortex(
         for j, (side, view) in enumerate(views):
             box = ((label + PANEL[0] * j) / width, bottom, PANEL[0] / width, PANEL[1] / height)
             axes = figure.add_axes(box, projection="3d")
-            plotting.plot_surf_stat_map(
-                files[f"infl_{side}"],
-                # NaN on the medial wall would fall below the threshold anyway
-                np.nan_to_num(hemispheres[side]),
-                bg_map=background[side],
-                hemi=side,
-                view=view,
-                threshold=max(threshold, 1e-6),
-                cmap=cmap,
-                vmin=low,
-                vmax=1.0,
-                symmetric_cbar=False,
-                colorbar=False,
-                axes=axes,
-                figure=figure,
+            paint_hemisphere(
+                axes, hemispheres[side], side, view, threshold=threshold, cmap=cmap, low=low
             )
-            axes.set_box_aspect(None, zoom=ZOOM)
-            for triangles in axes.collections:  # else cut off by the square that the axes fill
-                triangles.set_clip_on(False)
             if i == 0:
                 centre = box[0] + box[2] / 2
                 figure.text(centre, 1 - (header - 0.1) / height, f"{side}, {view}", ha="center")
@@ -123,6 +106,57 @@ def plot_cortex(
         figure.text(0.5, 1 - 0.12 / height, title, ha="center", va="top", weight="bold")
     _share_bar(figure, cmap, low, label)
     return figure
+
+
+def paint_hemisphere(
+    axes: Axes3D,
+    values: np.ndarray,
+    side: str,
+    view: str,
+    *,
+    threshold: float,
+    cmap: str,
+    low: float,
+) -> None:
+    """Draw one map on one inflated hemisphere.
+
+    Parameters
+    ----------
+    axes : Axes3D
+        Where to draw.
+    values : ndarray, shape (10242,)
+        Between `low` and one; NaN on the medial wall.
+    side : {"left", "right"}
+        Hemisphere.
+    view : str
+        See `plot_cortex`.
+    threshold : float
+        Absolute value below which nothing is painted.
+    cmap : str
+        Colour map.
+    low : float
+        Value of its lower end; its upper end is one.
+    """
+    files = fetch_surf_fsaverage("fsaverage5")
+    plotting.plot_surf_stat_map(
+        files[f"infl_{side}"],
+        # NaN on the medial wall would fall below the threshold anyway
+        np.nan_to_num(values),
+        bg_map=_grey(files[f"sulc_{side}"]),
+        hemi=side,
+        view=view,
+        threshold=max(threshold, 1e-6),
+        cmap=cmap,
+        vmin=low,
+        vmax=1.0,
+        symmetric_cbar=False,
+        colorbar=False,
+        axes=axes,
+        figure=axes.figure,
+    )
+    axes.set_box_aspect(None, zoom=ZOOM)
+    for triangles in axes.collections:  # else cut off by the square that the axes fill
+        triangles.set_clip_on(False)
 
 
 def _grey(sulcal_depth: str) -> np.ndarray:
