@@ -5,23 +5,20 @@ from __future__ import annotations
 import mne
 import numpy as np
 import pytest
-from learnmm_problems.esi.cortex import N_VERTICES, fsaverage5
-from learnmm_problems.esi.electrodes import ALIASES
-from learnmm_problems.esi.fsaverage import fsaverage_head_model
-from learnmm_problems.esi.headmodel import HeadModelSettings
-from learnmm_problems.esi.report import lead_field_spectrum, report
-from learnmm_problems.esi.skull import CENTRE
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
+
+from learnmm_problems.esi.cortex import N_VERTICES, fsaverage5
+from learnmm_problems.esi.electrodes import ALIASES
+from learnmm_problems.esi.report import lead_field_spectrum, report
+from learnmm_problems.esi.skull import CENTRE
 
 SOURCES = 994
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return fsaverage_head_model(
-        HeadModelSettings(ico=3), cache_dir=tmp_path_factory.mktemp("headmodels")
-    )
+def model(fsaverage_model):
+    return fsaverage_model
 
 
 @pytest.fixture(scope="module")

@@ -8,16 +8,14 @@ import pytest
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+
 from learnmm_problems.esi.external import head_model_from_leadfield
 from learnmm_problems.esi.figures import plot_cortex, plot_head_model
-from learnmm_problems.esi.fsaverage import fsaverage_head_model
-from learnmm_problems.esi.headmodel import HeadModelSettings
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    settings = HeadModelSettings(sources=60, ico=2)
-    return fsaverage_head_model(settings, cache_dir=tmp_path_factory.mktemp("headmodels"))
+def model(coarse_model):
+    return coarse_model
 
 
 @pytest.fixture(autouse=True)

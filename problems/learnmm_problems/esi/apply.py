@@ -1,0 +1,364 @@
+"""Reconstruct MNE-Python recordings: Evoked, Epochs and Raw in, SourceEstimate out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import mne
+import numpy as np
+import torch
+from mne.utils import logger
+from numpy.typing import NDArray
+
+from .channels import ChannelMatch, OnMissing, match_channels
+from .energy import SourceEnergy
+from .external import head_model_from_forward
+from .fit import MMFit, fits_of
+from .headmodel import HeadModel
+from .recordings import check_finite, check_reference, check_scale, spatial_filter
+
+__all__ = ["MMInverse", "apply_mm"]
+
+BATCH_VALUES = 2**20  # sources x times x epochs solved at once: 4 MiB for each working array
+
+Recording = mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
+
+
+class MMInverse:
+    """Source imaging by majorize-minimize steps, prepared for one head model.
+
+    Preparing takes seconds (a singular value decomposition and a matrix exponential), so keep the
+    object where several recordings share a head model: what is prepared is used again as long as
+    the good channels and the projectors stay the same.
+
+    Parameters
+    ----------
+    model : HeadModel, mne.Forward or path
+        From `fsaverage_head_model` or `head_model_from_forward`; or a forward solution, or its
+        ``-fwd.fif`` file, with surface source spaces.
+    weight : float, default 1.0
+        Of smoothness against fit (see `SourceEnergy`).
+    diffusion : float, default 10.0
+        How far smoothness reaches, in neighbours squared.
+    bound : {"global", "pointwise"}, default "global"
+        Descent proved beforehand, or verified step by step and faster (see `SourceEnergy`).
+    max_iter : int, default 60
+        Limit on steps.
+    noise_cov : mne.Covariance or path, optional
+        Whitens recordings and lead field. Its scale plays no role, so neither does the number of
+        averages. Default: the same white noise on all channels.
+    on_missing : {"raise", "warn", "ignore"}, default "raise"
+        What to do about good EEG channels that the head model does not have.
+
+    Raises
+    ------
+    TypeError
+        If `model` is none of the above.
+    ValueError
+        If the sources do not lie on two surfaces, or a setting is not possible.
+
+    Notes
+    -----
+    Channels are matched by name, in any order and case; T3, T4, T5 and T6 are T7, T8, P7 and P8.
+    Bad channels and channels of other types are left out, on the side of the head model too, which
+    is then referenced to the average of the channels that are left. Projectors are applied to data
+    and lead field as MNE-Python's inverses do, whether they are active or not. Electrode positions
+    are those of the head model; those of the recording are not looked at.
+
+    The energy runs over space and time of one recording and knows no rates: any sampling frequency
+    will do. It does see a baseline, so correct it or filter beforehand. Cropping to the time
+    of interest makes the estimate one of that time.
+
+    Examples
+    --------
+    >>> inverse = MMInverse(fsaverage_head_model())          # doctest: +SKIP
+    >>> evoked.set_eeg_reference(projection=True)            # doctest: +SKIP
+    >>> stc = inverse.apply(evoked)                          # doctest: +SKIP
+    >>> stc, fit = inverse.apply(evoked, return_result=True) # doctest: +SKIP
+    >>> print(fit)                                           # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: HeadModel | mne.Forward | str | os.PathLike,
+        *,
+        weight: float = 1.0,
+        diffusion: float = 10.0,
+        bound: str = "global",
+        max_iter: int = 60,
+        noise_cov: mne.Covariance | str | os.PathLike | None = None,
+        on_missing: OnMissing = "raise",
+    ) -> None:
+        if isinstance(model, (mne.Forward, str, os.PathLike)):
+            model = head_model_from_forward(model)
+        if not isinstance(model, HeadModel):
+            raise TypeError(
+                "model must be a HeadModel, an mne.Forward or the path of one, got "
+                f"{type(model).__name__}"
+            )
+        if model.vertices is None:
+            raise ValueError(
+                "an mne.SourceEstimate needs sources on two cortical surfaces, which this head "
+                "model does not have; for arrays use SourceEnergy(model).reconstruct(data)"
+            )
+        if isinstance(noise_cov, (str, os.PathLike)):
+            noise_cov = mne.read_cov(noise_cov, verbose="ERROR")
+        if noise_cov is not None and not isinstance(noise_cov, mne.Covariance):
+            raise TypeError(
+                "noise_cov must be an mne.Covariance or the path of one, got "
+                f"{type(noise_cov).__name__}"
+            )
+        self.model = model
+        self.noise_cov = noise_cov
+        self.on_missing = on_missing
+        self.max_iter = max_iter
+        self._settings = {"weight": weight, "diffusion": diffusion, "bound": bound}
+        self._prepared: tuple[bytes, SourceEnergy] | None = None
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self._settings.items())
+        sensors, sources = self.model.leadfield.shape
+        return f"MMInverse({sensors} sensors, {sources} sources, {settings})"
+
+    @property
+    def subject(self) -> str | None:
+        """FreeSurfer subject of the estimates, if known."""
+        if self.model.template is None:
+            return "fsaverage"
+        return self.model.template["src"][0].get("subject_his_id")
+
+    def apply(
+        self,
+        inst: Recording,
+        *,
+        start: int | None = None,
+        stop: int | None = None,
+        buffer_size: int | None = None,
+        return_generator: bool = False,
+        return_result: bool = False,
+        verbose: bool | str | int | None = None,
+    ) -> Any:
+        """Estimate the sources of a recording, which is not modified.
+
+        Parameters
+        ----------
+        inst : Evoked, Epochs or Raw
+            In V, with an average reference or a projector for it.
+        start, stop : int, optional
+            First sample, and first sample not to use, of a Raw.
+        buffer_size : int, optional
+            Samples of a Raw to reconstruct at once; its parts are recordings of their own, of
+            nearly equal length, none longer than this. Default: one second.
+        return_generator : bool, default False
+            For Epochs: compute each when it is asked for.
+        return_result : bool, default False
+            Also return what the optimizer did.
+        verbose : bool, str, int or None
+            MNE-Python's logging level.
+
+        Returns
+        -------
+        stc : mne.SourceEstimate, or list or generator of them for Epochs
+            Dipole moments in A m, float32; those of a source of `fsaverage_head_model` are the
+            moment of every vertex of its region (see `HeadModel`).
+        fit : MMFit, or list of them for Raw
+            With ``return_result=True``; Epochs then give pairs ``(stc, fit)``.
+
+        Raises
+        ------
+        TypeError
+            If `inst` is no recording.
+        ValueError
+            If channels are unknown or too few, the reference is missing (`MissingReferenceError`),
+            or data are not finite, zero, or evidently not in V.
+        """
+        if isinstance(inst, mne.BaseEpochs):
+            if start is not None or stop is not None or buffer_size is not None:
+                raise ValueError("start, stop and buffer_size are for Raw; crop Epochs instead")
+            pairs = self._epochs(_Source(self, inst, verbose))
+            items = pairs if return_result else (stc for stc, _ in pairs)
+            return items if return_generator else list(items)
+        if return_generator:
+            raise ValueError("return_generator is for Epochs: other recordings give one estimate")
+        if isinstance(inst, mne.io.BaseRaw):
+            stc, fits = self._raw(_Source(self, inst, verbose), start, stop, buffer_size)
+            return (stc, fits) if return_result else stc
+        if isinstance(inst, mne.Evoked):
+            if start is not None or stop is not None or buffer_size is not None:
+                raise ValueError("start, stop and buffer_size are for Raw; crop the Evoked instead")
+            source = _Source(self, inst, verbose)
+            what = f"evoked {inst.comment!r}" if inst.comment else "the evoked"
+            estimate, fits = source.solve([inst.data[source.eeg]], [what])
+            stc = self._estimate(estimate[0], inst.times[0], inst.info["sfreq"])
+            return (stc, fits[0]) if return_result else stc
+        raise TypeError(
+            f"expected an mne.Evoked, Epochs or Raw, got {type(inst).__name__}; for arrays use "
+            "SourceEnergy(model).reconstruct(data)"
+        )
+
+    def _epochs(self, source: _Source) -> Iterator[tuple[mne.SourceEstimate, MMFit]]:
+        # On a copy, because asking for the good epochs of a file that is not loaded drops others.
+        epochs = (
+            source.inst if source.inst.preload else source.inst.copy().drop_bad(verbose="ERROR")
+        )
+        size = max(1, BATCH_VALUES // (len(self.model.positions) * len(epochs.times)))
+        for first in range(0, len(epochs), size):
+            indices = range(first, min(first + size, len(epochs)))
+            with mne.use_log_level(source.verbose):
+                data = epochs.get_data(picks=source.eeg, item=list(indices), copy=False)
+                estimates, fits = source.solve(data, [f"epoch {i}" for i in indices])
+            for estimate, fit in zip(estimates, fits, strict=True):
+                yield self._estimate(estimate, epochs.times[0], epochs.info["sfreq"]), fit
+
+    def _raw(
+        self, source: _Source, start: int | None, stop: int | None, buffer_size: int | None
+    ) -> tuple[mne.SourceEstimate, list[MMFit]]:
+        raw = source.inst
+        first, last, _ = slice(start, stop).indices(raw.n_times)
+        if last <= first:
+            raise ValueError(
+                f"start and stop must enclose samples of the {raw.n_times}, got {start}, {stop}"
+            )
+        sfreq = raw.info["sfreq"]
+        size = round(sfreq) if buffer_size is None else buffer_size
+        if size < 1:
+            raise ValueError(f"buffer_size must be at least 1 sample, got {buffer_size}")
+        edges = np.linspace(first, last, -(-(last - first) // size) + 1).round().astype(int)
+        sources = np.empty((len(self.model.positions), last - first), dtype=np.float32)
+        fits: list[MMFit] = []
+        for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            data = raw.get_data(picks=source.eeg, start=begin, stop=end, verbose="ERROR")
+            estimate, fit = source.solve([data], [f"the part from sample {begin} to {end - 1}"])
+            sources[:, begin - first : end - first] = estimate[0]
+            fits += fit
+        return self._estimate(sources, raw.times[first], sfreq), fits
+
+    def _estimate(
+        self, sources: NDArray[np.float32], tmin: float, sfreq: float
+    ) -> mne.SourceEstimate:
+        vertices = [np.array(v) for v in self.model.vertices]
+        return mne.SourceEstimate(sources, vertices, tmin, 1.0 / sfreq, subject=self.subject)
+
+    def _energy(self, match: ChannelMatch, matrix: NDArray[np.float64]) -> SourceEnergy:
+        key = match.rows.tobytes() + matrix.tobytes()
+        if self._prepared is None or self._prepared[0] != key:
+            logger.info("Preparing the energy of %d channels", len(match.rows))
+            seen = _SeenModel(self.model, matrix @ self.model.leadfield[match.rows])
+            self._prepared = key, SourceEnergy(seen, **self._settings)
+        return self._prepared[1]
+
+
+class _SeenModel:
+    """A head model as the channels in use see it."""
+
+    def __init__(self, model: HeadModel, leadfield: NDArray[np.float64]) -> None:
+        self.leadfield = leadfield
+        self.positions, self.neighbours = model.positions, model.neighbours
+        self.distances = model.distances
+
+
+class _Source:
+    """A recording with what is the same for all its parts: channels, filter and energy."""
+
+    def __init__(self, inverse: MMInverse, inst: Recording, verbose: bool | str | int | None):
+        info = inst.info
+        self.inst, self.info, self.verbose = inst, info, verbose
+        self.max_iter = inverse.max_iter
+        with mne.use_log_level(verbose):
+            self.match = match_channels(info, inverse.model.channel_names, inverse.on_missing)
+            self.filter = spatial_filter(info, self.match, inverse.noise_cov)
+            self.projection = spatial_filter(info, self.match, None)
+            self.energy = inverse._energy(self.match, self.filter)
+            logger.info(
+                "Reconstructing %d sources from %d of the head model's %d sensors",
+                len(inverse.model.positions),
+                len(self.match.rows),
+                len(inverse.model.channel_names),
+            )
+        self.eeg = mne.pick_types(info, meg=False, eeg=True, exclude=())
+        self.bad = np.isin([info["ch_names"][i] for i in self.eeg], info["bads"])
+        self.used = np.searchsorted(self.eeg, self.match.picks)
+
+    def solve(
+        self, data: Sequence[NDArray[np.float64]], what: Sequence[str]
+    ) -> tuple[NDArray[np.float32], list[MMFit]]:
+        """Check and reconstruct recordings ``(channels, times)`` of all EEG channels."""
+        sensors = []
+        for one, name in zip(data, what, strict=True):
+            check_finite(one[self.used], self.match.names, name)
+            check_reference(self.info, one, self.bad)
+            check_scale(self.projection @ one[self.used], name)
+            sensors.append(self.filter @ one[self.used])
+        batch = np.stack(sensors)
+        reconstruction = self.energy.reconstruct(batch, max_iter=self.max_iter)
+        result = reconstruction.result
+        y = torch.as_tensor(batch, dtype=result.x.dtype)
+        return reconstruction.sources, fits_of(result, self.energy.leadfield(result.x), y)
+
+
+def apply_mm(
+    inst: Recording,
+    model: HeadModel | mne.Forward | str | os.PathLike,
+    *,
+    weight: float = 1.0,
+    diffusion: float = 10.0,
+    bound: str = "global",
+    max_iter: int = 60,
+    noise_cov: mne.Covariance | str | os.PathLike | None = None,
+    on_missing: OnMissing = "raise",
+    start: int | None = None,
+    stop: int | None = None,
+    buffer_size: int | None = None,
+    return_generator: bool = False,
+    return_result: bool = False,
+    verbose: bool | str | int | None = None,
+) -> Any:
+    """Estimate the sources of a recording: ``MMInverse(model, ...).apply(inst, ...)``.
+
+    Parameters
+    ----------
+    inst : Evoked, Epochs or Raw
+        In V, with an average reference or a projector for it. Not modified.
+    model : HeadModel, mne.Forward or path
+        Head model, or a forward solution with surface source spaces.
+    weight, diffusion, bound, max_iter, noise_cov, on_missing
+        See `MMInverse`.
+    start, stop, buffer_size, return_generator, return_result, verbose
+        See `MMInverse.apply`.
+
+    Returns
+    -------
+    stc : mne.SourceEstimate, or list or generator of them for Epochs
+        Dipole moments in A m; pairs with an `MMFit` if ``return_result=True``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See `MMInverse` and `MMInverse.apply`.
+
+    Examples
+    --------
+    >>> evoked = mne.read_evokeds("left-ave.fif", 0)    # doctest: +SKIP
+    >>> evoked.set_eeg_reference(projection=True)       # doctest: +SKIP
+    >>> stc = apply_mm(evoked, fsaverage_head_model())  # doctest: +SKIP
+    """
+    inverse = MMInverse(
+        model,
+        weight=weight,
+        diffusion=diffusion,
+        bound=bound,
+        max_iter=max_iter,
+        noise_cov=noise_cov,
+        on_missing=on_missing,
+    )
+    return inverse.apply(
+        inst,
+        start=start,
+        stop=stop,
+        buffer_size=buffer_size,
+        return_generator=return_generator,
+        return_result=return_result,
+        verbose=verbose,
+    )

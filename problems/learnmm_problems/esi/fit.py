@@ -1,0 +1,86 @@
+"""What the optimizer did for one recording, in words and numbers of source imaging."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import learnmm as lmm
+
+__all__ = ["MMFit", "fits_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class MMFit:
+    """What the optimizer did for one recording, and what it promises.
+
+    Attributes
+    ----------
+    energies : ndarray, shape (steps + 1,)
+        Energy at the start and after every step.
+    explained : float
+        Share of the recording's sum of squares that the estimate explains, after projection (and
+        whitening, if there was a noise covariance), in [0, 1].
+    status : learnmm.Status
+        Why it stopped; ``status.message`` is a sentence.
+    kind : learnmm.Kind
+        What kind of bound the steps rest on.
+    monotone : bool
+        No step raised the energy.
+    violations : int
+        Steps whose energy lay above the bound; zero unless a `GLOBAL` bound is wrong.
+    """
+
+    energies: NDArray[np.float64]
+    explained: float
+    status: lmm.Status
+    kind: lmm.Kind
+    monotone: bool
+    violations: int
+
+    def __str__(self) -> str:
+        return (
+            f"energy {self.energies[0]:.4g} to {self.energies[-1]:.4g} in "
+            f"{len(self.energies) - 1} steps, {100 * self.explained:.1f} % of the recording "
+            f"explained; {self.kind.name} bound, "
+            f"{'monotone' if self.monotone else 'not monotone'}, {self.violations} violations. "
+            f"{self.status.message}"
+        )
+
+
+def fits_of(result: lmm.Result, image: Tensor, recordings: Tensor) -> list[MMFit]:
+    """Read the fit of each recording off a result with history.
+
+    Parameters
+    ----------
+    result : learnmm.Result
+        Of a batch, with history.
+    image : Tensor, shape (batch, sensors, times)
+        What the sensors see of the estimates, in any unit.
+    recordings : Tensor, shape (batch, sensors, times)
+        What they recorded.
+
+    Returns
+    -------
+    list of MMFit
+    """
+    inner = (image * recordings).sum((1, 2))
+    size = [torch.linalg.vector_norm(v, dim=(1, 2)) for v in (image, recordings)]
+    explained = (inner / (size[0] * size[1])).square()
+    values = torch.cat([result.initial_fun[None], result.history.value]).double().numpy()
+    certificate = result.certificate
+    return [
+        MMFit(
+            energies=values[: int(result.iterations[i]) + 1, i],
+            explained=float(explained[i]),
+            status=lmm.Status(int(result.status[i])),
+            kind=certificate.kind,
+            monotone=bool(certificate.monotone[i]),
+            violations=int(certificate.violations[i]),
+        )
+        for i in range(len(explained))
+    ]
