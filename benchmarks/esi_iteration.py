@@ -107,9 +107,11 @@ def step_cost(name: str, energy: lmm.Atom, x0: Tensor, network: nn.Module | None
             lambda state=state: differentiate(energy.measure, state.x),
             repeats=repeats,
         )
+        milliseconds = 1e3 * statistics.median(step)
+        counted = str(per_step) if network is not None else "-"
         rows.append(
-            f"| {name} | {kind} | {1e3 * statistics.median(step):.0f} "
-            f"| {ratio(step, autograd):.2f} | {ratio(step, closed):.2f} | {per_step if network is not None else '-'} |"
+            f"| {name} | {kind} | {milliseconds:.0f} | {ratio(step, autograd):.2f} "
+            f"| {ratio(step, closed):.2f} | {counted} |"
         )
     if handle is not None:
         handle.remove()

@@ -16,6 +16,9 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from rich.console import Console
+from rich.table import Table
+
 from learnmm_problems.esi.classical import mne_python_inverse
 from learnmm_problems.esi.energy import SourceEnergy
 from learnmm_problems.esi.erp import ERPSimulator
@@ -23,8 +26,6 @@ from learnmm_problems.esi.figures import plot_cortex
 from learnmm_problems.esi.fsaverage import fsaverage_head_model
 from learnmm_problems.esi.headmodel import HeadModelSettings
 from learnmm_problems.esi.metrics import Evaluator
-from rich.console import Console
-from rich.table import Table
 
 SAMPLES, SEED, STEPS = 16, 2026, 60
 OUT = Path("out")
@@ -41,9 +42,7 @@ energy = SourceEnergy(model)
 estimates, milliseconds = {}, {}
 for method in ("MNE", "sLORETA"):
     begin = time.perf_counter()
-    estimates[method] = np.stack(
-        [mne_python_inverse(model, one, method) for one in recordings.sensors]
-    )
+    estimates[method] = mne_python_inverse(model, recordings.sensors, method)
     milliseconds[method] = 1e3 * (time.perf_counter() - begin) / SAMPLES
 begin = time.perf_counter()
 reconstruction = energy.reconstruct(recordings.sensors, max_iter=STEPS, progress=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from learnmm_problems.esi.classical import apply_kernel, inverse_kernel, mne_python_inverse
 
 # MNE-Python stops its own eLORETA iteration at 1e-6; the others are closed forms.
@@ -60,6 +61,12 @@ def test_minimum_norm_solves_its_normal_equations(small_model):
     c = np.trace(gain @ gain.T) / (len(gain) - 1)
     residual = gain.T @ (gain @ x - y) + 0.1 * c * x
     assert np.linalg.norm(residual) < 1e-10 * np.linalg.norm(gain.T @ y)
+
+
+def test_mne_python_takes_batches(small_model):
+    batch = np.stack([random_recording(small_model, seed=i) for i in range(3)])
+    together = mne_python_inverse(small_model, batch, "MNE")
+    np.testing.assert_array_equal(together[1], mne_python_inverse(small_model, batch[1], "MNE"))
 
 
 def test_apply_kernel_takes_batches(small_model):

@@ -40,7 +40,7 @@ def mne_python_inverse(
     sfreq: float = 512.0,
     verbose: bool | str | None = "error",
 ) -> NDArray[np.float64]:
-    """Estimate the sources of one recording with MNE-Python.
+    """Estimate sources with MNE-Python: one inverse operator, applied to every recording.
 
     Fixed orientation (``loose=0``), no depth weighting (``depth=0``), an average-reference
     projector and the identity as noise covariance.
@@ -49,8 +49,8 @@ def mne_python_inverse(
     ----------
     model : ForwardModel
         The head model.
-    sensors : array, shape (sensors, times)
-        Recording in V.
+    sensors : array, shape (sensors, times) or (batch, sensors, times)
+        Recordings in V.
     method : {"MNE", "dSPM", "sLORETA", "eLORETA"}, default "sLORETA"
         Which inverse.
     lambda2 : float, default 1/25
@@ -62,27 +62,36 @@ def mne_python_inverse(
 
     Returns
     -------
-    ndarray of float64, shape (sources, times)
+    ndarray of float64, shape (sources, times) or (batch, sources, times)
     """
     _check(method, lambda2)
     info = model.info(sfreq)
     data = np.asarray(sensors, dtype=np.float64)
-    if data.ndim != 2 or len(data) != len(info.ch_names):
+    if data.ndim not in (2, 3) or data.shape[-2] != len(info.ch_names):
         raise ValueError(
-            f"mne_python_inverse: sensors must have shape ({len(info.ch_names)}, times), "
-            f"got {data.shape}"
+            f"mne_python_inverse: sensors must have shape ({len(info.ch_names)}, times) or "
+            f"(batch, {len(info.ch_names)}, times), got {data.shape}"
         )
-    evoked = mne.EvokedArray(data, info, tmin=0.0, verbose=verbose)
-    evoked.set_eeg_reference(projection=True, verbose=verbose)
+    recordings = [
+        mne.EvokedArray(one, info, tmin=0.0, verbose=verbose).set_eeg_reference(
+            projection=True, verbose=verbose
+        )
+        for one in data.reshape(-1, *data.shape[-2:])
+    ]
     # The identity, in V^2: the formula of `inverse_kernel` then needs no unit of noise.
-    covariance = mne.make_ad_hoc_cov(evoked.info, std={"eeg": 1.0}, verbose=verbose)
+    info = recordings[0].info
+    covariance = mne.make_ad_hoc_cov(info, std={"eeg": 1.0}, verbose=verbose)
     operator = mne.minimum_norm.make_inverse_operator(
-        evoked.info, model.forward(), covariance, loose=0.0, depth=0.0, verbose=verbose
+        info, model.forward(), covariance, loose=0.0, depth=0.0, verbose=verbose
     )
-    estimate = mne.minimum_norm.apply_inverse(
-        evoked, operator, lambda2=lambda2, method=method, verbose=verbose
-    )
-    return np.asarray(estimate.data, dtype=np.float64)
+    estimates = [
+        mne.minimum_norm.apply_inverse(
+            evoked, operator, lambda2=lambda2, method=method, verbose=verbose
+        ).data
+        for evoked in recordings
+    ]
+    stacked = np.asarray(estimates, dtype=np.float64)
+    return stacked[0] if data.ndim == 2 else stacked
 
 
 def inverse_kernel(
