@@ -1,4 +1,4 @@
-"""Head models for the tests: a small sphere with two hemispheres, and fsaverage at ico=3."""
+"""Head models for the tests: a sphere with two hemispheres, fsaverage at ico=3 and at ico=2."""
 
 from __future__ import annotations
 
@@ -73,6 +73,13 @@ def fsaverage_model(tmp_path_factory, worker_id) -> HeadModel:
 def electrodes(sfreq: float) -> mne.Info:
     montage = mne.channels.make_standard_montage("GSN-HydroCel-32")
     return mne.create_info(montage.ch_names[:20], sfreq, "eeg").set_montage(montage)
+
+
+@pytest.fixture(scope="session")
+def coarse_model(tmp_path_factory) -> HeadModel:
+    return fsaverage_head_model(
+        HeadModelSettings(sources=60, ico=2), cache_dir=tmp_path_factory.mktemp("headmodels")
+    )
 
 
 def hemisphere_normals() -> np.ndarray:
