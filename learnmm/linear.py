@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -64,6 +64,8 @@ class LinearMap:
         if not bool(torch.isfinite(entries).all()):
             raise ValueError("LinearMap expects a finite matrix, got NaN or infinite entries")
         self.matrix = _csr(matrix) if self.sparse else matrix
+        # CSR has no cheap transposed product; a second CSR copy does.
+        self._transposed = _csr(matrix.to_sparse_coo().mT) if self.sparse else matrix.mT
         self.offset = offset
         self.form: Form = form
 
@@ -90,24 +92,19 @@ class LinearMap:
 
     def __call__(self, x: Tensor) -> Tensor:
         """``A x + c``."""
-        z = self._product(self.matrix, x)
+        z = self._product(x)
         return z if self.offset is None else z + self.offset
 
     def adjoint(self, z: Tensor) -> Tensor:
         """``A^T z`` (the derivative's transpose; the offset does not enter)."""
-        return self._product(self._transposed, z)
+        return self._product(z, adjoint=True)
 
-    def _product(self, matrix: Tensor, x: Tensor) -> Tensor:
+    def _product(self, x: Tensor, *, adjoint: bool = False) -> Tensor:
         if not self.sparse:
-            return left_multiply(matrix, x)
+            return left_multiply(self._transposed if adjoint else self.matrix, x)
         columns = x.movedim(0, -1).reshape(x.shape[1], -1)
-        out = (matrix @ columns).reshape(matrix.shape[0], *x.shape[2:], x.shape[0])
-        return out.movedim(-1, 0)
-
-    @cached_property
-    def _transposed(self) -> Tensor:
-        # CSR has no cheap transposed product; a second CSR copy does.
-        return _csr(self.matrix.to_sparse_coo().mT) if self.sparse else self.matrix.mT
+        image = _sparse_product(self, columns, adjoint)
+        return image.reshape(-1, *x.shape[2:], x.shape[0]).movedim(-1, 0)
 
     @cached_property
     def svd(self) -> tuple[Tensor, Tensor]:
@@ -157,6 +154,31 @@ class LinearMap:
     def pull_back_radius(self, radius: Tensor | None) -> Tensor | None:
         """Radius around ``x`` whose image stays within ``radius`` of ``A x``."""
         return None if radius is None else radius / self.norm
+
+
+class _SparseProduct(torch.autograd.Function):
+    """``A x`` or ``A^T x`` for columns ``x``: torch.func has no derivatives of CSR products."""
+
+    @staticmethod
+    def forward(linear: LinearMap, columns: Tensor, adjoint: bool) -> Tensor:
+        return (linear._transposed if adjoint else linear.matrix) @ columns
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[LinearMap, Tensor, bool], output: Tensor) -> None:
+        ctx.linear, _, ctx.adjoint = inputs
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
+        return None, _sparse_product(ctx.linear, gradient, not ctx.adjoint), None
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, tangent: Tensor, __: None) -> Tensor:
+        return _sparse_product(ctx.linear, tangent, ctx.adjoint)
+
+
+def _sparse_product(linear: LinearMap, columns: Tensor, adjoint: bool) -> Tensor:
+    product: Tensor = _SparseProduct.apply(linear, columns, adjoint)  # type: ignore[no-untyped-call]
+    return product
 
 
 def _csr(matrix: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import learnmm as lmm
 from learnmm.checks.laws import dense
 from learnmm.linear import FORMS
+from learnmm.objective import hessian_product
 
 RELATIVE = 1e-10
 
@@ -93,6 +94,20 @@ def test_norm_is_an_upper_bound(shape, sparse, seed):
 @pytest.mark.filterwarnings("error")
 def test_a_sparse_map_is_silent():
     lmm.LinearMap(torch.eye(3).to_sparse_coo(), form="uniform").adjoint(torch.ones(1, 3))
+
+
+@pytest.mark.parametrize("route", ["auto", "forward", "reverse"])
+def test_sparse_maps_differentiate_twice(route):
+    """Curvature can be measured through a sparse map, whichever way products are differentiated."""
+    a, x, v = matrix(4, 6, 4), torch.randn(3, 6).double(), torch.randn(3, 6).double()
+    target = torch.randn(3, 4).double()
+    sparse = lmm.HalfQuadratic(target) @ lmm.LinearMap(a.to_sparse_coo(), form="uniform")
+    plain = lmm.HalfQuadratic(target) @ a
+    product, expected = (hessian_product(f.__call__, x, route)(v) for f in (sparse, plain))
+    assert torch.allclose(product, expected, atol=1e-12)
+    leaf = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(sparse(leaf).sum(), leaf, create_graph=True)
+    assert torch.allclose(torch.autograd.grad(gradient, leaf, v)[0], expected, atol=1e-12)
 
 
 def test_sparse_norm_is_sharp_for_a_permutation():
