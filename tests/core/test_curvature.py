@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from learnmm import DiagonalCurvature, LowRankCurvature, ScalarCurvature
 from learnmm.checks import LawViolation, assert_curvature
 from learnmm.checks.laws import dense
-from learnmm.curvature import add, left_multiply
+from learnmm.curvature import CONDITION, add, left_multiply
 
 RELATIVE = 1e-10
 KINDS = ("scalar", "diagonal", "low rank", "singular diagonal", "singular low rank", "full rank")
@@ -55,6 +55,9 @@ def build(kind, batch, n, rest, seed, span, basis=None):
     rank = n if kind == "full rank" else max(1, n // 2)
     tau = torch.zeros(batch).double() if kind.startswith("singular") else spread(batch)
     spectrum = spread(batch, rank)
+    # The least positive shift is part of the operator's definition.
+    least = CONDITION * torch.finfo(torch.float64).eps * spectrum.amax(1)
+    tau = torch.where(tau > 0, torch.maximum(tau, least), tau)
     values = tau[:, None].repeat(1, n)
     values[:, :rank] += spectrum
     operator = LowRankCurvature(tau, spectrum, full[:, :rank])
@@ -187,6 +190,22 @@ def test_left_multiply_acts_on_the_first_dimension_after_the_batch(rest):
     matrix, v = torch.randn(3, 5).double(), torch.randn(2, 5, *rest).double()
     expected = torch.einsum("mn,bn...->bm...", matrix, v)
     assert torch.allclose(left_multiply(matrix, v), expected, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rank", [2, 4])
+def test_a_tiny_shift_is_raised_until_the_inverse_keeps_the_large_directions(dtype, rank):
+    basis = torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64))[0][:, :rank].to(dtype)
+    spectrum = torch.tensor([[1e6, 1.0, 1.0, 1.0]], dtype=dtype)[:, :rank]
+    v = basis[:, 0][None]
+    for shift in (1e-30, 1e-9, 1.0, 1e9):
+        tau = torch.tensor([shift], dtype=dtype)
+        operator = LowRankCurvature(tau, spectrum, basis)
+        # Never smaller than what was asked for, hence still a bound.
+        expected = max(shift, CONDITION * torch.finfo(dtype).eps * 1e6)
+        assert float(operator.shift) == pytest.approx(expected, rel=1e-6)
+        error = torch.linalg.vector_norm(operator.solve(v) * (shift + 1e6) - v)
+        assert error < 0.1
 
 
 def test_a_basis_without_vectors_is_a_scalar():
