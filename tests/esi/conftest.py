@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import mne
 import numpy as np
@@ -61,13 +62,19 @@ def small_model() -> SmallModel:
 
 
 @pytest.fixture(scope="session")
-def fsaverage_model(tmp_path_factory, worker_id) -> HeadModel:
-    """The real head, built once for all test processes."""
+def head_models(tmp_path_factory, worker_id) -> Path:
+    """Folder of the head models, one for all test processes."""
     base = tmp_path_factory.getbasetemp()
     shared = (base if worker_id == "master" else base.parent) / "headmodels"
     shared.mkdir(exist_ok=True)
-    with FileLock(shared / "lock"):
-        return fsaverage_head_model(HeadModelSettings(ico=3), cache_dir=shared)
+    return shared
+
+
+@pytest.fixture(scope="session")
+def fsaverage_model(head_models) -> HeadModel:
+    """The real head, built once."""
+    with FileLock(head_models / "lock"):
+        return fsaverage_head_model(HeadModelSettings(ico=3), cache_dir=head_models)
 
 
 def electrodes(sfreq: float) -> mne.Info:
@@ -76,10 +83,10 @@ def electrodes(sfreq: float) -> mne.Info:
 
 
 @pytest.fixture(scope="session")
-def coarse_model(tmp_path_factory) -> HeadModel:
-    return fsaverage_head_model(
-        HeadModelSettings(sources=60, ico=2), cache_dir=tmp_path_factory.mktemp("headmodels")
-    )
+def coarse_model(head_models) -> HeadModel:
+    """The real head with few regions and a coarse skull, built once."""
+    with FileLock(head_models / "coarse-lock"):
+        return fsaverage_head_model(HeadModelSettings(sources=60, ico=2), cache_dir=head_models)
 
 
 def hemisphere_normals() -> np.ndarray:

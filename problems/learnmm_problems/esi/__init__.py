@@ -14,9 +14,13 @@ _HOMES = {
     "Evaluator": "metrics",
     "HeadModel": "headmodel",
     "HeadModelSettings": "headmodel",
+    "MMFit": "fit",
+    "MMInverse": "apply",
     "NMMSimulator": "nmm",
     "Reconstruction": "energy",
     "SourceEnergy": "energy",
+    "apply_mm": "apply",
+    "expand_estimate": "estimates",
     "fsaverage_head_model": "fsaverage",
     "head_model_from_forward": "external",
     "head_model_from_leadfield": "external",
@@ -24,6 +28,7 @@ _HOMES = {
     "mne_python_inverse": "classical",
     "plot_cortex": "figures",
     "plot_head_model": "figures",
+    "plot_reconstruction": "overview",
     "report": "report",
 }
 

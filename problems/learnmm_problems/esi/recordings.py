@@ -48,7 +48,7 @@ def check_reference(info: mne.Info, eeg: NDArray[np.float64], bad: NDArray[np.bo
     MissingReferenceError
         If there is no projector and neither all EEG channels nor the good ones have mean zero.
     """
-    if any(p["kind"] == FIFF.FIFFV_PROJ_ITEM_EEG_AVREF for p in info["projs"]):
+    if _has_reference(info):
         return
     for part in (eeg, eeg[~bad]):
         mean = np.linalg.norm(part.mean(axis=0)) * np.sqrt(len(part))
@@ -144,8 +144,13 @@ def spatial_filter(
         )
     # MNE's own bookkeeping of rank needs the reference as a projector.
     silent = mne.EvokedArray(np.zeros((len(match.picks), 1)), mne.pick_info(info, match.picks))
-    silent.set_eeg_reference(projection=True)
+    if not _has_reference(silent.info):
+        silent.set_eeg_reference(projection=True)
     return compute_whitener(noise_cov, silent.info, pca=False)[0] @ projector
+
+
+def _has_reference(info: mne.Info) -> bool:
+    return any(p["kind"] == FIFF.FIFFV_PROJ_ITEM_EEG_AVREF for p in info["projs"])
 
 
 def _projector(info: mne.Info, names: tuple[str, ...]) -> NDArray[np.float64]:

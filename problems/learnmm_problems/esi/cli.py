@@ -1,0 +1,278 @@
+"""The command ``learnmm-esi``: head models, simulated recordings, reconstruction of files.
+
+MNE-Python and torch are imported inside the commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import runpy
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .terminal import counting, out, plain_errors
+
+if TYPE_CHECKING:
+    from .headmodel import HeadModel
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="rich",
+    help="EEG source imaging with certified steps. Head models are kept in $LEARNMM_CACHE, "
+    "or else in your cache directory.",
+)
+
+Ico = StrEnum("Ico", {f"ico{n}": str(n) for n in (2, 3, 4, 5)})
+Surface = StrEnum("Surface", ["pial", "white"])
+Column = StrEnum("Column", ["sum", "vertex"])
+Skull = StrEnum("Skull", ["half", "ratio", "constant"])
+Data = StrEnum("Data", ["erp", "nmm"])
+Bound = StrEnum("Bound", {"GLOBAL": "global", "POINTWISE": "pointwise"})
+Missing = StrEnum("Missing", {"RAISE": "raise", "WARN": "warn", "IGNORE": "ignore"})
+
+IcoOption = Annotated[
+    Ico, typer.Option("--ico", help="Resolution of the boundary elements: 3 fast, 4 for results.")
+]
+
+
+@app.callback()
+def main(
+    context: typer.Context,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="Show where an error arose, to report it.")
+    ] = False,
+) -> None:
+    """Take the options of all commands."""
+    context.obj = {"traceback": traceback}
+
+
+@app.command("head-model")
+def head_model(
+    context: typer.Context,
+    ico: IcoOption = Ico.ico4,
+    sources: Annotated[int, typer.Option(help="Number of cortical regions.")] = 994,
+    surface: Annotated[Surface, typer.Option(help="Where the dipoles lie.")] = Surface.pial,
+    column: Annotated[
+        Column, typer.Option(help="A source: the sum over its region, or its centre vertex.")
+    ] = Column.sum,
+    skull: Annotated[Skull, typer.Option(help="How the outer skull is constructed.")] = Skull.half,
+    conductivity: Annotated[
+        tuple[float, float, float], typer.Option(help="Brain, skull and scalp in S/m.")
+    ] = (0.33, 0.004125, 0.33),
+    picture: Annotated[Path | None, typer.Option(help="Draw it to this image file.")] = None,
+    forward: Annotated[
+        Path | None, typer.Option(help="Write it as an MNE forward solution, name-fwd.fif.")
+    ] = None,
+) -> None:
+    """Build the fsaverage head model, or read it from the cache, and report on it."""
+    with plain_errors(context):
+        from .fsaverage import fsaverage_head_model
+        from .headmodel import HeadModelSettings
+        from .report import report
+
+        settings = HeadModelSettings(
+            sources=sources,
+            ico=int(ico.value),
+            surface=surface.value,
+            column=column.value,
+            skull=skull.value,
+            conductivity=conductivity,
+        )
+        model = fsaverage_head_model(settings, progress=True)
+        out.print(report(model), markup=False, highlight=False, soft_wrap=True)
+        if forward is not None:
+            import mne
+
+            mne.write_forward_solution(forward, model.forward(), overwrite=True, verbose="ERROR")
+            out.print(f"Forward solution: {forward}")
+        if picture is not None:
+            _agg()
+            from .figures import plot_head_model
+
+            plot_head_model(model).savefig(picture, dpi=150)
+            out.print(f"Picture: {picture}")
+
+
+@app.command()
+def simulate(
+    context: typer.Context,
+    data: Annotated[
+        Data, typer.Argument(help="Event-related potentials, or spikes of neural masses.")
+    ],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the files.")],
+    samples: Annotated[int, typer.Option(min=1, help="How many recordings.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Names the data set.")] = 0,
+    snr_db: Annotated[
+        float | None, typer.Option(help="Sensor SNR in dB. Default: 5 (erp), 5 to 15 (nmm).")
+    ] = None,
+    ico: IcoOption = Ico.ico4,
+) -> None:
+    """Simulate recordings and write them with their true sources.
+
+    For each: sample-00000-ave.fif (evoked, in V), sample-00000-truth-lh.stc and -rh.stc (source
+    estimate, in A m), all of which MNE-Python reads; samples.json lists seed regions and SNR.
+    """
+    with plain_errors(context):
+        from .erp import ERPSimulator
+        from .nmm import NMMSimulator
+        from .sample_files import write_samples
+
+        model = _fsaverage(ico)
+        noise = {} if snr_db is None else {"snr_db": snr_db}
+        if data is Data.erp:
+            simulator = ERPSimulator(model, seed=seed, size=samples, **noise)
+        else:
+            simulator = NMMSimulator(model, seed=seed, size=samples, **noise)
+            with out.status("integrating neural masses"):
+                simulator.prepare()
+        with counting() as progress:
+            task = progress.add_task("writing samples", total=samples)
+            for _ in write_samples(folder, simulator, model, simulator.sfreq, data.value):
+                progress.advance(task)
+        out.print(f"{samples} recordings and their sources: {folder}", highlight=False)
+
+
+@app.command()
+def reconstruct(
+    context: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="Evoked responses, name-ave.fif.")
+    ],
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the results. Default: the file's.")
+    ] = None,
+    condition: Annotated[
+        list[str] | None, typer.Option(help="Name or number; may be repeated. Default: all.")
+    ] = None,
+    forward: Annotated[
+        Path | None,
+        typer.Option(exists=True, help="Your own name-fwd.fif. Default: the fsaverage model."),
+    ] = None,
+    noise_cov: Annotated[
+        Path | None,
+        typer.Option(exists=True, help="Noise covariance to whiten with, name-cov.fif."),
+    ] = None,
+    bads: Annotated[str, typer.Option(help="Bad channels besides the file's, as Fp1,Cz.")] = "",
+    average_reference: Annotated[
+        bool, typer.Option("--average-reference", help="Set it, if the recording has none.")
+    ] = False,
+    on_missing: Annotated[
+        Missing, typer.Option(help="What to do about channels that the head model lacks.")
+    ] = Missing.RAISE,
+    tmin: Annotated[float | None, typer.Option(help="Begin of the time of interest in s.")] = None,
+    tmax: Annotated[float | None, typer.Option(help="End of it in s.")] = None,
+    weight: Annotated[float, typer.Option(help="Of smoothness against fit.")] = 1.0,
+    diffusion: Annotated[
+        float, typer.Option(help="Reach of the smoothness, in neighbours squared.")
+    ] = 10.0,
+    bound: Annotated[
+        Bound, typer.Option(help="Descent proved beforehand, or verified and faster.")
+    ] = Bound.GLOBAL,
+    max_iter: Annotated[int, typer.Option(min=1, help="Limit on steps.")] = 60,
+    ico: IcoOption = Ico.ico4,
+    expand: Annotated[
+        bool, typer.Option("--expand", help="Write all fsaverage5 vertices, not one per region.")
+    ] = False,
+    picture: Annotated[bool, typer.Option(help="Also draw name.png.")] = True,
+) -> None:
+    """Reconstruct the sources of evoked responses: .stc files, and a picture of each."""
+    with plain_errors(context):
+        _agg()
+        from .apply import MMInverse
+        from .evoked_files import read_conditions, reconstruct_to_files
+
+        evokeds = read_conditions(
+            file,
+            condition,
+            bads=[name.strip() for name in bads.split(",") if name.strip()],
+            average_reference=average_reference,
+            tmin=tmin,
+            tmax=tmax,
+        )
+        inverse = MMInverse(
+            _fsaverage(ico) if forward is None else forward,
+            weight=weight,
+            diffusion=diffusion,
+            bound=bound.value,
+            max_iter=max_iter,
+            noise_cov=noise_cov,
+            on_missing=on_missing.value,
+        )
+        target = file.parent if folder is None else folder
+        written = reconstruct_to_files(
+            inverse, evokeds, target, _stem(file), expand=expand, picture=picture
+        )
+        with counting() as progress, _advice():
+            task = progress.add_task("reconstructing", total=len(evokeds))
+            for evoked, fit, paths in written:
+                progress.advance(task)
+                name = evoked.comment or file.name
+                progress.console.print(f"{name}: {fit}", markup=False, soft_wrap=True)
+                for path in paths:
+                    progress.console.print(f"  {path}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def calibrate(
+    context: typer.Context,
+    samples: Annotated[int, typer.Option(min=2, help="Of each data set.")] = 2000,
+    changed_samples: Annotated[int, typer.Option(min=2, help="Of each changed setting.")] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="Of the test sets.")] = 2,
+    ico: IcoOption = Ico.ico4,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path("out"),
+) -> None:
+    """Compare MNE and sLORETA on simulated data with the published rows (takes long).
+
+    Runs examples/esi/calibrate.py of the source repository.
+    """
+    with plain_errors(context):
+        script = Path(__file__).parents[3] / "examples" / "esi" / "calibrate.py"
+        if not script.exists():
+            raise FileNotFoundError(
+                "the calibration is a script of the source repository, examples/esi/calibrate.py, "
+                "which an installed package does not have: clone it and install with "
+                "pip install -e '.[esi]'"
+            )
+        options = {"samples": samples, "changed-samples": changed_samples, "seed": seed}
+        options |= {"ico": ico.value, "out": folder}
+        arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+        sys.argv = [str(script), *arguments]
+        runpy.run_path(str(script), run_name="__main__")
+
+
+def _fsaverage(ico: Ico) -> HeadModel:
+    from .fsaverage import fsaverage_head_model
+    from .headmodel import HeadModelSettings
+
+    return fsaverage_head_model(HeadModelSettings(ico=int(ico.value)), progress=True)
+
+
+@contextlib.contextmanager
+def _advice() -> Iterator[None]:
+    """Name the option where the library names a method of MNE-Python."""
+    from .recordings import MissingReferenceError
+
+    try:
+        yield
+    except MissingReferenceError as error:
+        raise ValueError(f"{error}; here, with --average-reference") from error
+
+
+def _agg() -> None:
+    """Draw to files only: a server has no display."""
+    import matplotlib
+
+    matplotlib.use("agg")
+
+
+def _stem(file: Path) -> str:
+    name = file.name
+    for ending in (".gz", ".fif", "-ave", "_ave"):
+        name = name.removesuffix(ending)
+    return name

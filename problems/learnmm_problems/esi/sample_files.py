@@ -1,0 +1,73 @@
+"""Write simulated recordings as files that MNE-Python reads: evoked responses and true sources."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import mne
+import numpy as np
+
+from .headmodel import HeadModel
+from .samples import Sample
+
+__all__ = ["write_samples"]
+
+
+def write_samples(
+    folder: Path, samples: Iterable[Sample], model: HeadModel, sfreq: float, comment: str
+) -> Iterator[Path]:
+    """Write samples one by one and yield the path of each recording.
+
+    Sample 3 is ``sample-00003-ave.fif``, an `mne.Evoked` in V with an average-reference projector,
+    and ``sample-00003-truth-lh.stc`` with its right half, an `mne.SourceEstimate` in A m on the
+    sources of the head model. ``samples.json``, written last, lists the seed region, its vertex
+    and the signal-to-noise ratio of each.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if needed.
+    samples : iterable of Sample
+        Single ones, not batches.
+    model : HeadModel
+        That they were simulated on, with vertices.
+    sfreq : float
+        Sampling rate in Hz.
+    comment : str
+        Name of the condition.
+
+    Yields
+    ------
+    Path
+        Of the evoked file just written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    info = model.info(sfreq)
+    vertices = [np.array(v) for v in model.vertices]
+    vertex = np.concatenate(vertices)
+    facts = []
+    for sample in samples:
+        name = f"sample-{sample.index:05d}"
+        evoked = mne.EvokedArray(sample.sensors, info, tmin=0.0, comment=comment)
+        evoked.set_eeg_reference(projection=True, verbose="ERROR")
+        path = folder / f"{name}-ave.fif"
+        evoked.save(path, overwrite=True, verbose="ERROR")
+        truth = mne.SourceEstimate(
+            sample.sources, vertices, tmin=0.0, tstep=1.0 / sfreq, subject="fsaverage"
+        )
+        truth.save(folder / f"{name}-truth", overwrite=True, verbose="ERROR")
+        facts.append(
+            {
+                "file": path.name,
+                "index": int(sample.index),
+                "seed_source": int(sample.seed_source),
+                "seed_vertex": int(vertex[sample.seed_source]),
+                "hemisphere": "lh" if sample.seed_source < len(vertices[0]) else "rh",
+                "snr_db": float(sample.snr_db),
+            }
+        )
+        yield path
+    content = {"head_model": str(model.settings), "sfreq": sfreq, "samples": facts}
+    (folder / "samples.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
