@@ -152,6 +152,8 @@ def test_cut_to_region_keeps_the_upper_inequality(kind, shape, seed):
     assert torch.allclose(shorter.slope, dot(g, shorter.step), rtol=1e-9)
     assert (operator.quad(shorter.step) <= 1.5 * shorter.slope * (1 + 1e-9)).all()
     assert (operator.quad(shorter.step) <= shorter.bend * (1 + 1e-9)).all()
+    share = norm(shorter.step) / length
+    assert torch.allclose(shorter.bend, share**2 * proposal.bend, rtol=1e-9)
     kept = ~cut
     assert torch.equal(shorter.step[kept], proposal.step[kept])
     # A shorter step predicts less, but still a decrease.
