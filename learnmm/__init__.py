@@ -4,6 +4,7 @@ A network proposes each step, a curvature bound (a *majorant*) limits it, and th
 down at every iteration, for every problem of a batch, whatever the network says.
 """
 
+from learnmm import checks
 from learnmm.atoms.autoencoder import AutoencoderPrior
 from learnmm.atoms.base import Atom
 from learnmm.atoms.cosine import CosineDistance
@@ -63,6 +64,7 @@ __all__ = [
     "State",
     "Status",
     "StepInfo",
+    "checks",
     "hessian_product",
     "least_squares",
     "minimize",

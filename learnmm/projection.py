@@ -23,7 +23,7 @@ class Proposal(NamedTuple):
     slope : Tensor
         ``<g, P g>``.
     bend : Tensor
-        ``<P g, B P g>``.
+        ``<P g, B P g>``; an upper bound of it where ``B`` is singular and multipliers are not 1.
     own : Tensor
         ``<g, B^+ g>``, the slope of the majorant's own step.
     """

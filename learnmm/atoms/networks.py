@@ -61,6 +61,8 @@ def bend_of(layer: nn.Module) -> Bend | None:
                 1 / (2 * layer.eps),
             )
         case nn.Softplus():
+            # torch's own switches to the identity at beta z = 20, a jump of 2e-9 / beta that these
+            # derivatives do not see.
             beta = float(layer.beta)
             return Bend(
                 lambda z: torch.sigmoid(beta * z),
