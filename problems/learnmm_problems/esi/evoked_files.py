@@ -52,9 +52,12 @@ def read_conditions(
     """
     try:
         evokeds = mne.read_evokeds(file, proj=False, verbose="ERROR")
-    except ValueError as error:
+    except OSError:
+        raise
+    except Exception as error:  # of a file that is no FIF file, MNE's reader may say anything
+        reason = f" ({error})" if str(error) else ""
         raise ValueError(
-            f"{file.name} holds no evoked responses ({error}); average epochs and save them as "
+            f"{file.name} holds no evoked responses{reason}; average epochs and save them as "
             "name-ave.fif"
         ) from error
     if conditions:
