@@ -330,7 +330,8 @@ class ProjectedMMOptimizer:
         single = isinstance(self.objective, CallableObjective) and _is_single(self.objective, x0)
         solver = self._for_one_problem() if single else self
         with torch.no_grad(), Progress(self.max_iter, enabled=progress) as bar:
-            state = solver.init(x0.detach()[None] if single else x0.detach(), strict=strict)
+            start = x0.detach().clone()  # the result must not share memory with x0
+            state = solver.init(start[None] if single else start, strict=strict)
             initial = state.value
             steps: list[StepInfo] = []
             for _ in range(self.max_iter):
