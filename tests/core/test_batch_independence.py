@@ -161,12 +161,23 @@ def test_a_neighbour_that_cannot_start_changes_nothing(case: AtomCase) -> None:
     assert torch.equal(broken[0].x[2], x0[2])
 
 
+@pytest.mark.xfail(strict=True, reason="Objective.check raises for the whole batch, strict or not")
+def test_a_neighbour_whose_image_vanishes_does_not_keep_the_others_from_starting() -> None:
+    draw = Draw(BATCH, torch.float64)
+    x0 = draw.point()
+    x0[2] = 0
+    optimizer = lmm.ProjectedMMOptimizer(lmm.CosineDistance(draw.target(4)) @ draw.matrix())
+    result = optimizer.minimize(x0, strict=False)
+    assert result.success[KEPT].all()
+
+
 def with_lanczos(
     rows: Sequence[int], factor: float = 1.0
 ) -> tuple[lmm.ProjectedMMOptimizer, Tensor]:
     """The Rosenbrock valley from starts of its own for every problem."""
     fun = lmm.problem("rosenbrock").instance(1).objective
-    x0 = Draw(len(rows), torch.float64, rows=rows, scales={2: factor}).point()
+    # So many unknowns that the Ritz values depend on the start vector.
+    x0 = Draw(len(rows), torch.float64, rows=rows, scales={2: factor}).point(40)
     majorant = lmm.LanczosMajorant(fun, generator=torch.Generator().manual_seed(0))
     return lmm.ProjectedMMOptimizer(fun, majorant=majorant, max_iter=STEPS), x0
 

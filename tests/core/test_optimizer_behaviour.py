@@ -240,6 +240,14 @@ def test_minimize_is_init_and_repeated_step() -> None:
         assert torch.equal(kept, torch.stack(field))
 
 
+def test_the_result_does_not_share_memory_with_the_start() -> None:
+    x0 = DATA.target()
+    start = x0.clone()
+    result = lmm.minimize(lmm.Quadratic(start), x0)
+    result.x.zero_()
+    assert torch.equal(x0, start)
+
+
 def test_stopped_problems_stay_as_they_are() -> None:
     # Targets at different distances stop at different steps.
     target = torch.tensor([[0.0], [1.0], [1e4]], dtype=torch.float64)

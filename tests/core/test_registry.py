@@ -50,6 +50,7 @@ def test_problems_have_the_name_of_their_entry_point() -> None:
 
 def test_unknown_names_list_what_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     plug_in(monkeypatch, b="b:B", a="a:A")
+    assert lmm.problems() == ["a", "b"]
     with pytest.raises(KeyError, match="no problem is called 'c'; installed problems: a, b"):
         lmm.problem("c")
     plug_in(monkeypatch)
