@@ -15,7 +15,7 @@ from learnmm.bound import Bound, Majorant
 from learnmm.curvature import Curvature, DiagonalCurvature, LowRankCurvature, ScalarCurvature
 from learnmm.linear import LinearMap
 from learnmm.majorants.hessian import LanczosMajorant, LipschitzMajorant, PowerIterationMajorant
-from learnmm.objective import CallableObjective, Evaluation, Objective, hessian_product
+from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective, hessian_product
 from learnmm.optimizer import ProjectedMMOptimizer, State, minimize
 from learnmm.preconditioners.base import Features, LearnedPreconditioner
 from learnmm.preconditioners.conv_lstm import DualConvLSTM
@@ -35,6 +35,7 @@ __all__ = [
     "CosineDistance",
     "Curvature",
     "DiagonalCurvature",
+    "DomainError",
     "DualConvLSTM",
     "Evaluation",
     "Features",

@@ -89,6 +89,17 @@ class LinearMap:
             raise ValueError(f"x has dtype {x.dtype}, but the matrix has {self.matrix.dtype}")
         if x.device != self.matrix.device:
             raise ValueError(f"x is on {x.device}, but the matrix is on {self.matrix.device}")
+        if self.offset is not None:
+            image = (x.shape[0], self.shape[0], *x.shape[2:])
+            try:
+                fits = torch.broadcast_shapes(self.offset.shape, image) == image
+            except RuntimeError:
+                fits = False
+            if not fits:
+                raise ValueError(
+                    f"the offset of shape {tuple(self.offset.shape)} does not broadcast to the "
+                    f"image {image}"
+                )
 
     def __call__(self, x: Tensor) -> Tensor:
         """``A x + c``."""

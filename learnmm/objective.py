@@ -13,6 +13,10 @@ BatchFunction = Callable[[Tensor], Tensor]
 Route = Literal["auto", "forward", "reverse"]
 
 
+class DomainError(ValueError):
+    """Some problems of a batch are undefined at the point given; the others are not affected."""
+
+
 class Evaluation(NamedTuple):
     """One evaluation at ``x``.
 
@@ -43,7 +47,15 @@ class Objective(ABC):
         return self.evaluate(x).value
 
     def check(self, x: Tensor) -> None:  # noqa: B027 - a hook: most objectives accept every x
-        """Raise a clear error if ``x`` cannot be evaluated (shape, dtype, device, singular)."""
+        """Raise a clear error if ``x`` cannot be evaluated.
+
+        Raises
+        ------
+        ValueError
+            If shape, dtype or device do not fit.
+        DomainError
+            If they fit, but some problem is undefined at its point.
+        """
 
 
 class CallableObjective(Objective):

@@ -13,7 +13,7 @@ from learnmm.atoms.base import Atom
 from learnmm.bound import Bound, Majorant
 from learnmm.curvature import Curvature, expand, norm
 from learnmm.majorants.hessian import LanczosMajorant
-from learnmm.objective import CallableObjective, Evaluation, Objective
+from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective
 from learnmm.preconditioners.base import Features, LearnedPreconditioner, scale_free
 from learnmm.preconditioners.simple import Identity
 from learnmm.progress import Progress
@@ -173,8 +173,12 @@ class ProjectedMMOptimizer:
             For a start or an objective that cannot be used.
         """
         _check_start(x0)
-        with _full_precision(x0):
-            self.objective.check(x0)
+        try:
+            with _full_precision(x0):
+                self.objective.check(x0)
+        except DomainError:
+            if strict:
+                raise
         value, gradient, aux = self._evaluate(x0)
         _check_evaluation(x0, value, gradient)
         gradient_norm = _largest(gradient)
@@ -260,7 +264,7 @@ class ProjectedMMOptimizer:
         relaxation = state.relaxation
         if self.relaxation is not None and bound.uncertain is not None:
             seen = 2 * (proposal.slope - actual)  # f(x - d) = f(x) - <g, d> + <d, H d> / 2
-            measurable = predicted > 8 * rounding_slack(state.value)
+            measurable = predicted > 8 * self._slack(state.value)
             relaxation = self.relaxation.update(
                 relaxation, accepted & measurable, enlargement, seen, proposal.bend
             )
@@ -373,6 +377,9 @@ class ProjectedMMOptimizer:
         solver.majorant = self._given_majorant or _default_majorant(solver.objective)
         return solver
 
+    def _slack(self, value: Tensor) -> Tensor:
+        return rounding_slack(value, 0.0 if self.safeguard is None else self.safeguard.noise)
+
     def _evaluate(self, x: Tensor) -> Evaluation:
         with _full_precision(x):
             return self.objective.evaluate(x)
@@ -425,7 +432,7 @@ class ProjectedMMOptimizer:
         running = state.status == int(Status.RUNNING)
         refused = running & ~info.accepted
         plain = running & ~info.learned & (info.enlargements == 0)
-        negligible = info.predicted <= rounding_slack(state.value)
+        negligible = info.predicted <= self._slack(state.value)
         small = info.actual <= self.atol + self.rtol * state.value.abs()
         wants_decrease = self.atol > 0 or self.rtol > 0
         reasons = (

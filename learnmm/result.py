@@ -162,7 +162,8 @@ class Certificate:
         Candidates taken, candidates refused, and candidates taken that the preconditioner made.
     violations : Tensor of int
         Candidates whose objective lay above the majorant by more than rounding. For a `GLOBAL`
-        or `REGION` bound any violation disproves the bound.
+        or `REGION` bound a violation disproves the bound, unless the objective's rounding error
+        exceeds what the safeguard assumes (``Safeguard.noise``).
     failure_probability : Tensor
         Sum over steps of the probability that a `PROBABLE` bound failed, at most 1.
     relaxation_min, relaxation_max : Tensor

@@ -18,9 +18,9 @@ ROUNDING = 16.0
 """Rounding error of an objective value in units of ``eps |f|``: the slack of every comparison."""
 
 
-def rounding_slack(value: Tensor) -> Tensor:
-    """Size below which a difference of objective values means nothing: ``16 eps |f|``."""
-    return ROUNDING * torch.finfo(value.dtype).eps * value.abs()
+def rounding_slack(value: Tensor, noise: float = 0.0) -> Tensor:
+    """Size below which a difference of objective values means nothing: ``16 eps |f| + noise``."""
+    return ROUNDING * torch.finfo(value.dtype).eps * value.abs() + noise
 
 
 class Verdict(NamedTuple):
@@ -51,11 +51,16 @@ class Safeguard:
         Factor on the curvature from one trial to the next.
     trials : int
         Enlarged trials before a problem is `STALLED`.
+    noise : float
+        Absolute error of objective values beyond their own rounding. Where large terms cancel in
+        ``f``, it is about ``16 eps`` times the largest of them; with 0, steps near such an
+        optimum are refused, and counted as violations, for nothing but rounding.
     """
 
     sufficient: float = 1e-4
     growth: float = 4.0
     trials: int = 20
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse settings without descent or end."""
@@ -63,8 +68,15 @@ class Safeguard:
             raise ValueError(f"sufficient must be in (0, 1e-4], got {self.sufficient}")
         if not (self.growth > 1 and math.isfinite(self.growth)):
             raise ValueError(f"growth must be above 1 and finite, got {self.growth}")
-        if self.trials < 1:
-            raise ValueError(f"trials must be at least 1, got {self.trials}")
+        if not (isinstance(self.trials, int) and self.trials >= 1):
+            raise ValueError(f"trials must be an integer of at least 1, got {self.trials}")
+        if self.growth**self.trials > 1e30:
+            raise ValueError(
+                "growth ** trials must not exceed 1e30, or curvatures overflow, got "
+                f"{self.growth} ** {self.trials}"
+            )
+        if not (self.noise >= 0 and math.isfinite(self.noise)):
+            raise ValueError(f"noise must be non-negative and finite, got {self.noise}")
 
 
 def judge(
@@ -90,7 +102,7 @@ def judge(
     safeguard : Safeguard or None
         None accepts whatever is finite.
     """
-    slack = rounding_slack(value)
+    slack = rounding_slack(value, 0.0 if safeguard is None else safeguard.noise)
     above = finite & (candidate > value - predicted + slack)
     if safeguard is None:
         return Verdict(finite, above)

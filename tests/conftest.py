@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
-
-# `from catalogue import ...` works in every test, whatever the working directory.
-sys.path.insert(0, str(Path(__file__).parent))
 
 torch.set_num_threads(1)
 

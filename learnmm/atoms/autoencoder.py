@@ -14,6 +14,7 @@ from learnmm.atoms.cosine import (
     cosine_gradients,
     joint_constant,
     joint_pointwise,
+    require_direction,
 )
 from learnmm.atoms.networks import (
     bend_of,
@@ -24,7 +25,7 @@ from learnmm.atoms.networks import (
     network_constants,
 )
 from learnmm.bound import Bound
-from learnmm.curvature import DiagonalCurvature, ScalarCurvature, expand, norm
+from learnmm.curvature import DiagonalCurvature, ScalarCurvature, expand
 from learnmm.objective import Evaluation
 from learnmm.result import Kind
 
@@ -195,6 +196,8 @@ class AutoencoderPrior(Atom):
                     f"the network's weights are {weight.dtype} on {weight.device}, "
                     f"x is {x.dtype} on {x.device}"
                 )
+        if not all(map(torch.equal, weights, self._weights)):
+            self._refresh()
         with torch.no_grad():
             output = self._forward(x).output
         if output.shape != x.shape:
@@ -202,16 +205,8 @@ class AutoencoderPrior(Atom):
                 f"the network must keep the shape of x: {tuple(x.shape)} became "
                 f"{tuple(output.shape)}"
             )
-        if self.floor == 0:
-            for name, vector in (("x", x), ("Phi(x)", output)):
-                zero = norm(vector) == 0
-                if bool(zero.any()):
-                    raise ValueError(
-                        f"the cosine is undefined at zero: {name} vanishes for problems "
-                        f"{zero.nonzero().flatten().tolist()}; start elsewhere or give floor="
-                    )
-        if not all(map(torch.equal, weights, self._weights)):
-            self._refresh()
+        require_direction("x", x, self.floor)
+        require_direction("Phi(x)", output, self.floor)
 
 
 def _peak(v: Tensor) -> Tensor:

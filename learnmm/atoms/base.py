@@ -107,8 +107,9 @@ class Scaled(Atom):
     """
 
     def __init__(self, weight: float | Tensor, atom: Atom) -> None:
-        if not bool(torch.as_tensor(weight > 0).all()):
-            raise ValueError(f"an atom's weight must be positive, got {weight}")
+        level = torch.as_tensor(weight)
+        if not bool(((level > 0) & torch.isfinite(level)).all()):
+            raise ValueError(f"an atom's weight must be positive and finite, got {weight}")
         if isinstance(weight, Tensor) and weight.dim() > 1:
             raise ValueError(f"a weight has shape () or (B,), got {tuple(weight.shape)}")
         self.weight = weight

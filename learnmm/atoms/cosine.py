@@ -11,7 +11,7 @@ from torch import Tensor
 from learnmm.atoms.base import Atom
 from learnmm.bound import Bound
 from learnmm.curvature import ScalarCurvature, dot, expand, norm
-from learnmm.objective import Evaluation
+from learnmm.objective import DomainError, Evaluation
 from learnmm.result import Kind
 
 CosineBound = Literal["global", "pointwise", "paper"]
@@ -57,6 +57,16 @@ def cosine_gradients(a: Tensor, b: Tensor, pieces: Cosine) -> tuple[Tensor, Tens
     in_a = expand(1 / norm_a, a) * gap - expand(distance / norm_a**2, a) * a
     in_b = expand(-1 / norm_b, b) * gap - expand(distance / norm_b**2, b) * b
     return in_a, in_b
+
+
+def require_direction(name: str, vector: Tensor, floor: float) -> None:
+    """Raise `DomainError` where a cosine is undefined because ``vector`` vanishes."""
+    zero = norm(vector) == 0
+    if floor == 0 and bool(zero.any()):
+        raise DomainError(
+            f"the cosine is undefined at zero: {name} vanishes for problems "
+            f"{zero.nonzero().flatten().tolist()}; start elsewhere or give floor="
+        )
 
 
 def _like(number: float, tensor: Tensor) -> Tensor:
@@ -166,9 +176,4 @@ class CosineDistance(Atom):
             raise ValueError(f"got vectors of dtype {z.dtype} for targets of {self.y.dtype}")
         if z.device != self.y.device:
             raise ValueError(f"got vectors on {z.device} for targets on {self.y.device}")
-        zero = norm(z) == 0
-        if self.floor == 0 and bool(zero.any()):
-            raise ValueError(
-                "the cosine is undefined at zero: the compared vector (A x) vanishes for "
-                f"problems {zero.nonzero().flatten().tolist()}; start elsewhere or give floor="
-            )
+        require_direction("the compared vector (A x)", z, self.floor)

@@ -7,9 +7,15 @@ from typing import Any, Literal
 from torch import Tensor
 
 from learnmm.atoms.base import Atom
-from learnmm.atoms.cosine import cosine, cosine_gradients, joint_constant, joint_pointwise
+from learnmm.atoms.cosine import (
+    cosine,
+    cosine_gradients,
+    joint_constant,
+    joint_pointwise,
+    require_direction,
+)
 from learnmm.bound import Bound
-from learnmm.curvature import ScalarCurvature, norm
+from learnmm.curvature import ScalarCurvature
 from learnmm.linear import LinearMap
 from learnmm.objective import Evaluation
 from learnmm.result import Kind
@@ -83,11 +89,5 @@ class LinearSmootherPrior(Atom):
     def check(self, x: Tensor) -> None:
         """The smoother fits, and both vectors have a direction."""
         self.smoother.check(x)
-        if self.floor == 0:
-            for name, vector in (("x", x), ("S x", self.smoother(x))):
-                zero = norm(vector) == 0
-                if bool(zero.any()):
-                    raise ValueError(
-                        f"the cosine is undefined at zero: {name} vanishes for problems "
-                        f"{zero.nonzero().flatten().tolist()}; start elsewhere or give floor="
-                    )
+        require_direction("x", x, self.floor)
+        require_direction("S x", self.smoother(x), self.floor)

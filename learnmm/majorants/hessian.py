@@ -121,7 +121,8 @@ class LanczosMajorant:
         ``delta`` per bound.
     generator : torch.Generator, optional
         Of the start vectors; one vector is drawn per bound and shared by the batch, so that a
-        problem's result does not depend on its neighbours.
+        problem's result does not depend on its neighbours. It advances with every bound, so steps
+        repeat exactly only from the same state of the generator.
     route : {"auto", "forward", "reverse"}
         How Hessian-vector products are differentiated.
     """

@@ -161,7 +161,6 @@ def test_a_neighbour_that_cannot_start_changes_nothing(case: AtomCase) -> None:
     assert torch.equal(broken[0].x[2], x0[2])
 
 
-@pytest.mark.xfail(strict=True, reason="Objective.check raises for the whole batch, strict or not")
 def test_a_neighbour_whose_image_vanishes_does_not_keep_the_others_from_starting() -> None:
     draw = Draw(BATCH, torch.float64)
     x0 = draw.point()
@@ -169,6 +168,9 @@ def test_a_neighbour_whose_image_vanishes_does_not_keep_the_others_from_starting
     optimizer = lmm.ProjectedMMOptimizer(lmm.CosineDistance(draw.target(4)) @ draw.matrix())
     result = optimizer.minimize(x0, strict=False)
     assert result.success[KEPT].all()
+    assert lmm.Status(int(result.status[2])) is lmm.Status.NON_FINITE
+    with pytest.raises(lmm.DomainError, match="vanishes for problems"):
+        optimizer.minimize(x0)
 
 
 def with_lanczos(

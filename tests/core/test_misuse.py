@@ -331,7 +331,10 @@ def test_projection_needs_an_interval_of_descent(lower: float, upper: float) -> 
         ({"sufficient": torch.nan}, "sufficient must be in"),
         ({"growth": 1.0}, "growth must be above 1 and finite, got 1.0"),
         ({"growth": torch.inf}, "growth must be above 1 and finite, got inf"),
-        ({"trials": 0}, "trials must be at least 1, got 0"),
+        ({"trials": 0}, "trials must be an integer of at least 1, got 0"),
+        ({"trials": 2.5}, r"trials must be an integer of at least 1, got 2\.5"),
+        ({"growth": 1e3, "trials": 20}, r"growth \*\* trials must not exceed 1e30"),
+        ({"noise": -1.0}, r"noise must be non-negative and finite, got -1\.0"),
     ],
 )
 def test_the_safeguard_needs_descent_and_an_end(settings: dict[str, Any], message: str) -> None:
@@ -389,3 +392,15 @@ def test_progress_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         ImportError, match=r"progress=True needs rich: pip install 'learnmm\[progress\]'"
     ):
         minimize(progress=True)
+
+
+def test_an_offset_must_fit_the_image() -> None:
+    energy = lmm.Quadratic(torch.zeros(2, 4)) @ lmm.LinearMap(torch.ones(4, 3), torch.ones(5))
+    with pytest.raises(ValueError, match=r"offset of shape \(5,\) does not broadcast .* \(2, 4\)"):
+        lmm.minimize(energy, torch.ones(2, 3))
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("inf"), float("nan")])
+def test_weights_are_positive_and_finite(weight: float) -> None:
+    with pytest.raises(ValueError, match="weight must be positive and finite"):
+        weight * lmm.Quadratic(torch.zeros(1, 2))
