@@ -18,6 +18,10 @@ from pathlib import Path
 
 import mne
 import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
 from learnmm_problems.esi.classical import LAMBDA2, apply_kernel, inverse_kernel
 from learnmm_problems.esi.erp import ERPSimulator
 from learnmm_problems.esi.fsaverage import fsaverage_head_model
@@ -25,9 +29,6 @@ from learnmm_problems.esi.headmodel import HeadModel, HeadModelSettings
 from learnmm_problems.esi.metrics import Evaluator, SourceMetrics
 from learnmm_problems.esi.nmm import NMMSimulator
 from learnmm_problems.esi.samples import Sample
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
 METHODS = ("MNE", "sLORETA")

@@ -7,12 +7,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import sparse
+from torch.utils.data import DataLoader
+
 from learnmm_problems.esi.erp import ERPSimulator
 from learnmm_problems.esi.noise import add_sensor_noise, scale_to_snr
 from learnmm_problems.esi.patches import UNREACHABLE, Patches, hop_counts, region_distances
 from learnmm_problems.esi.samples import stack_samples
-from scipy import sparse
-from torch.utils.data import DataLoader
 
 
 @pytest.fixture

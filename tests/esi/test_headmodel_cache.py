@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 import pytest
+
 from learnmm_problems.esi import fsaverage
 from learnmm_problems.esi.cache import (
     CorruptCacheError,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import mne
 import numpy as np
 import pytest
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+
 from learnmm_problems.esi.cortex import fsaverage5
 from learnmm_problems.esi.electrodes import electrode_info
 from learnmm_problems.esi.external import head_model_from_forward, head_model_from_leadfield
 from learnmm_problems.esi.gain import source_spaces
 from learnmm_problems.esi.report import report
-from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 
 SENSORS, SOURCES = 7, 20
 

@@ -8,6 +8,7 @@ import mne
 import numpy as np
 import pytest
 import trimesh
+
 from learnmm_problems.esi import fsaverage
 from learnmm_problems.esi.cortex import N_VERTICES, fsaverage5
 from learnmm_problems.esi.fsaverage import region_sums

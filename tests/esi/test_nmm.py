@@ -8,6 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
+from scipy.signal import find_peaks
+
 from learnmm_problems.esi import clips as clips_module
 from learnmm_problems.esi.clips import SHARD, SpikeClips
 from learnmm_problems.esi.jansen_rit import (
@@ -18,8 +21,6 @@ from learnmm_problems.esi.jansen_rit import (
 from learnmm_problems.esi.nmm import NMMSimulator
 from learnmm_problems.esi.patches import Patches
 from learnmm_problems.esi.spikes import SPIKING, background_clips, spike_clips
-from scipy.integrate import solve_ivp
-from scipy.signal import find_peaks
 
 NORMAL = JansenRitParameters()
 
