@@ -104,7 +104,7 @@ def test_simulate_writes_what_mne_reads(run, fsaverage_model, tmp_path):
 
 def test_reconstruct_writes_estimates_and_pictures(run, files, tmp_path):
     output = run(*reconstruct(files, "--condition", "left hand", "--out", tmp_path))
-    assert "GLOBAL bound, monotone, 0 violations" in output
+    assert "GLOBAL bound, monotone, 0 candidates above it" in output
     names = sorted(path.name for path in tmp_path.iterdir())
     stem = "subject-left-hand-mm"
     assert names == [f"{stem}-lh.stc", f"{stem}-rh.stc", f"{stem}.png"]

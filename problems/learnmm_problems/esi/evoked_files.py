@@ -117,7 +117,8 @@ def reconstruct_to_files(
         saved.save(base, overwrite=True, verbose="ERROR")
         paths = [base.with_name(f"{base.name}-{side}.stc") for side in ("lh", "rh")]
         if picture:
-            figure = plot_reconstruction(stc, evoked, inverse.model, title=evoked.comment or stem)
+            title = f"{stem}: {evoked.comment}" if evoked.comment else stem
+            figure = plot_reconstruction(stc, evoked, inverse.model, title=title)
             paths.append(base.with_name(f"{base.name}.png"))
             figure.savefig(paths[-1], dpi=150)
             plt.close(figure)

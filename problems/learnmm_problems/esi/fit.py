@@ -32,7 +32,8 @@ class MMFit:
     monotone : bool
         No step raised the energy.
     violations : int
-        Steps whose energy lay above the bound; zero unless a `GLOBAL` bound is wrong.
+        Candidates whose energy lay above the bound. For a `GLOBAL` bound zero, else it is wrong;
+        for a `POINTWISE` one this happens, and a candidate that raises the energy is refused.
     """
 
     energies: NDArray[np.float64]
@@ -46,9 +47,8 @@ class MMFit:
         return (
             f"energy {self.energies[0]:.4g} to {self.energies[-1]:.4g} in "
             f"{len(self.energies) - 1} steps, {100 * self.explained:.1f} % of the recording "
-            f"explained; {self.kind.name} bound, "
-            f"{'monotone' if self.monotone else 'not monotone'}, {self.violations} violations. "
-            f"{self.status.message}"
+            f"explained; {self.kind.name} bound, {'' if self.monotone else 'not '}monotone, "
+            f"{self.violations} candidates above it. {self.status.message}"
         )
 
 
