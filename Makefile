@@ -19,6 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 demo: $(STAMP)
+	$(BIN)/learnmm-esi head-model --ico 3
 	$(BIN)/python examples/esi/demo.py
 
 lint: $(STAMP)

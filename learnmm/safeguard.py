@@ -58,8 +58,8 @@ class Safeguard:
     """
 
     sufficient: float = 1e-4
-    growth: float = 4.0
-    trials: int = 20
+    growth: float = 2.0
+    trials: int = 30
     noise: float = 0.0
 
     def __post_init__(self) -> None:
@@ -131,7 +131,7 @@ class Relaxation:
         Range of the factor.
     """
 
-    shrink: float = 0.3
+    shrink: float = 0.1
     grow: float = 4.0
     margin: float = 1.0
     least: float = 1e-6
