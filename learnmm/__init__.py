@@ -16,7 +16,7 @@ from learnmm.curvature import Curvature, DiagonalCurvature, LowRankCurvature, Sc
 from learnmm.linear import LinearMap
 from learnmm.majorants.hessian import LanczosMajorant, LipschitzMajorant, PowerIterationMajorant
 from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective, hessian_product
-from learnmm.optimizer import ProjectedMMOptimizer, State, minimize
+from learnmm.optimizer import ProjectedMMOptimizer, minimize
 from learnmm.preconditioners.base import Features, LearnedPreconditioner
 from learnmm.preconditioners.conv_lstm import DualConvLSTM
 from learnmm.preconditioners.simple import Constant, Identity
@@ -24,6 +24,7 @@ from learnmm.projection import Projection
 from learnmm.registry import Instance, Problem, problem, problems
 from learnmm.result import Certificate, Kind, Result, Status, StepInfo
 from learnmm.safeguard import Relaxation, Safeguard
+from learnmm.state import State
 
 __all__ = [
     "Atom",

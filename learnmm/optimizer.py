@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,41 +20,10 @@ from learnmm.progress import Progress
 from learnmm.projection import Projection, Proposal, cut_to_region, own_step, scaled_step
 from learnmm.result import Certificate, Result, Status, StepInfo, Tally
 from learnmm.safeguard import Relaxation, Safeguard, judge, rounding_slack
+from learnmm.state import State, count, select, stop
+from learnmm.validation import check_bound, check_evaluation, check_start, is_single, require
 
-Callback = Callable[["State", StepInfo], bool | None]
-
-
-class State(NamedTuple):
-    """Everything between two steps. Tensors with the batch first, nested tuples of them, or None.
-
-    Attributes
-    ----------
-    x, value, gradient, aux
-        The iterate and its evaluation.
-    memory : Any
-        State of the preconditioner.
-    trial : Tensor of int
-        Candidates rejected at this iterate so far, ``(B,)``.
-    relaxation : Tensor
-        Factor on the uncertain part of the curvature, ``(B,)``.
-    gradient_norm : Tensor
-        Largest absolute gradient entry, ``(B,)``.
-    status : Tensor of int
-        :class:`~learnmm.Status` codes, ``(B,)``.
-    tally : Tally
-        Totals for the certificate.
-    """
-
-    x: Tensor
-    value: Tensor
-    gradient: Tensor
-    aux: Any
-    memory: Any
-    trial: Tensor
-    relaxation: Tensor
-    gradient_norm: Tensor
-    status: Tensor
-    tally: Tally
+Callback = Callable[[State, StepInfo], bool | None]
 
 
 class ProjectedMMOptimizer:
@@ -172,7 +141,7 @@ class ProjectedMMOptimizer:
         TypeError, ValueError
             For a start or an objective that cannot be used.
         """
-        _check_start(x0)
+        check_start(x0)
         try:
             with _full_precision(x0):
                 self.objective.check(x0)
@@ -180,16 +149,16 @@ class ProjectedMMOptimizer:
             if strict:
                 raise
         value, gradient, aux = self._evaluate(x0)
-        _check_evaluation(x0, value, gradient)
+        check_evaluation(x0, value, gradient)
         gradient_norm = _largest(gradient)
         finite = torch.isfinite(value) & torch.isfinite(gradient_norm)
         bound = self._bound(x0, aux)
         valid = bound.curvature.valid()
         with _full_precision(x0):
-            _check_bound(bound, valid, gradient)
+            check_bound(bound, valid, gradient)
         if strict:
-            _require(finite, "the objective or its gradient is not finite at x0")
-            _require(
+            require(finite, "the objective or its gradient is not finite at x0")
+            require(
                 valid | (gradient_norm <= self.gtol),
                 "the majorant returned a curvature that is not finite and positive at x0",
             )
@@ -283,16 +252,16 @@ class ProjectedMMOptimizer:
         )
         trial = torch.where(accepted, 0, state.trial + running)
         following = State(
-            x=_select(accepted, candidate, state.x),
+            x=select(accepted, candidate, state.x),
             value=info.value,
-            gradient=_select(accepted, gradient, state.gradient),
-            aux=_select(accepted, aux, state.aux),
-            memory=_select(accepted, memory, state.memory),
+            gradient=select(accepted, gradient, state.gradient),
+            aux=select(accepted, aux, state.aux),
+            memory=select(accepted, memory, state.memory),
             trial=trial,
             relaxation=relaxation,
             gradient_norm=info.gradient_norm,
             status=self._status(state, info, valid, finite, trial - first_plain),
-            tally=_count(state.tally, info, running, above, bound),
+            tally=count(state.tally, info, running, above, bound),
         )
         return following, info
 
@@ -330,8 +299,8 @@ class ProjectedMMOptimizer:
         TypeError, ValueError
             For misuse, before the first iteration.
         """
-        _check_start(x0)
-        single = isinstance(self.objective, CallableObjective) and _is_single(self.objective, x0)
+        check_start(x0)
+        single = isinstance(self.objective, CallableObjective) and is_single(self.objective, x0)
         solver = self._for_one_problem() if single else self
         with torch.no_grad(), Progress(self.max_iter, enabled=progress) as bar:
             start = x0.detach().clone()  # the result must not share memory with x0
@@ -346,9 +315,9 @@ class ProjectedMMOptimizer:
                     steps.append(info)
                 bar.update(state.value, state.status)
                 if callback is not None and callback(state, info):
-                    state = _stop(state, Status.STOPPED)
+                    state = stop(state, Status.STOPPED)
                     break
-        state = _stop(state, Status.MAX_ITER)
+        state = stop(state, Status.MAX_ITER)
         certificate = Certificate.of(
             state.tally,
             safeguarded=self.safeguard is not None,
@@ -502,103 +471,6 @@ def _largest(gradient: Tensor) -> Tensor:
     return torch.maximum(flat.amax(1), -flat.amin(1))
 
 
-def _select(mask: Tensor, new: Any, old: Any) -> Any:
-    """Per problem, ``new`` where `mask` holds, through nested tuples."""
-    if isinstance(new, Tensor):
-        return torch.where(expand(mask, new), new, old)
-    if isinstance(new, tuple):
-        parts = [_select(mask, a, b) for a, b in zip(new, old, strict=True)]
-        return type(new)(*parts) if hasattr(new, "_fields") else tuple(parts)
-    return new
-
-
-def _stop(state: State, reason: Status) -> State:
-    running = state.status == int(Status.RUNNING)
-    return state._replace(status=torch.where(running, int(reason), state.status))
-
-
-def _count(tally: Tally, info: StepInfo, running: Tensor, above: Tensor, bound: Bound) -> Tally:
-    """Add one step to the totals."""
-    rise = torch.where(info.accepted, -info.actual, -torch.inf)
-    return Tally(
-        iterations=tally.iterations + running,
-        accepted=tally.accepted + info.accepted,
-        learned=tally.learned + (info.accepted & info.learned),
-        rejected=tally.rejected + (running & ~info.accepted),
-        violations=tally.violations + above,
-        worst_increase=torch.maximum(tally.worst_increase, rise),
-        failure_probability=tally.failure_probability + running * bound.failure_probability,
-        relaxation_min=torch.minimum(tally.relaxation_min, info.relaxation),
-        relaxation_max=torch.maximum(tally.relaxation_max, info.relaxation),
-        clipped=tally.clipped + info.clipped,
-        kind=torch.maximum(tally.kind, running * int(bound.kind)),
-    )
-
-
-def _check_start(x0: Tensor) -> None:
-    if not isinstance(x0, Tensor):
-        raise TypeError(f"x0 must be a torch.Tensor, got {type(x0).__name__}")
-    if x0.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"x0 must be float32 or float64, got {x0.dtype}")
-    if x0.numel() == 0:
-        raise ValueError(f"x0 is empty: shape {tuple(x0.shape)}")
-    if not bool(torch.isfinite(x0).all()):
-        raise ValueError("x0 has NaN or infinite entries")
-
-
-def _is_single(objective: CallableObjective, x0: Tensor) -> bool:
-    """Tell one problem from a batch by the shape of the objective."""
-    with torch.no_grad():
-        value = objective(x0)
-    if not isinstance(value, Tensor):
-        raise TypeError(f"the objective must return a torch.Tensor, got {type(value).__name__}")
-    if value.shape == ():
-        return True
-    if x0.dim() > 0 and value.shape == x0.shape[:1]:
-        return False
-    raise ValueError(
-        "the objective must return shape () for one problem, or (B,) for a batch with "
-        f"x0.shape[0] == B; got shape {tuple(value.shape)} for x0 of shape {tuple(x0.shape)}"
-    )
-
-
-def _check_evaluation(x0: Tensor, value: Tensor, gradient: Tensor) -> None:
-    if x0.dim() == 0 or value.shape != x0.shape[:1]:
-        raise ValueError(
-            f"the objective must return one value per problem, shape ({x0.shape[:1].numel()},), "
-            f"got {tuple(value.shape)} for x0 of shape {tuple(x0.shape)}; `minimize` also takes "
-            "functions of one problem"
-        )
-    if gradient.shape != x0.shape or gradient.dtype != x0.dtype:
-        raise ValueError(
-            f"the gradient has shape {tuple(gradient.shape)} and dtype {gradient.dtype}, "
-            f"expected {tuple(x0.shape)} and {x0.dtype}"
-        )
-
-
-def _check_bound(bound: Bound, valid: Tensor, gradient: Tensor) -> None:
-    """Raise unless the bound is one of this batch; a wrong shape would broadcast silently."""
-    batch = gradient.shape[:1]
-    for name, level in (("curvature", valid), ("radius", bound.radius)):
-        if level is not None and level.shape != batch:
-            raise ValueError(
-                f"a majorant must return one {name} per problem, shape {tuple(batch)}, got "
-                f"{tuple(level.shape)}"
-            )
-    step = bound.curvature.solve(gradient)
-    if step.shape != gradient.shape:
-        raise ValueError(
-            f"the majorant's curvature must act on iterates of shape {tuple(gradient.shape)}, but "
-            f"gives {tuple(step.shape)}"
-        )
-
-
 def _full_precision(x: Tensor) -> torch.autocast:
     """Switch autocast off: what decides about descent is computed in the dtype of ``x``."""
     return torch.autocast(x.device.type, enabled=False)
-
-
-def _require(holds: Tensor, complaint: str) -> None:
-    if not bool(holds.all()):
-        bad = (~holds).nonzero().flatten().tolist()
-        raise ValueError(f"{complaint} for problems {bad[:10]}{' ...' if len(bad) > 10 else ''}")

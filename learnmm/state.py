@@ -1,0 +1,79 @@
+"""The state between two steps, and how it is carried on per problem."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from learnmm.bound import Bound
+from learnmm.curvature import expand
+from learnmm.result import Status, StepInfo, Tally
+
+
+class State(NamedTuple):
+    """Everything between two steps. Tensors with the batch first, nested tuples of them, or None.
+
+    Attributes
+    ----------
+    x, value, gradient, aux
+        The iterate and its evaluation.
+    memory : Any
+        State of the preconditioner.
+    trial : Tensor of int
+        Candidates rejected at this iterate so far, ``(B,)``.
+    relaxation : Tensor
+        Factor on the uncertain part of the curvature, ``(B,)``.
+    gradient_norm : Tensor
+        Largest absolute gradient entry, ``(B,)``.
+    status : Tensor of int
+        :class:`~learnmm.Status` codes, ``(B,)``.
+    tally : Tally
+        Totals for the certificate.
+    """
+
+    x: Tensor
+    value: Tensor
+    gradient: Tensor
+    aux: Any
+    memory: Any
+    trial: Tensor
+    relaxation: Tensor
+    gradient_norm: Tensor
+    status: Tensor
+    tally: Tally
+
+
+def select(mask: Tensor, new: Any, old: Any) -> Any:
+    """Per problem, ``new`` where `mask` holds, through nested tuples."""
+    if isinstance(new, Tensor):
+        return torch.where(expand(mask, new), new, old)
+    if isinstance(new, tuple):
+        parts = [select(mask, a, b) for a, b in zip(new, old, strict=True)]
+        return type(new)(*parts) if hasattr(new, "_fields") else tuple(parts)
+    return new
+
+
+def stop(state: State, reason: Status) -> State:
+    """Give every running problem a reason to have stopped."""
+    running = state.status == int(Status.RUNNING)
+    return state._replace(status=torch.where(running, int(reason), state.status))
+
+
+def count(tally: Tally, info: StepInfo, running: Tensor, above: Tensor, bound: Bound) -> Tally:
+    """Add one step to the totals."""
+    rise = torch.where(info.accepted, -info.actual, -torch.inf)
+    return Tally(
+        iterations=tally.iterations + running,
+        accepted=tally.accepted + info.accepted,
+        learned=tally.learned + (info.accepted & info.learned),
+        rejected=tally.rejected + (running & ~info.accepted),
+        violations=tally.violations + above,
+        worst_increase=torch.maximum(tally.worst_increase, rise),
+        failure_probability=tally.failure_probability + running * bound.failure_probability,
+        relaxation_min=torch.minimum(tally.relaxation_min, info.relaxation),
+        relaxation_max=torch.maximum(tally.relaxation_max, info.relaxation),
+        clipped=tally.clipped + info.clipped,
+        kind=torch.maximum(tally.kind, running * int(bound.kind)),
+    )
