@@ -256,6 +256,7 @@ class ProjectedMMOptimizer:
             value=info.value,
             gradient=select(accepted, gradient, state.gradient),
             aux=select(accepted, aux, state.aux),
+            # A refused proposal is forgotten, so a broken memory cannot spoil what follows.
             memory=select(accepted, memory, state.memory),
             trial=trial,
             relaxation=relaxation,
@@ -292,7 +293,7 @@ class ProjectedMMOptimizer:
         Returns
         -------
         Result
-            Never worse than the start, and never non-finite.
+            Never non-finite, and with the safeguard never worse than the start.
 
         Raises
         ------
