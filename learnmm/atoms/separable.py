@@ -15,6 +15,7 @@ from learnmm.atoms.base import Atom
 from learnmm.bound import Bound
 from learnmm.curvature import DiagonalCurvature
 from learnmm.linear import LinearMap
+from learnmm.objective import Evaluation
 from learnmm.result import Kind
 
 Loss = Literal["huber", "hyperbolic", "logcosh", "cauchy", "geman_mcclure", "welsch"]
@@ -168,6 +169,11 @@ class HalfQuadratic(_Separable):
     def curvatures(self, z: Tensor) -> Tensor:
         """``phi'(t) / t``."""
         return _PHI[self.loss].weight((z - self.target) / self.scale)
+
+    def evaluate(self, x: Tensor) -> Evaluation:
+        """Closed form, ``phi'(t) = (phi'(t) / t) t``: differentiating Geman-McClure cancels."""
+        value, aux = self.measure(x)
+        return Evaluation(value, self.curvatures(x) * (x - self.target), aux)
 
 
 class Logistic(_Separable):
