@@ -67,13 +67,15 @@ class SpikeClips:
             self._shards[number] = self._shard(number)
         return self._shards[number][offset]
 
-    def prepare(self, size: int) -> Iterator[int]:
-        """Make sure that the first `size` clips exist, file by file.
+    def prepare(self, size: int, first: int = 0) -> Iterator[int]:
+        """Make sure that `size` clips exist, from the one numbered `first` on, file by file.
 
         Parameters
         ----------
         size : int
             Number of clips.
+        first : int, default 0
+            Where they begin; a multiple of 256.
 
         Yields
         ------
@@ -81,7 +83,7 @@ class SpikeClips:
             Number of clips ready so far.
         """
         for start in range(0, size, SHARD):
-            self[start]
+            self[first + start]
             yield min(start + SHARD, size)
 
     def _shard(self, number: int) -> NDArray[np.float32]:

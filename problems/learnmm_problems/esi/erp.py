@@ -1,4 +1,4 @@
-"""The SEREEGA-like simulator: one cortical patch with one Gaussian deflection.
+"""The SEREEGA-like simulator: cortical patches with one deflection each.
 
 Krol, Pawlitzki, Lotte, Gramann and Zander, "SEREEGA: Simulating event-related EEG activity",
 J. Neurosci. Methods 309 (2018), describe the toolbox whose event-related potentials these are.
@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 
 from .noise import add_sensor_noise, snr_range
 from .patches import Distance, SourceModel
-from .simulator import PatchSimulator
-
-_WIDTHS_PER_DEVIATION = 6.0
-"""The full width of a deflection covers six standard deviations of its Gaussian."""
+from .simulator import ActivePatch, PatchSimulator
+from .waveforms import Waveform, evaluate_shape, find_shape
 
 
 class ERPSimulator(PatchSimulator):
-    """Random event-related potentials of one patch, made when they are asked for.
+    """Random event-related potentials of cortical patches, made when they are asked for.
 
     Sample ``index`` depends on ``(seed, index, draw)`` and the settings alone: any order, any
     number of workers, the same numbers.
@@ -46,11 +44,20 @@ class ERPSimulator(PatchSimulator):
     unit : float, default 1e-8
         Dipole moment of amplitude one, in A m. The default, 10 nA m, is that of about a square
         centimetre of active cortex.
+    waveform : {"gaussian", "biphasic", "oscillation"} or callable, default "gaussian"
+        Shape of a deflection: one of one sign, as in the protocol; one followed by its opposite,
+        as of polyphasic components; a burst of three cycles (50 Hz at a width of 60 ms), as of
+        induced rhythms. Or ``waveform(time_ms, centre_ms, width_ms)``, given the times as an
+        array and returning as many values.
+    patches : int or (int, int), default 1
+        How many patches are active, each with a centre, width and amplitude of its own; a pair is
+        drawn from uniformly, both ends included. They share no region, and their activities add
+        up. A sample's first patch is the one it has with ``patches=1``.
 
     Notes
     -----
     With the seed region ``s`` uniform, ``d`` the distance to it and ``d_max`` the largest in the
-    patch,
+    patch, a patch with the Gaussian waveform has
 
     ``x[i, t] = unit a exp(-1/2 (d_i / (d_max/2))^2) exp(-1/2 ((t - c) / (w/6))^2)``
 
@@ -59,7 +66,8 @@ class ERPSimulator(PatchSimulator):
     - amplitude ``a = U(0.5, 1.5) U(0.3, 1.7)``.
 
     Time runs from zero in steps of ``1/sfreq``. White noise is added to the recording
-    (`add_sensor_noise`). Sources are in A m, sensors in V.
+    (`add_sensor_noise`), the ratio being that of the whole recording, whatever the number of
+    patches. Sources are in A m, sensors in V.
 
     Examples
     --------
@@ -80,6 +88,8 @@ class ERPSimulator(PatchSimulator):
         max_hops: int = 4,
         distance: Distance = "geodesic",
         unit: float = 1e-8,
+        waveform: Waveform = "gaussian",
+        patches: int | tuple[int, int] = 1,
     ):
         super().__init__(
             model,
@@ -89,6 +99,7 @@ class ERPSimulator(PatchSimulator):
             distance=distance,
             edge_weight=math.exp(-2.0),
             unit=unit,
+            patches=patches,
         )
         if times < 1 or not sfreq > 0.0:
             raise ValueError(
@@ -96,24 +107,24 @@ class ERPSimulator(PatchSimulator):
             )
         self.times, self.sfreq = int(times), float(sfreq)
         self.snr_db = snr_range(snr_db)
+        self._shape = find_shape(waveform)
 
-    def _waveform(self, index: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    def _waveform(
+        self, index: int, patch: int, generator: np.random.Generator
+    ) -> NDArray[np.float64]:
         uniform = generator.uniform
         half_epoch = 500.0 * self.times / self.sfreq  # ms
         centre = math.ceil(half_epoch * uniform(0.5, 1.5) * uniform(0.7, 1.3))
         width = math.ceil(60.0 * uniform(0.98, 1.02) * uniform(0.9, 1.1))
         amplitude = uniform(0.5, 1.5) * uniform(0.3, 1.7)
         time = 1e3 * np.arange(self.times) / self.sfreq  # ms
-        deviation = width / _WIDTHS_PER_DEVIATION
-        return amplitude * np.exp(-0.5 * ((time - centre) / deviation) ** 2)
+        return amplitude * evaluate_shape(self._shape, time, centre, width)
 
     def _recording(
         self,
-        weights: NDArray[np.float64],
-        waveform: NDArray[np.float64],
+        clean: NDArray[np.float64],
+        patches: list[ActivePatch],
         generator: np.random.Generator,
     ) -> tuple[NDArray[np.float64], float]:
         snr_db = float(generator.uniform(*self.snr_db))
-        # The source is an outer product, and so is its recording: (m, n)(n,) then (m, T).
-        clean = np.outer(self.leadfield @ weights, waveform)
         return add_sensor_noise(clean, snr_db, generator), snr_db

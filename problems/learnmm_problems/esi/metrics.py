@@ -104,7 +104,9 @@ class Evaluator:
         truth, estimate : ndarray or torch.Tensor, shape (batch, sources, times)
             Any unit; a single sample of shape (sources, times) is a batch of one.
         seed_source : int or array of int, shape (batch,)
-            True seed region of each sample.
+            True seed region of each sample. Of several patches it names the one that the place
+            and the time are judged by, say a column of `Sample.seed_sources`; the other metrics
+            look at all sources, at that seed's peak time.
 
         Returns
         -------

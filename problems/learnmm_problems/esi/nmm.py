@@ -1,4 +1,4 @@
-"""The neural-mass simulator: one cortical patch with an interictal spike over background activity.
+"""The neural-mass simulator: patches with an interictal spike each over background activity.
 
 Jansen-Rit columns stand for regions, as in Sun, Sohrabpour, Worrell and He, "Deep neural networks
 constrained by neural mass models improve electrophysiological source imaging", PNAS 119 (2022);
@@ -17,15 +17,16 @@ from .clips import SpikeClips
 from .jansen_rit import JansenRitParameters
 from .noise import add_sensor_noise, scale_to_snr, snr_range
 from .patches import Distance, SourceModel
-from .simulator import PatchSimulator
+from .simulator import ActivePatch, PatchSimulator
 from .spikes import CLIP_SFREQ, CLIP_TIMES, SPIKING, Choice, background_clips
 
 _BACKGROUND_CLIPS = 1024  # to draw those of the regions from, with replacement
+_CLIPS_OF_A_PATCH = 2**20  # the clips of further patches begin so far on; whole files of them
 _SPIKE_WINDOW = 50  # samples before and after the peak in which the source SNR holds: 100 ms
 
 
 class NMMSimulator(PatchSimulator):
-    """Random interictal spikes of one patch, made when they are asked for.
+    """Random interictal spikes of cortical patches, made when they are asked for.
 
     Sample ``index`` depends on ``(seed, index, draw)`` and the settings alone: any order, any
     number of workers, the same numbers. The columns behind it are integrated once, 256 at a time,
@@ -42,8 +43,8 @@ class NMMSimulator(PatchSimulator):
     snr_db : float or (float, float), default (5, 15)
         Frobenius signal-to-noise ratio of the recording in dB; a pair is drawn from uniformly.
     source_snr_db : float, (float, float) or None, default (10, 20)
-        Ratio in dB of the recordings of the patch and of the background, within 100 ms of the
-        spike's peak; None leaves the other regions silent.
+        Ratio in dB of the recordings of the patches and of the background, within 100 ms of the
+        peak of the first patch's waveform; None leaves the other regions silent.
     choice : {"isolated", "any", "multiple"}, default "isolated"
         How many spikes a clip has: one, some, or at least two (see `spike_clips`).
     max_hops : int, default 4
@@ -57,6 +58,10 @@ class NMMSimulator(PatchSimulator):
         Constants of the spiking column.
     cache_dir : path, optional
         Folder for the clips. Default: ``$LEARNMM_CACHE``, else the user's cache directory.
+    patches : int or (int, int), default 1
+        How many patches are active, each with a clip of its own; a pair is drawn from uniformly,
+        both ends included. They share no region, and their activities add up. A sample's first
+        patch is the one it has with ``patches=1``.
 
     Attributes
     ----------
@@ -66,12 +71,12 @@ class NMMSimulator(PatchSimulator):
     Notes
     -----
     With the seed region ``s`` uniform, ``d`` the distance to it, ``d_max`` the largest in the patch
-    and ``v`` the clip,
+    and ``v`` the clip, a patch has
 
     ``x[i, t] = unit (v(t) - mean(v)) exp(-log(2) (d_i / d_max)^2)``,
 
-    half as strong at the edge as in the centre, and zero outside the patch: the background enters
-    the recording but is no part of the truth. Every region outside the patch is given a clip of
+    half as strong at the edge as in the centre, and zero outside the patches: the background enters
+    the recording but is no part of the truth. Every region outside all patches is given a clip of
     its own of a normal column. White noise is added to the recording, and the mean over time is
     removed from it. Sources are in A m, sensors in V.
 
@@ -97,6 +102,7 @@ class NMMSimulator(PatchSimulator):
         unit: float = 1e-9,
         parameters: JansenRitParameters = SPIKING,
         cache_dir: str | os.PathLike[str] | None = None,
+        patches: int | tuple[int, int] = 1,
     ):
         super().__init__(
             model,
@@ -106,6 +112,7 @@ class NMMSimulator(PatchSimulator):
             distance=distance,
             edge_weight=0.5,
             unit=unit,
+            patches=patches,
         )
         self.snr_db = snr_range(snr_db)
         self.source_snr_db = None if source_snr_db is None else snr_range(source_snr_db)
@@ -114,26 +121,29 @@ class NMMSimulator(PatchSimulator):
 
     def prepare(self) -> None:
         """Simulate what is not on disk yet of the clips of all samples, and the background."""
-        for _ in self.clips.prepare(self.size):
-            pass
+        for patch in range(self.patches[1]):
+            for _ in self.clips.prepare(self.size, first=patch * _CLIPS_OF_A_PATCH):
+                pass
         if self.source_snr_db is not None:
             _background_bank(self.seed)
 
-    def _waveform(self, index: int, generator: np.random.Generator) -> NDArray[np.float64]:
-        clip = self.clips[index].astype(np.float64)
+    def _waveform(
+        self, index: int, patch: int, generator: np.random.Generator
+    ) -> NDArray[np.float64]:
+        clip = self.clips[patch * _CLIPS_OF_A_PATCH + index].astype(np.float64)
         return clip - clip.mean()
 
     def _recording(
         self,
-        weights: NDArray[np.float64],
-        waveform: NDArray[np.float64],
+        clean: NDArray[np.float64],
+        patches: list[ActivePatch],
         generator: np.random.Generator,
     ) -> tuple[NDArray[np.float64], float]:
-        clean = np.outer(self.leadfield @ weights, waveform)  # (m, T)
         if self.source_snr_db is not None:
             ratio = float(generator.uniform(*self.source_snr_db))
-            background = self._recorded_background(weights == 0.0, generator)
-            peak = int(np.abs(waveform).argmax())
+            silent = np.all([patch.weights == 0.0 for patch in patches], axis=0)
+            background = self._recorded_background(silent, generator)
+            peak = int(np.abs(patches[0].waveform).argmax())
             window = slice(max(0, peak - _SPIKE_WINDOW), peak + _SPIKE_WINDOW)
             part = background[:, window]
             scale = np.linalg.norm(scale_to_snr(part, clean[:, window], ratio))
@@ -145,8 +155,13 @@ class NMMSimulator(PatchSimulator):
     def _recorded_background(
         self, silent: NDArray[np.bool_], generator: np.random.Generator
     ) -> NDArray[np.float64]:
-        """Recording of background activity in the regions outside the patch, arbitrary scale."""
+        """Recording of background activity in the regions outside the patches, arbitrary scale."""
         regions = np.flatnonzero(silent)
+        if len(regions) == 0:
+            raise ValueError(
+                "NMMSimulator: the patches cover every region, which leaves none for the "
+                "background: ask for fewer or smaller patches, or for source_snr_db=None"
+            )
         bank = _background_bank(self.seed)
         activity = bank[generator.integers(len(bank), size=len(regions))]
         # In single precision, which is plenty for noise and twice as fast: (m, r)(r, T).

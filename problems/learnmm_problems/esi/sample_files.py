@@ -22,8 +22,8 @@ def write_samples(
 
     Sample 3 is ``sample-00003-ave.fif``, an `mne.Evoked` in V with an average-reference projector,
     and ``sample-00003-truth-lh.stc`` with its right half, an `mne.SourceEstimate` in A m on the
-    sources of the head model. ``samples.json``, written last, lists the seed region, its vertex
-    and the signal-to-noise ratio of each.
+    sources of the head model. ``samples.json``, written last, lists the seed region (of the
+    first patch, and of all), its vertex and the signal-to-noise ratio of each.
 
     Parameters
     ----------
@@ -63,6 +63,7 @@ def write_samples(
                 "file": path.name,
                 "index": int(sample.index),
                 "seed_source": int(sample.seed_source),
+                "seed_sources": [int(seed) for seed in sample.seed_sources if seed >= 0],
                 "seed_vertex": int(vertex[sample.seed_source]),
                 "hemisphere": "lh" if sample.seed_source < len(vertices[0]) else "rh",
                 "snr_db": float(sample.snr_db),

@@ -16,15 +16,18 @@ class Sample:
     Attributes
     ----------
     sources : ndarray of float32, shape (sources, times)
-        Dipole moments in A m; zero outside the active patch.
+        Dipole moments in A m; zero outside the active patches.
     sensors : ndarray of float32, shape (sensors, times)
         Noisy, average-referenced recording in V.
     seed_source : int or ndarray of int64
-        Region at the centre of the patch.
+        Region at the centre of the patch; of the first one where there are several.
     snr_db : float or ndarray of float64
         Frobenius signal-to-noise ratio of the recording in dB.
     index : int or ndarray of int64
         Which sample of the simulator this is.
+    seed_sources : ndarray of int64, shape (patches,)
+        Regions at the centres of all patches, `seed_source` first, filled up with -1 to the
+        simulator's largest number of patches.
     """
 
     sources: NDArray[np.float32]
@@ -32,6 +35,7 @@ class Sample:
     seed_source: int | NDArray[np.int64]
     snr_db: float | NDArray[np.float64]
     index: int | NDArray[np.int64]
+    seed_sources: NDArray[np.int64]
 
 
 def stack_samples(samples: Iterable[Sample]) -> Sample:
@@ -45,4 +49,5 @@ def stack_samples(samples: Iterable[Sample]) -> Sample:
         seed_source=np.array([s.seed_source for s in listed], dtype=np.int64),
         snr_db=np.array([s.snr_db for s in listed], dtype=np.float64),
         index=np.array([s.index for s in listed], dtype=np.int64),
+        seed_sources=np.stack([s.seed_sources for s in listed]),
     )

@@ -1,9 +1,11 @@
-"""What the simulators share: one active patch, and a sample per index, whoever asks and when."""
+"""What the simulators share: active patches, and a sample per index, whoever asks and when."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +14,35 @@ from .patches import Distance, Patches, SourceModel
 from .samples import Sample, stack_samples
 
 # Streams of random numbers; the source must not change when only the noise is drawn anew.
-_SOURCE_STREAM, _NOISE_STREAM = 0, 1
+# Two and three belong to the clips of the neural masses.
+_SOURCE_STREAM, _NOISE_STREAM, _COUNT_STREAM = 0, 1, 4
+
+
+@dataclass(frozen=True)
+class ActivePatch:
+    """A patch of one sample.
+
+    Attributes
+    ----------
+    seed : int
+        Region at its centre.
+    weights : ndarray of float64, shape (sources,)
+        One at the seed, zero outside the patch.
+    waveform : ndarray of float64, shape (times,)
+        Dipole moment at the seed in A m.
+    """
+
+    seed: int
+    weights: NDArray[np.float64]
+    waveform: NDArray[np.float64]
 
 
 class PatchSimulator(ABC):
-    """Random recordings of one active patch, made when they are asked for.
+    """Random recordings of active patches, made when they are asked for.
 
     The law of every simulator: sample ``index`` depends on ``(seed, index, draw)`` and on the
-    settings alone. Any order, any number of workers, the same numbers.
+    settings alone. Any order, any number of workers, the same numbers. The first patches of a
+    sample are those that it has when fewer are asked for.
 
     Parameters
     ----------
@@ -37,6 +60,11 @@ class PatchSimulator(ABC):
         Amplitude at the edge of the patch (see `Patches`).
     unit : float
         Dipole moment in A m of one unit of the waveform.
+    patches : int or (int, int)
+        How many patches are active; a pair is drawn from uniformly, both ends included. No region
+        is in two of them, though they may touch: every further patch has its seed uniform over
+        the regions that are not next to, nor in, an earlier one, and ``k`` uniform over what
+        there is room for.
     """
 
     def __init__(
@@ -49,6 +77,7 @@ class PatchSimulator(ABC):
         distance: Distance,
         edge_weight: float,
         unit: float,
+        patches: int | tuple[int, int],
     ):
         if seed < 0 or size < 1 or max_hops < 1:
             raise ValueError(
@@ -59,21 +88,27 @@ class PatchSimulator(ABC):
             raise ValueError(f"{type(self).__name__}: unit must be > 0, got {unit}")
         self.seed, self.size = int(seed), int(size)
         self.max_hops, self.unit = int(max_hops), float(unit)
-        self.patches = Patches(model, distance, edge_weight)
+        self.patches = _count_range(type(self).__name__, patches)
+        self._shapes = Patches(model, distance, edge_weight)
         self.leadfield = np.asarray(model.leadfield, dtype=np.float64)
 
     @abstractmethod
-    def _waveform(self, index: int, generator: np.random.Generator) -> NDArray[np.float64]:
-        """Time course at the seed region, shape (times,), in `unit`."""
+    def _waveform(
+        self, index: int, patch: int, generator: np.random.Generator
+    ) -> NDArray[np.float64]:
+        """Time course at the seed region of a patch, shape (times,), in `unit`."""
 
     @abstractmethod
     def _recording(
         self,
-        weights: NDArray[np.float64],
-        waveform: NDArray[np.float64],
+        clean: NDArray[np.float64],
+        patches: list[ActivePatch],
         generator: np.random.Generator,
     ) -> tuple[NDArray[np.floating], float]:
-        """Noisy recording in V of a patch, shape (sensors, times), with its sensor SNR in dB."""
+        """Noisy recording in V, shape (sensors, times), with its sensor SNR in dB.
+
+        `clean` is the recording of the patches alone.
+        """
 
     def __len__(self) -> int:
         return self.size
@@ -100,23 +135,73 @@ class PatchSimulator(ABC):
         Returns
         -------
         Sample
+
+        Raises
+        ------
+        ValueError
+            If an earlier patch leaves no room for a further one.
         """
         if index < 0 or draw < 0:
             raise ValueError(f"sample: index and draw must be >= 0, got {index}, {draw}")
-        source = np.random.default_rng([self.seed, int(index), _SOURCE_STREAM])
+        patches = self._active_patches(int(index))
+        seeds = [patch.seed for patch in patches]
+        clean = _superpose((self.leadfield @ p.weights, p.waveform) for p in patches)
         noise = np.random.default_rng([self.seed, int(index), _NOISE_STREAM, int(draw)])
-        seed_source = int(source.integers(self.patches.hops.shape[0]))
-        weights = self.patches.weights(seed_source, int(source.integers(1, self.max_hops + 1)))
-        waveform = self.unit * self._waveform(int(index), source)
-        sensors, snr_db = self._recording(weights, waveform, noise)
+        sensors, snr_db = self._recording(clean, patches, noise)
         return Sample(
-            sources=np.outer(weights, waveform).astype(np.float32),
+            sources=_superpose((p.weights, p.waveform) for p in patches).astype(np.float32),
             sensors=sensors.astype(np.float32),
-            seed_source=seed_source,
+            seed_source=seeds[0],
             snr_db=snr_db,
             index=int(index),
+            seed_sources=np.array(seeds + [-1] * (self.patches[1] - len(seeds)), dtype=np.int64),
         )
 
     def batch(self, indices: Iterable[int], draw: int = 0) -> Sample:
         """Simulate several samples, stacked along a leading batch dimension."""
         return stack_samples(self.sample(int(index), draw) for index in indices)
+
+    def _active_patches(self, index: int) -> list[ActivePatch]:
+        count, most = self.patches
+        if count < most:
+            generator = np.random.default_rng([self.seed, index, _COUNT_STREAM])
+            count = int(generator.integers(count, most + 1))
+        hops = self._shapes.hops
+        room = np.full(len(hops), self.max_hops)  # largest radius of a patch around each region
+        patches: list[ActivePatch] = []
+        for number in range(count):
+            # The first patch keeps the stream it has when it is the only one.
+            stream = [_SOURCE_STREAM, number] if number else [_SOURCE_STREAM]
+            generator = np.random.default_rng([self.seed, index, *stream])
+            free = np.flatnonzero(room >= 1)
+            if len(free) == 0:
+                raise ValueError(
+                    f"{type(self).__name__}: sample {index} has no room for patch {number + 1} of "
+                    f"{count} beside the others on {len(hops)} regions: ask for fewer patches "
+                    f"or for a max_hops below {self.max_hops}"
+                )
+            seed = int(free[generator.integers(len(free))])
+            weights = self._shapes.weights(seed, int(generator.integers(1, int(room[seed]) + 1)))
+            waveform = self.unit * self._waveform(index, number, generator)
+            patches.append(ActivePatch(seed, weights, waveform))
+            room = np.minimum(room, hops[weights > 0.0].min(axis=0) - 1)
+        return patches
+
+
+def _superpose(
+    parts: Iterable[tuple[NDArray[np.float64], NDArray[np.float64]]],
+) -> NDArray[np.float64]:
+    """Sum of the outer products of pairs (r,), (T,)."""
+    return reduce(np.add, (np.outer(row, column) for row, column in parts))
+
+
+def _count_range(name: str, patches: int | tuple[int, int]) -> tuple[int, int]:
+    """Read a number of patches, or a least and a greatest, as a range."""
+    bounds = patches if isinstance(patches, tuple) else (patches, patches)
+    whole = all(isinstance(bound, (int, np.integer)) for bound in bounds)
+    if not (whole and len(bounds) == 2 and 1 <= bounds[0] <= bounds[1]):
+        raise ValueError(
+            f"{name}: patches must be an integer >= 1, or a pair (least, greatest) of them, "
+            f"got {patches!r}"
+        )
+    return int(bounds[0]), int(bounds[1])
