@@ -34,7 +34,7 @@ def kept(tmp_path_factory):
 
 @pytest.fixture
 def no_building(monkeypatch):
-    def refuse(settings, stage):
+    def refuse(*_):
         raise AssertionError("built although a good file was there")
 
     monkeypatch.setattr(fsaverage, "_build", refuse)
@@ -71,7 +71,7 @@ def test_a_damaged_file_is_rebuilt_with_a_warning(kept, tmp_path, monkeypatch, c
     (tmp_path / name).write_bytes(content)
     good = read_arrays(tmp_path / name)
     (tmp_path / name).write_bytes(damage(content))
-    monkeypatch.setattr(fsaverage, "_build", lambda settings, stage: (good[0], good[1]["facts"]))
+    monkeypatch.setattr(fsaverage, "_build", lambda *_: (good[0], good[1]["facts"]))
     with caplog.at_level(logging.WARNING):
         fsaverage_head_model(SMALL, cache_dir=tmp_path)
     assert "rebuilding the head model" in caplog.text
@@ -95,7 +95,7 @@ def test_a_whole_file_with_wrong_content_is_rebuilt(kept, tmp_path, monkeypatch,
     else:
         header = {**header, "identity": {}}
     write_arrays(path, arrays, header)
-    monkeypatch.setattr(fsaverage, "_build", lambda settings, stage: (good, header["facts"]))
+    monkeypatch.setattr(fsaverage, "_build", lambda *_: (good, header["facts"]))
     with caplog.at_level(logging.WARNING):
         model = fsaverage_head_model(SMALL, cache_dir=tmp_path)
     assert "rebuilding the head model" in caplog.text

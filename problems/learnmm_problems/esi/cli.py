@@ -31,7 +31,7 @@ app = typer.Typer(
 Ico = StrEnum("Ico", {f"ico{n}": str(n) for n in (2, 3, 4, 5)})
 Surface = StrEnum("Surface", ["pial", "white"])
 Column = StrEnum("Column", ["sum", "vertex"])
-Skull = StrEnum("Skull", ["half", "ratio", "constant"])
+Skull = StrEnum("Skull", ["half", "ratio", "constant", "fsaverage"])
 Data = StrEnum("Data", ["erp", "nmm"])
 Bound = StrEnum("Bound", {"GLOBAL": "global", "POINTWISE": "pointwise"})
 Missing = StrEnum("Missing", {"RAISE": "raise", "WARN": "warn", "IGNORE": "ignore"})
@@ -61,7 +61,14 @@ def head_model(
     column: Annotated[
         Column, typer.Option(help="A source: the sum over its region, or its centre vertex.")
     ] = Column.sum,
-    skull: Annotated[Skull, typer.Option(help="How the outer skull is constructed.")] = Skull.half,
+    skull: Annotated[
+        Skull,
+        typer.Option(help="How the outer skull is constructed; fsaverage: FreeSurfer's surfaces."),
+    ] = Skull.half,
+    subjects_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where fsaverage was fetched to, for --skull fsaverage. Default: MNE's."),
+    ] = None,
     conductivity: Annotated[
         tuple[float, float, float], typer.Option(help="Brain, skull and scalp in S/m.")
     ] = (0.33, 0.004125, 0.33),
@@ -84,7 +91,7 @@ def head_model(
             skull=skull.value,
             conductivity=conductivity,
         )
-        model = fsaverage_head_model(settings, progress=True)
+        model = fsaverage_head_model(settings, subjects_dir=subjects_dir, progress=True)
         out.print(report(model), markup=False, highlight=False, soft_wrap=True)
         if forward is not None:
             import mne

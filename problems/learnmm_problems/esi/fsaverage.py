@@ -1,7 +1,8 @@
 """Build the fsaverage head model from what the MNE and nilearn wheels ship, and keep it.
 
 Dipoles along the cortical normals of fsaverage5, 994 regions of nearly equal area whose columns are
-sums over their vertices, three boundary elements, 90 electrodes of the 10-20 montage.
+sums over their vertices, three boundary elements, 90 electrodes of the 10-20 montage. Where the
+user has fetched the rest of fsaverage, its own boundaries can serve instead.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import os
 import mne
 import nilearn
 import numpy as np
+import trimesh
 from scipy import sparse
 
 from .cache import CorruptCacheError, cache_directory, cache_key, read_arrays, write_arrays
 from .cortex import N_VERTICES, Hemisphere, fsaverage5
 from .electrodes import electrode_info, electrode_names
+from .freesurfer import freesurfer_boundaries, read_surfaces, surfaces_hash
 from .gain import CorticalGain, cortical_gain
 from .headmodel import HeadModel, HeadModelSettings
 from .progress import StageFactory, stages
@@ -34,6 +37,7 @@ _logger = logging.getLogger(__name__)
 def fsaverage_head_model(
     settings: HeadModelSettings | None = None,
     *,
+    subjects_dir: str | os.PathLike | None = None,
     cache_dir: str | os.PathLike | None = None,
     progress: bool = False,
 ) -> HeadModel:
@@ -43,6 +47,9 @@ def fsaverage_head_model(
     ----------
     settings : HeadModelSettings, optional
         What to build. Default: the 90 x 994 model of the paper.
+    subjects_dir : path, optional
+        With ``skull="fsaverage"``, the folder that holds the fetched ``fsaverage``. Default: where
+        ``mne.datasets.fetch_fsaverage`` puts it.
     cache_dir : path, optional
         Where models are kept. Default: ``$LEARNMM_CACHE``, else the user's cache directory.
     progress : bool
@@ -54,8 +61,11 @@ def fsaverage_head_model(
 
     Raises
     ------
+    FileNotFoundError
+        If ``skull="fsaverage"`` and the surfaces are not in `subjects_dir`.
     ValueError
-        If `settings` are not possible.
+        If these surfaces are not fsaverage's boundaries, closed and nested, or if `subjects_dir` is
+        given for another skull, which would not read it.
 
     Notes
     -----
@@ -69,12 +79,22 @@ def fsaverage_head_model(
     (90, 64)
     """
     settings = settings or HeadModelSettings()
+    if settings.skull == "fsaverage":
+        surfaces = read_surfaces(settings.ico, subjects_dir)
+    elif subjects_dir is None:
+        surfaces = None
+    else:
+        raise ValueError(
+            f"subjects_dir is read with skull='fsaverage' only, got skull={settings.skull!r}"
+        )
     identity = {
         "format": FORMAT,
         "settings": dataclasses.asdict(settings),
         "mne": mne.__version__,
         "nilearn": nilearn.__version__,
     }
+    if surfaces is not None:
+        identity["surfaces"] = surfaces_hash(surfaces)
     identity = json.loads(json.dumps(identity))  # tuples become lists, as they come back from disk
     path = cache_directory(cache_dir) / f"headmodel-{cache_key(identity)}.safetensors"
     try:
@@ -87,7 +107,7 @@ def fsaverage_head_model(
     except CorruptCacheError as error:
         _logger.warning("rebuilding the head model: %s", error)
     with stages(progress) as stage:
-        arrays, facts = _build(settings, stage)
+        arrays, facts = _build(settings, surfaces, stage)
     header = {"identity": identity, "facts": facts}
     write_arrays(path, arrays, header)
     return _unpack(arrays, header, settings)
@@ -115,7 +135,7 @@ def region_sums(gain: np.ndarray, regions: np.ndarray, n_regions: int) -> np.nda
 
 
 def _build(
-    settings: HeadModelSettings, stage: StageFactory
+    settings: HeadModelSettings, surfaces: dict[str, trimesh.Trimesh] | None, stage: StageFactory
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     hemispheres = fsaverage5()
     with stage("cortical regions"):
@@ -130,7 +150,10 @@ def _build(
             start += len(centre)
         neighbours = sparse.block_diag(borders, format="csr")
     with stage("skull and skin"):
-        boundaries = head_boundaries(settings.ico, settings.skull)
+        if surfaces is None:
+            boundaries = head_boundaries(settings.ico, settings.skull)
+        else:
+            boundaries = freesurfer_boundaries(surfaces)
     with stage("boundary elements and gain of every vertex"):
         min_depth = settings.min_depth or boundaries.edge_length / 2
         cortical = cortical_gain(

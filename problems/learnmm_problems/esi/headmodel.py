@@ -31,15 +31,17 @@ class HeadModelSettings:
         Number of cortical regions, over both hemispheres.
     ico : int
         Resolution of the boundary-element meshes: 4 (2562 vertices each) for results, 3 (642) for
-        demonstrations and tests.
+        demonstrations and tests. With ``skull="fsaverage"``, which file of surfaces is read:
+        ``mne.datasets.fetch_fsaverage`` brings that of 4.
     surface : {"pial", "white"}
         Where the dipoles of a region lie.
     column : {"sum", "vertex"}
         A source's column: the sum over the vertices of its region, or its centre vertex alone.
     conductivity : tuple of float
         Brain, skull, scalp in S/m.
-    skull : {"half", "ratio", "constant"}
-        How the outer skull is constructed; see `learnmm_problems.esi.skull`.
+    skull : {"half", "ratio", "constant", "fsaverage"}
+        How the outer skull is constructed, see `learnmm_problems.esi.skull`; or ``"fsaverage"``:
+        all three boundaries are FreeSurfer's, see `learnmm_problems.esi.freesurfer`.
     min_depth : float, optional
         Least depth of a dipole below the inner skull in metres; shallower ones are moved inwards.
         Default: half the mean edge of the inner skull's mesh (3.1 mm at ``ico=4``, 6.2 mm at
@@ -59,7 +61,7 @@ class HeadModelSettings:
             "ico": (2, 3, 4, 5),
             "surface": ("pial", "white"),
             "column": ("sum", "vertex"),
-            "skull": tuple(SKULLS),
+            "skull": (*SKULLS, "fsaverage"),
         }
         for name, values in allowed.items():
             if getattr(self, name) not in values:

@@ -8,7 +8,8 @@ cannot intersect, which is what a boundary-element model needs.
 
 How much the prescription matters was measured against the default: the relative difference of a
 source's topography is 0.02 (median) for ``"ratio"`` and 0.04 for ``"constant"``; electrode
-positions and source normals matter ten times more.
+positions and source normals matter ten times more. Those who have fetched fsaverage can take
+FreeSurfer's boundaries instead: `learnmm_problems.esi.freesurfer`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import trimesh
 from trimesh.proximity import closest_point
 from trimesh.ray.ray_triangle import RayMeshIntersector
 
-__all__ = ["SKULLS", "HeadBoundaries", "head_boundaries"]
+__all__ = ["SKULLS", "HeadBoundaries", "head_boundaries", "shipped_surface"]
 
 CENTRE = np.array([0.0, -0.020, 0.0])  # metres; head and inner skull are star-shaped about it
 BASE = -0.020  # metres: height of the skull base, roughly
@@ -42,14 +43,14 @@ SKULLS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 @dataclass(frozen=True, eq=False)
 class HeadBoundaries:
-    """Three closed meshes of one topology in metres, surface RAS.
+    """Three closed meshes in metres, surface RAS.
 
     Attributes
     ----------
     inner_skull, outer_skull, skin : trimesh.Trimesh
         Boundaries from the inside out.
     skull_thickness, scalp_thickness : ndarray, shape (vertices,)
-        Distances of the outer skull's vertices to the shipped inner skull and head, in metres.
+        Distances of the outer skull's vertices to the surfaces that were read, in metres.
     """
 
     inner_skull: trimesh.Trimesh
@@ -94,8 +95,8 @@ def head_boundaries(ico: int = 4, skull: str = "half") -> HeadBoundaries:
     if skull not in SKULLS:
         raise ValueError(f"skull must be one of {sorted(SKULLS)}, got {skull!r}")
     thickness = SKULLS[skull]
-    head = _shipped_surface("fsaverage-head.fif")
-    brain = _shipped_surface("fsaverage-inner_skull-bem.fif")
+    head = shipped_surface("fsaverage-head.fif")
+    brain = shipped_surface("fsaverage-inner_skull-bem.fif")
     sphere = trimesh.creation.icosphere(subdivisions=ico)
     directions = np.array(sphere.vertices)
     inner, outer = _outermost_hits(brain, directions), _outermost_hits(head, directions)
@@ -133,7 +134,8 @@ def head_boundaries(ico: int = 4, skull: str = "half") -> HeadBoundaries:
     )
 
 
-def _shipped_surface(name: str) -> trimesh.Trimesh:
+def shipped_surface(name: str) -> trimesh.Trimesh:
+    """Read a surface of fsaverage that MNE ships, in metres, surface RAS."""
     with as_file(files("mne") / "data" / "fsaverage" / name) as path:
         surf = mne.read_bem_surfaces(path, verbose="ERROR")[0]
     return trimesh.Trimesh(surf["rr"], surf["tris"], process=False)
