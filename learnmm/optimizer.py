@@ -228,12 +228,15 @@ class ProjectedMMOptimizer:
         actual = state.value - value
         least = 1e-3 if self.projection is None else self.projection.lower
         required = torch.maximum(proposal.slope, least * proposal.own)
-        accepted, above = judge(state.value, value, finite, predicted, required, self.safeguard)
+        slack = self._slack(state)
+        accepted, above = judge(
+            state.value, value, finite, predicted, required, slack, self.safeguard
+        )
 
         relaxation = state.relaxation
         if self.relaxation is not None and bound.uncertain is not None:
             seen = 2 * (proposal.slope - actual)  # f(x - d) = f(x) - <g, d> + <d, H d> / 2
-            measurable = predicted > 8 * self._slack(state.value)
+            measurable = predicted > 8 * slack
             relaxation = self.relaxation.update(
                 relaxation, accepted & measurable, enlargement, seen, proposal.bend
             )
@@ -261,7 +264,7 @@ class ProjectedMMOptimizer:
             trial=trial,
             relaxation=relaxation,
             gradient_norm=info.gradient_norm,
-            status=self._status(state, info, valid, finite, trial - first_plain),
+            status=self._status(state, info, valid, finite, slack, trial - first_plain),
             tally=count(state.tally, info, running, above, bound),
         )
         return following, info
@@ -347,8 +350,11 @@ class ProjectedMMOptimizer:
         solver.majorant = self._given_majorant or _default_majorant(solver.objective)
         return solver
 
-    def _slack(self, value: Tensor) -> Tensor:
-        return rounding_slack(value, 0.0 if self.safeguard is None else self.safeguard.noise)
+    def _slack(self, state: State) -> Tensor:
+        """Rounding error of a difference of values: of ``f`` itself, and of the iterate in it."""
+        noise = 0.0 if self.safeguard is None else self.safeguard.noise
+        eps = torch.finfo(state.x.dtype).eps
+        return rounding_slack(state.value, noise) + eps * norm(state.gradient) * norm(state.x)
 
     def _evaluate(self, x: Tensor) -> Evaluation:
         with _full_precision(x):
@@ -396,13 +402,19 @@ class ProjectedMMOptimizer:
             return scaled_step(curvature, state.gradient, multipliers), memory, clipped
 
     def _status(
-        self, state: State, info: StepInfo, valid: Tensor, finite: Tensor, retries: Tensor
+        self,
+        state: State,
+        info: StepInfo,
+        valid: Tensor,
+        finite: Tensor,
+        slack: Tensor,
+        retries: Tensor,
     ) -> Tensor:
         """Decide, for running problems, whether and why to stop."""
         running = state.status == int(Status.RUNNING)
         refused = running & ~info.accepted
         plain = running & ~info.learned & (info.enlargements == 0)
-        negligible = info.predicted <= self._slack(state.value)
+        negligible = info.predicted <= slack
         small = info.actual <= self.atol + self.rtol * state.value.abs()
         wants_decrease = self.atol > 0 or self.rtol > 0
         reasons = (

@@ -85,6 +85,7 @@ def judge(
     finite: Tensor,
     predicted: Tensor,
     required: Tensor,
+    slack: Tensor,
     safeguard: Safeguard | None,
 ) -> Verdict:
     """Compare a candidate's objective with the iterate's.
@@ -99,10 +100,11 @@ def judge(
         Decrease the majorant predicts.
     required : Tensor
         ``max(<g, P g>, lower <g, B^-1 g>)``.
+    slack : Tensor
+        Rounding error of a difference of values.
     safeguard : Safeguard or None
         None accepts whatever is finite.
     """
-    slack = rounding_slack(value, 0.0 if safeguard is None else safeguard.noise)
     above = finite & (candidate > value - predicted + slack)
     if safeguard is None:
         return Verdict(finite, above)
