@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -64,13 +65,7 @@ class Bound:
 
     def scaled(self, factor: Tensor | float) -> Bound:
         """Bound of ``factor * f`` for a positive number, or one per problem ``(B,)``."""
-        return _assemble(
-            self.kind,
-            None if self.certain is None else self.certain.scaled(factor),
-            None if self.uncertain is None else self.uncertain.scaled(factor),
-            self.radius,
-            self.failure_probability,
-        )
+        return map_bound(self, lambda curvature: curvature.scaled(factor), self.radius)
 
     def relaxed(self, factor: Tensor) -> Curvature:
         """Curvature with the uncertain part multiplied by ``factor``, shape ``(B,)``."""
@@ -105,7 +100,9 @@ def _assemble(
     return Bound(kind, whole, radius, failure_probability, certain, uncertain)
 
 
-def map_bound(bound: Bound, curvature_map: Any, radius: Tensor | None) -> Bound:
+def map_bound(
+    bound: Bound, curvature_map: Callable[[Curvature], Curvature], radius: Tensor | None
+) -> Bound:
     """Apply a monotone map to both parts of a bound's curvature, with a new radius."""
     return _assemble(
         bound.kind,

@@ -226,7 +226,7 @@ class ProjectedMMOptimizer:
         finite = finite & torch.isfinite(_largest(candidate))
         predicted = proposal.slope - proposal.bend / 2
         actual = state.value - value
-        least = 1e-3 if self.projection is None else self.projection.lower
+        least = (self.projection or Projection()).lower
         required = torch.maximum(proposal.slope, least * proposal.own)
         slack = self._slack(state)
         accepted, above = judge(

@@ -15,6 +15,7 @@ from learnmm.atoms.cosine import (
     joint_constant,
     joint_pointwise,
     require_direction,
+    sine,
 )
 from learnmm.atoms.networks import (
     bend_of,
@@ -136,9 +137,8 @@ class AutoencoderPrior(Atom):
         """Theorem 3: ``c(s)(1/|x|^2 + L^2/|Phi|^2) + M sqrt(1 - s^2)/|Phi|``, ``(B,)``."""
         distance, norm_x, norm_out, _ = pieces
         lipschitz, smoothness = self.constants
-        sine = torch.sqrt((distance * (2 - distance)).clamp(min=0))
         gauss_newton = joint_constant(distance) * (norm_x**-2 + (lipschitz / norm_out) ** 2)
-        return gauss_newton + smoothness * sine / norm_out
+        return gauss_newton + smoothness * sine(distance) / norm_out
 
     def _scalar(
         self, pieces: Cosine, slopes: dict[int, Tensor], residuals: dict[int, Tensor]

@@ -53,10 +53,12 @@ def cosine_gradients(a: Tensor, b: Tensor, pieces: Cosine) -> tuple[Tensor, Tens
     With ``u = a / |a|``, ``v = b / |b|``: ``-(v - s u) / |a| = (gap - distance u) / |a|``, and the
     same for ``b`` with the sign of the gap turned.
     """
-    distance, norm_a, norm_b, gap = pieces
-    in_a = expand(1 / norm_a, a) * gap - expand(distance / norm_a**2, a) * a
-    in_b = expand(-1 / norm_b, b) * gap - expand(distance / norm_b**2, b) * b
-    return in_a, in_b
+    return _gradient(a, pieces.norm_a, pieces), _gradient(b, pieces.norm_b, pieces, sign=-1.0)
+
+
+def _gradient(v: Tensor, size: Tensor, pieces: Cosine, sign: float = 1.0) -> Tensor:
+    distance, gap = pieces.distance, pieces.gap
+    return expand(sign / size, v) * gap - expand(distance / size**2, v) * v
 
 
 def require_direction(name: str, vector: Tensor, floor: float) -> None:
@@ -81,7 +83,12 @@ def joint_constant(distance: Tensor) -> Tensor:
 
 def joint_pointwise(distance: Tensor) -> Tensor:
     """Largest Hessian eigenvalue in ``(a / |a|, b / |b|)``: ``max(1 + s, sqrt(1 - s^2))``."""
-    return torch.maximum(2 - distance, torch.sqrt((distance * (2 - distance)).clamp(min=0)))
+    return torch.maximum(2 - distance, sine(distance))
+
+
+def sine(distance: Tensor) -> Tensor:
+    """``sqrt(1 - s^2)`` without cancellation near ``s = 1``."""
+    return torch.sqrt((distance * (2 - distance)).clamp(min=0))
 
 
 def floored_gain(distance: Tensor) -> Tensor:
@@ -148,9 +155,9 @@ class CosineDistance(Atom):
 
     def evaluate(self, z: Tensor) -> Evaluation:
         """Closed form, see :func:`cosine_gradients`."""
-        distance, size, _, gap = cosine(z, self.y, self.floor)
-        gradient = expand(1 / size, z) * gap - expand(distance / size**2, z) * z
-        return Evaluation(distance, gradient, (distance, size))
+        pieces = cosine(z, self.y, self.floor)
+        gradient = _gradient(z, pieces.norm_a, pieces)
+        return Evaluation(pieces.distance, gradient, (pieces.distance, pieces.norm_a))
 
     def bound_at(self, z: Tensor, aux: Any) -> Bound:
         """Scalar curvature by the chosen formula."""
