@@ -17,14 +17,21 @@ from learnmm.linear import LinearMap
 from learnmm.majorants.hessian import LanczosMajorant, LipschitzMajorant, PowerIterationMajorant
 from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective, hessian_product
 from learnmm.optimizer import ProjectedMMOptimizer, minimize
-from learnmm.preconditioners.base import Features, LearnedPreconditioner
+from learnmm.preconditioners.base import (
+    Features,
+    LearnedComponent,
+    LearnedDirection,
+    LearnedPreconditioner,
+)
 from learnmm.preconditioners.conv_lstm import DualConvLSTM
 from learnmm.preconditioners.simple import Constant, Identity
+from learnmm.preconditioners.unprojected import DampedInverse, Unprojected
 from learnmm.projection import Projection
 from learnmm.registry import Instance, Problem, problem, problems
 from learnmm.result import Certificate, Kind, Result, Status, StepInfo
 from learnmm.safeguard import Relaxation, Safeguard
 from learnmm.state import State
+from learnmm.unrolled import Unrolled, UnrolledMM
 
 __all__ = [
     "Atom",
@@ -35,6 +42,7 @@ __all__ = [
     "Constant",
     "CosineDistance",
     "Curvature",
+    "DampedInverse",
     "DiagonalCurvature",
     "DomainError",
     "DualConvLSTM",
@@ -45,6 +53,8 @@ __all__ = [
     "Instance",
     "Kind",
     "LanczosMajorant",
+    "LearnedComponent",
+    "LearnedDirection",
     "LearnedPreconditioner",
     "LinearMap",
     "LinearSmootherPrior",
@@ -66,6 +76,9 @@ __all__ = [
     "State",
     "Status",
     "StepInfo",
+    "Unprojected",
+    "Unrolled",
+    "UnrolledMM",
     "checks",
     "hessian_product",
     "least_squares",

@@ -95,8 +95,40 @@ def differentiate(fun: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> Eva
         value = value.to(torch.promote_types(value.dtype, torch.float32))
         return value.sum(), (value, aux)
 
+    if not torch.compiler.is_compiling() and _checkpointing():
+        return _differentiate_recorded(total, x)
     gradient, (value, aux) = torch.func.grad(total, has_aux=True)(x)
     return Evaluation(value, gradient, aux)
+
+
+def _checkpointing() -> bool:
+    """Whether saved tensors are intercepted, as `torch.utils.checkpoint` does."""
+    try:
+        with torch.autograd.graph.disable_saved_tensors_hooks(""):
+            return False
+    except RuntimeError:
+        return True
+
+
+def _differentiate_recorded(total: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> Evaluation:
+    """The same by ``autograd.grad``, since `torch.func` refuses to run under such hooks."""
+    keep = torch.is_grad_enabled()
+    with torch.enable_grad():
+        z = x if keep and x.requires_grad else x.detach().requires_grad_()
+        summed, (value, aux) = total(z)
+        gradient = torch.autograd.grad(summed, z, create_graph=keep)[0]
+    if keep:
+        return Evaluation(value, gradient, aux)
+    return Evaluation(value.detach(), gradient, _detached(aux))
+
+
+def _detached(aux: Any) -> Any:
+    if isinstance(aux, Tensor):
+        return aux.detach()
+    if isinstance(aux, tuple):
+        parts = [_detached(part) for part in aux]
+        return type(aux)(*parts) if hasattr(aux, "_fields") else tuple(parts)
+    return aux
 
 
 def hessian_product(

@@ -14,10 +14,23 @@ from learnmm.bound import Bound, Majorant
 from learnmm.curvature import Curvature, expand, norm
 from learnmm.majorants.hessian import LanczosMajorant
 from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective
-from learnmm.preconditioners.base import Features, LearnedPreconditioner, scale_free
+from learnmm.preconditioners.base import (
+    Features,
+    LearnedComponent,
+    LearnedDirection,
+    rms,
+    scale_free,
+)
 from learnmm.preconditioners.simple import Identity
 from learnmm.progress import Progress
-from learnmm.projection import Projection, Proposal, cut_to_region, own_step, scaled_step
+from learnmm.projection import (
+    Projection,
+    Proposal,
+    cut_to_region,
+    given_step,
+    own_step,
+    scaled_step,
+)
 from learnmm.result import Certificate, Result, Status, StepInfo, Tally
 from learnmm.safeguard import Relaxation, Safeguard, judge, rounding_slack
 from learnmm.state import State, count, select, stop
@@ -37,10 +50,10 @@ class ProjectedMMOptimizer:
     majorant : Majorant, optional
         Default: the atom's own bound; for a callable, Lanczos on Hessian-vector products
         (`PROBABLE`). Majorants always see batches, ``(1, *shape)`` for one problem.
-    preconditioner : LearnedPreconditioner, optional
-        Proposes multipliers. Default: none, the majorant's own steps.
+    preconditioner : LearnedPreconditioner or LearnedDirection, optional
+        Proposes multipliers, or whole steps. Default: none, the majorant's own steps.
     projection : Projection or None
-        Interval for the multipliers; None leaves them as proposed (the paper's relaxed variant).
+        Interval for the multipliers; None leaves them as proposed. Whole steps have none.
     safeguard : Safeguard or None
         With it every accepted step lowers the computed objective, whatever else is chosen.
     relaxation : Relaxation or None
@@ -76,7 +89,7 @@ class ProjectedMMOptimizer:
         objective: Objective | Callable[[Tensor], Tensor],
         *,
         majorant: Majorant | None = None,
-        preconditioner: LearnedPreconditioner | None = None,
+        preconditioner: LearnedComponent | None = None,
         projection: Projection | None = Projection(),  # noqa: B008 - frozen
         safeguard: Safeguard | None = Safeguard(),  # noqa: B008 - frozen
         relaxation: Relaxation | None = Relaxation(),  # noqa: B008 - frozen
@@ -91,9 +104,9 @@ class ProjectedMMOptimizer:
             )
         if majorant is not None and not callable(majorant):
             raise TypeError(f"majorant must be callable, got {type(majorant).__name__}")
-        if preconditioner is not None and not isinstance(preconditioner, LearnedPreconditioner):
+        if preconditioner is not None and not isinstance(preconditioner, LearnedComponent):
             raise TypeError(
-                "preconditioner must be a LearnedPreconditioner, got "
+                "preconditioner must be a LearnedPreconditioner or a LearnedDirection, got "
                 f"{type(preconditioner).__name__}"
             )
         for name, setting, kind in (
@@ -117,7 +130,7 @@ class ProjectedMMOptimizer:
         self.majorant = majorant or _default_majorant(self.objective)
         plain = isinstance(preconditioner, Identity)
         self.preconditioner = None if plain else preconditioner
-        self.projection = projection
+        self.projection = None if isinstance(preconditioner, LearnedDirection) else projection
         self.safeguard = safeguard
         self.relaxation = relaxation if safeguard is not None else None
         self.max_iter = max_iter
@@ -235,10 +248,11 @@ class ProjectedMMOptimizer:
 
         relaxation = state.relaxation
         if self.relaxation is not None and bound.uncertain is not None:
-            seen = 2 * (proposal.slope - actual)  # f(x - d) = f(x) - <g, d> + <d, H d> / 2
+            # f(x - d) = f(x) - <g, d> + <d, H d> / 2. The factor steers; no gradient through it.
+            seen = 2 * (proposal.slope - actual).detach()
             measurable = predicted > 8 * slack
             relaxation = self.relaxation.update(
-                relaxation, accepted & measurable, enlargement, seen, proposal.bend
+                relaxation, accepted & measurable, enlargement, seen, proposal.bend.detach()
             )
         info = StepInfo(
             value=torch.where(accepted, value, state.value),
@@ -374,32 +388,41 @@ class ProjectedMMOptimizer:
         if self.preconditioner is None:
             with _full_precision(state.x):
                 return own_step(curvature, state.gradient), None, torch.zeros_like(state.value)
-        features = Features(scale_free(state.x), scale_free(state.gradient))
-        returned = self.preconditioner(features, state.memory)
+        proposed, memory = self._ask(self.preconditioner, state)
+        with _full_precision(state.x):
+            if isinstance(self.preconditioner, LearnedDirection):
+                own = own_step(curvature, state.gradient)
+                step = expand(rms(state.x), proposed) * proposed
+                step = torch.where(expand(learned, step), step, own.step)
+                return (
+                    given_step(curvature, state.gradient, step, own.slope),
+                    memory,
+                    torch.zeros_like(state.value),
+                )
+            multipliers = proposed if self.projection is None else self.projection(proposed)
+            changed = (multipliers != proposed).flatten(1)
+            clipped = torch.where(learned, changed.to(proposed.dtype).mean(1), 0.0)
+            multipliers = torch.where(expand(learned, proposed), multipliers, 1.0)
+            return scaled_step(curvature, state.gradient, multipliers), memory, clipped
+
+    def _ask(self, component: LearnedComponent, state: State) -> tuple[Tensor, Any]:
+        """Return a component's proposal in the dtype of the iterate, and its next memory."""
+        name = type(component).__name__
+        returned = component(Features(scale_free(state.x), scale_free(state.gradient)), state.memory)
         if not (isinstance(returned, tuple) and len(returned) == 2):
             raise TypeError(
-                f"{type(self.preconditioner).__name__} must return (multipliers, memory), got "
-                f"{type(returned).__name__}"
+                f"{name} must return (proposal, memory), got {type(returned).__name__}"
             )
-        raw, memory = returned
-        if not (isinstance(raw, Tensor) and raw.is_floating_point()):
-            what = raw.dtype if isinstance(raw, Tensor) else type(raw).__name__
-            raise TypeError(
-                f"{type(self.preconditioner).__name__} must return floating-point multipliers, "
-                f"got {what}"
-            )
-        if raw.shape != state.x.shape:
+        proposed, memory = returned
+        if not (isinstance(proposed, Tensor) and proposed.is_floating_point()):
+            what = proposed.dtype if isinstance(proposed, Tensor) else type(proposed).__name__
+            raise TypeError(f"{name} must propose a floating-point tensor, got {what}")
+        if proposed.shape != state.x.shape:
             raise ValueError(
-                f"{type(self.preconditioner).__name__} must return multipliers of the iterate's "
-                f"shape {tuple(state.x.shape)}, got {tuple(raw.shape)}"
+                f"{name} must propose a tensor of the iterate's shape {tuple(state.x.shape)}, got "
+                f"{tuple(proposed.shape)}"
             )
-        raw = raw.to(state.x.dtype)
-        multipliers = raw if self.projection is None else self.projection(raw)
-        changed = (multipliers != raw).reshape(raw.shape[0], -1)
-        clipped = torch.where(learned, changed.to(raw.dtype).mean(1), 0.0)
-        multipliers = torch.where(expand(learned, raw), multipliers, 1.0)
-        with _full_precision(state.x):
-            return scaled_step(curvature, state.gradient, multipliers), memory, clipped
+        return proposed.to(state.x.dtype), memory
 
     def _status(
         self,

@@ -92,6 +92,11 @@ def scaled_step(curvature: Curvature, gradient: Tensor, multipliers: Tensor) -> 
     )
 
 
+def given_step(curvature: Curvature, gradient: Tensor, step: Tensor, own: Tensor) -> Proposal:
+    """A step from elsewhere, measured by the majorant; `own` is ``<g, B^+ g>``."""
+    return Proposal(step, dot(gradient, step), curvature.quad(step), own)
+
+
 def cut_to_region(proposal: Proposal, step_norm: Tensor, radius: Tensor) -> tuple[Proposal, Tensor]:
     """Shorten steps longer than ``radius``; also says which ones were."""
     cut = step_norm > radius

@@ -87,8 +87,9 @@ def joint_pointwise(distance: Tensor) -> Tensor:
 
 
 def sine(distance: Tensor) -> Tensor:
-    """``sqrt(1 - s^2)`` without cancellation near ``s = 1``."""
-    return torch.sqrt((distance * (2 - distance)).clamp(min=0))
+    """``sqrt(1 - s^2)`` without cancellation near ``s = 1``; its derivative at zero is zero."""
+    square = distance * (2 - distance)
+    return torch.where(square > 0, torch.where(square > 0, square, 1.0).sqrt(), 0.0)
 
 
 def floored_gain(distance: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The interface of components that propose multipliers."""
+"""The interfaces of learned components: multipliers of the majorant's step, or a whole step."""
 
 from __future__ import annotations
 
@@ -26,19 +26,23 @@ class Features(NamedTuple):
     gradient: Tensor
 
 
+def rms(v: Tensor) -> Tensor:
+    """Root mean square over everything after the batch, shape ``(B,)``."""
+    return norm(v) / max(1, v[0].numel()) ** 0.5
+
+
 def scale_free(v: Tensor) -> Tensor:
     """Divide every problem of ``(B, *shape)`` by its own root mean square."""
-    size = norm(v) / max(1, v[0].numel()) ** 0.5
+    size = rms(v)
     return v * expand(torch.where(size > 0, 1 / torch.where(size > 0, size, 1.0), 0.0), v)
 
 
-class LearnedPreconditioner(nn.Module, ABC):
-    """Proposes one multiplier per unknown; 1 everywhere is the majorant's own step.
+class LearnedComponent(nn.Module, ABC):
+    """What learns inside an optimizer: sees features, keeps a memory, proposes.
 
-    The optimizer projects the proposal, so nothing is required of its values. It must treat the
-    problems of a batch independently (no batch statistics).
+    It must treat the problems of a batch independently (no batch statistics).
 
-    Law (``learnmm.checks.assert_preconditioner``): multipliers have the shape of the iterate, and
+    Law (``learnmm.checks.assert_preconditioner``): a proposal has the shape of the iterate, and
     problem ``i`` of a batch gets what it would get alone.
     """
 
@@ -50,4 +54,20 @@ class LearnedPreconditioner(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, features: Features, state: Any) -> tuple[Tensor, Any]:
-        """Return multipliers ``(B, *shape)`` and the next memory."""
+        """Return a proposal ``(B, *shape)`` and the next memory."""
+
+
+class LearnedPreconditioner(LearnedComponent):
+    """Proposes one multiplier per unknown; 1 everywhere is the majorant's own step.
+
+    The optimizer projects the proposal into the interval of its majorant, so nothing is required
+    of its values.
+    """
+
+
+class LearnedDirection(LearnedComponent):
+    """Proposes the whole step ``d`` in units of the iterate: the candidate is ``x - rms(x) d``.
+
+    No interval can confine it, so descent rests on the safeguard alone: what does not lower the
+    objective is refused, and the majorant's own step comes next.
+    """

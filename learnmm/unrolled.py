@@ -1,0 +1,209 @@
+"""The whole solve as one differentiable forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from learnmm.implicit import implicit_gradient
+from learnmm.objective import Objective
+from learnmm.optimizer import ProjectedMMOptimizer
+from learnmm.preconditioners.base import LearnedComponent
+from learnmm.result import Certificate, StepInfo
+from learnmm.state import State
+
+Backward = Literal["unroll", "truncated", "checkpoint", "implicit"]
+EnergyFor = Callable[[Any], Objective | Callable[[Tensor], Tensor]]
+
+
+class Unrolled(NamedTuple):
+    """What a solve of fixed length leaves behind.
+
+    Attributes
+    ----------
+    x : Tensor
+        Last iterate, ``(B, *shape)``.
+    iterates : Tensor
+        Iterates that carry gradients, oldest first, the last one being `x`:
+        ``(kept, B, *shape)``; ``steps + 1`` of them, or ``window + 1`` where truncated, or one
+        for "implicit".
+    values : Tensor
+        Objective at every iterate, ``(steps + 1, B)``.
+    steps : StepInfo
+        What every step did, ``(steps, B)`` each.
+    certificate : Certificate
+        What was promised and what happened.
+    """
+
+    x: Tensor
+    iterates: Tensor
+    values: Tensor
+    steps: StepInfo
+    certificate: Certificate
+
+
+class UnrolledMM(nn.Module):
+    """A fixed number of steps of `ProjectedMMOptimizer`, as a module that learns.
+
+    The steps are the optimizer's own, safeguard included, in training and in evaluation. What
+    is not differentiable in them, accepting and clamping, acts as a mask: gradients flow through
+    what was taken. Relaxation factors and norms of network layers count as constants.
+
+    Parameters
+    ----------
+    energy : callable
+        ``energy(data) -> objective`` for a batch of data. Where it is an ``nn.Module``, its
+        parameters are learned too.
+    preconditioner : LearnedPreconditioner or LearnedDirection, optional
+        What proposes the steps.
+    start : callable, optional
+        ``start(data) -> x0``; a module's parameters are learned too. Without it `forward` needs
+        ``x0``.
+    steps : int
+        Steps of `forward`.
+    backward : {"unroll", "truncated", "checkpoint", "implicit"}
+        How gradients are computed. "unroll": through every step. "truncated": through the last
+        `window` steps; those before run without a graph. "checkpoint": through every step,
+        recomputing each, so that memory holds little more than the iterates. "implicit": of the
+        stationary point that the last iterate is taken for (see `implicit_gradient`), whatever
+        path led there; only the energy then gets gradients.
+    window : int, optional
+        For "truncated".
+    **settings
+        Of `ProjectedMMOptimizer`, such as `majorant`, `projection`, `safeguard`, `relaxation`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For settings that cannot work.
+
+    Examples
+    --------
+    >>> import torch, learnmm as lmm
+    >>> A, y = torch.randn(4, 8), torch.randn(2, 4)
+    >>> solver = lmm.UnrolledMM(
+    ...     lambda y: lmm.least_squares(A, y), lmm.Constant(), steps=5,
+    ...     start=lambda y: torch.zeros(len(y), 8),
+    ... )
+    >>> solved = solver(y)
+    >>> solved.values[-1].sum().backward()  # how should the multiplier change?
+    >>> solved.x.shape, solved.values.shape
+    (torch.Size([2, 8]), torch.Size([6, 2]))
+    """
+
+    def __init__(
+        self,
+        energy: EnergyFor,
+        preconditioner: LearnedComponent | None = None,
+        *,
+        start: Callable[[Any], Tensor] | None = None,
+        steps: int = 10,
+        backward: Backward = "unroll",
+        window: int | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__()
+        if not callable(energy):
+            raise TypeError(f"energy must map data to an objective, got {type(energy).__name__}")
+        if start is not None and not callable(start):
+            raise TypeError(f"start must map data to iterates, got {type(start).__name__}")
+        if backward not in get_args(Backward):
+            raise ValueError(f"backward must be one of {get_args(Backward)}, got {backward!r}")
+        if (window is None) == (backward == "truncated"):
+            raise ValueError(f"window goes with backward='truncated', got {backward!r}, {window}")
+        if window is not None and window < 1:
+            raise ValueError(f"window must be at least 1, got {window}")
+        _check_steps(steps)
+        if "max_iter" in settings:
+            raise TypeError("UnrolledMM takes steps= in place of max_iter=")
+        self.energy = energy
+        self.preconditioner = preconditioner
+        self.start = start
+        self.steps = steps
+        self.backward = backward
+        self.window = window
+        # Tolerances would end some problems of a batch early, which gains nothing here.
+        self.settings = {"gtol": 0.0, **settings}
+        ProjectedMMOptimizer(torch.sum, preconditioner=preconditioner, **self.settings)  # checks
+
+    def optimizer(self, data: Any, **settings: Any) -> ProjectedMMOptimizer:
+        """Return the optimizer for a batch of data, as for `ProjectedMMOptimizer.minimize`."""
+        return ProjectedMMOptimizer(
+            self.energy(data), preconditioner=self.preconditioner, **{**self.settings, **settings}
+        )
+
+    def forward(
+        self, data: Any, x0: Tensor | None = None, *, steps: int | None = None
+    ) -> Unrolled:
+        """Solve a batch.
+
+        Parameters
+        ----------
+        data : Any
+            Whatever `energy` and `start` take.
+        x0 : Tensor, optional
+            Start ``(B, *shape)`` instead of ``start(data)``.
+        steps : int, optional
+            Instead of the number given at construction.
+
+        Returns
+        -------
+        Unrolled
+        """
+        count = self.steps if steps is None else steps
+        _check_steps(count)
+        if x0 is None:
+            if self.start is None:
+                raise ValueError("give x0, or start= at construction")
+            x0 = self.start(data)
+        optimizer = self.optimizer(data)
+        free = 0  # steps without a graph
+        if self.backward == "implicit":
+            free = count
+        elif self.window is not None:
+            free = max(0, count - self.window)
+        recording = torch.is_grad_enabled()
+        with torch.set_grad_enabled(recording and free == 0):
+            state = optimizer.init(x0)
+        values, iterates, infos = [state.value], [state.x], []
+        for k in range(count):
+            graph = recording and k >= free
+            with torch.set_grad_enabled(graph):
+                if graph and self.backward == "checkpoint":
+                    state, info = _checkpointed(optimizer, state)
+                else:
+                    state, info = optimizer.step(state)
+            values.append(state.value)
+            infos.append(StepInfo(*(field.detach() for field in info)))
+            if k < free:
+                iterates = []
+            iterates.append(state.x)
+        if self.backward == "implicit" and recording:
+            iterates = [implicit_gradient(optimizer.objective, state.x)]
+            values[-1] = optimizer.objective(iterates[0])
+        certificate = Certificate.of(
+            state.tally,
+            safeguarded=optimizer.safeguard is not None,
+            projected=optimizer.projection is not None,
+        )
+        return Unrolled(
+            x=iterates[-1],
+            iterates=torch.stack(iterates),
+            values=torch.stack(values),
+            steps=StepInfo(*map(torch.stack, zip(*infos, strict=True))),
+            certificate=certificate,
+        )
+
+
+def _checkpointed(optimizer: ProjectedMMOptimizer, state: State) -> tuple[State, StepInfo]:
+    result: tuple[State, StepInfo] = checkpoint(optimizer.step, state, use_reentrant=False)
+    return result
+
+
+def _check_steps(steps: int) -> None:
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"steps must be an integer of at least 1, got {steps!r}")
