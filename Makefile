@@ -15,7 +15,7 @@ help:
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("learnmm needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[esi,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[esi,train,dev]"
 	touch $(STAMP)
 
 demo: $(STAMP)

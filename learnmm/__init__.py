@@ -4,6 +4,8 @@ A network proposes each step, a curvature bound (a *majorant*) limits it, and th
 down at every iteration, for every problem of a batch, whatever the network says.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from learnmm import checks
 from learnmm.atoms.autoencoder import AutoencoderPrior
 from learnmm.atoms.base import Atom
@@ -31,6 +33,10 @@ from learnmm.registry import Instance, Problem, problem, problems
 from learnmm.result import Certificate, Kind, Result, Status, StepInfo
 from learnmm.safeguard import Relaxation, Safeguard
 from learnmm.state import State
+from learnmm.storage import load_weights, save_weights
+
+if TYPE_CHECKING:
+    from learnmm.training import FitResult, FitSettings, fit
 from learnmm.unrolled import Unrolled, UnrolledMM
 
 __all__ = [
@@ -48,6 +54,8 @@ __all__ = [
     "DualConvLSTM",
     "Evaluation",
     "Features",
+    "FitResult",
+    "FitSettings",
     "HalfQuadratic",
     "Identity",
     "Instance",
@@ -80,11 +88,23 @@ __all__ = [
     "Unrolled",
     "UnrolledMM",
     "checks",
+    "fit",
     "hessian_product",
     "least_squares",
+    "load_weights",
     "minimize",
     "problem",
     "problems",
+    "save_weights",
 ]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import training where it is asked for: the rest needs torch alone."""
+    if name in {"FitResult", "FitSettings", "fit"}:
+        from learnmm import training
+
+        return getattr(training, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

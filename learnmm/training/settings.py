@@ -1,0 +1,114 @@
+"""How a model is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+PRECISIONS = ("32-true", "bf16-mixed")
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Settings of :func:`learnmm.fit`, refused where they cannot work.
+
+    Attributes
+    ----------
+    steps : int
+        Optimizer steps in all.
+    batch_size : int
+        Samples per step, over all processes together.
+    lr : float
+        Largest learning rate of Adam.
+    lr_factors : Mapping of str to float
+        Prefix of parameter names -> factor on `lr`. The longest prefix that fits a name counts, and
+        0 freezes. A prefix that no trainable parameter has is an error.
+    warmup : int
+        Steps over which the rate rises linearly.
+    final_lr : float
+        Share of `lr` that is left at the last step; the rate falls to it as a cosine.
+    clip : float or None
+        Largest norm of the gradient of all parameters together.
+    ema : float or None
+        Decay of the moving average of the weights, whose weights are then validated and returned.
+        The average of the first n updates uses ``min(ema, (1 + n) / (10 + n))``.
+    precision : str
+        ``"32-true"``: the model's own dtype. ``"bf16-mixed"``: its forward pass under autocast.
+    validate_every : int
+        Steps between two validations; there is one more at the end.
+    patience : int or None
+        Stop after this many validations in a row without a new best loss.
+    checkpoint_minutes : float
+        Time between two checkpoints.
+    seed : int
+        Seeds the order of the samples and the global generators at every step.
+    """
+
+    steps: int
+    batch_size: int = 32
+    lr: float = 1e-3
+    lr_factors: Mapping[str, float] = field(default_factory=dict)
+    warmup: int = 20
+    final_lr: float = 0.01
+    clip: float | None = 0.5
+    ema: float | None = None
+    precision: str = "32-true"
+    validate_every: int = 100
+    patience: int | None = None
+    checkpoint_minutes: float = 3.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _integer("steps", self.steps, 1)
+        _integer("batch_size", self.batch_size, 1)
+        _number("lr", self.lr, 0 < self.lr < math.inf, "positive and finite")
+        object.__setattr__(self, "lr_factors", MappingProxyType(dict(self.lr_factors)))
+        for name, factor in self.lr_factors.items():
+            _number(
+                f"lr_factors[{name!r}]", factor, 0 <= factor < math.inf, "at least 0 and finite"
+            )
+        _integer("warmup", self.warmup, 0)
+        if self.warmup > self.steps:
+            raise ValueError(f"warmup must be at most steps={self.steps}, got {self.warmup}")
+        _number("final_lr", self.final_lr, 0 <= self.final_lr <= 1, "in [0, 1]")
+        if self.clip is not None:
+            _number("clip", self.clip, self.clip > 0, "positive, or None")
+        if self.ema is not None:
+            _number("ema", self.ema, 0 < self.ema < 1, "in (0, 1), or None")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {PRECISIONS}, got {self.precision!r}")
+        _integer("validate_every", self.validate_every, 1)
+        if self.patience is not None:
+            _integer("patience", self.patience, 1)
+        _number("checkpoint_minutes", self.checkpoint_minutes, self.checkpoint_minutes >= 0, ">= 0")
+        _integer("seed", self.seed, 0)
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of step 0, 1, ..., ``steps - 1``."""
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, self.steps - 1 - self.warmup)
+        cosine = (1 + math.cos(math.pi * done)) / 2
+        return self.lr * (self.final_lr + (1 - self.final_lr) * cosine)
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the settings that the numbers of a run depend on."""
+        settings = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        settings["lr_factors"] = dict(self.lr_factors)
+        del settings["checkpoint_minutes"]
+        return settings
+
+
+def _integer(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def _number(name: str, value: Any, holds: bool, expected: str) -> None:
+    if not holds:
+        raise ValueError(f"{name} must be {expected}, got {value!r}")
