@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
@@ -13,7 +14,7 @@ from learnmm.implicit import implicit_gradient
 from learnmm.objective import Objective
 from learnmm.optimizer import ProjectedMMOptimizer
 from learnmm.preconditioners.base import LearnedComponent
-from learnmm.result import Certificate, StepInfo
+from learnmm.result import Certificate, StepInfo, Tally
 from learnmm.state import State
 
 Backward = Literal["unroll", "truncated", "checkpoint", "implicit"]
@@ -35,15 +36,15 @@ class Unrolled(NamedTuple):
         Objective at every iterate, ``(steps + 1, B)``.
     steps : StepInfo
         What every step did, ``(steps, B)`` each.
-    certificate : Certificate
-        What was promised and what happened.
+    tally : Tally
+        Totals, for `UnrolledMM.certificate`.
     """
 
     x: Tensor
     iterates: Tensor
     values: Tensor
     steps: StepInfo
-    certificate: Certificate
+    tally: Tally
 
 
 class UnrolledMM(nn.Module):
@@ -128,7 +129,7 @@ class UnrolledMM(nn.Module):
         self.window = window
         # Tolerances would end some problems of a batch early, which gains nothing here.
         self.settings = {"gtol": 0.0, **settings}
-        ProjectedMMOptimizer(torch.sum, preconditioner=preconditioner, **self.settings)  # checks
+        self._checked()
 
     def optimizer(self, data: Any, **settings: Any) -> ProjectedMMOptimizer:
         """Return the optimizer for a batch of data, as for `ProjectedMMOptimizer.minimize`."""
@@ -137,7 +138,12 @@ class UnrolledMM(nn.Module):
         )
 
     def forward(
-        self, data: Any, x0: Tensor | None = None, *, steps: int | None = None
+        self,
+        data: Any,
+        x0: Tensor | None = None,
+        *,
+        steps: int | None = None,
+        verified: bool = True,
     ) -> Unrolled:
         """Solve a batch.
 
@@ -149,6 +155,9 @@ class UnrolledMM(nn.Module):
             Start ``(B, *shape)`` instead of ``start(data)``.
         steps : int, optional
             Instead of the number given at construction.
+        verified : bool
+            False switches the safeguard off for this pass: early in training most proposals are
+            refused, and what is refused teaches nothing.
 
         Returns
         -------
@@ -156,11 +165,12 @@ class UnrolledMM(nn.Module):
         """
         count = self.steps if steps is None else steps
         _check_steps(count)
-        if x0 is None:
-            if self.start is None:
-                raise ValueError("give x0, or start= at construction")
-            x0 = self.start(data)
-        optimizer = self.optimizer(data)
+        with _without_autocast():
+            if x0 is None:
+                if self.start is None:
+                    raise ValueError("give x0, or start= at construction")
+                x0 = self.start(data)
+            optimizer = self.optimizer(data, **({} if verified else {"safeguard": None}))
         free = 0  # steps without a graph
         if self.backward == "implicit":
             free = count
@@ -185,23 +195,40 @@ class UnrolledMM(nn.Module):
         if self.backward == "implicit" and recording:
             iterates = [implicit_gradient(optimizer.objective, state.x)]
             values[-1] = optimizer.objective(iterates[0])
-        certificate = Certificate.of(
-            state.tally,
-            safeguarded=optimizer.safeguard is not None,
-            projected=optimizer.projection is not None,
-        )
         return Unrolled(
             x=iterates[-1],
             iterates=torch.stack(iterates),
             values=torch.stack(values),
             steps=StepInfo(*map(torch.stack, zip(*infos, strict=True))),
-            certificate=certificate,
+            tally=state.tally,
         )
+
+    def certificate(self, solved: Unrolled) -> Certificate:
+        """What was promised for a solve, and what happened."""
+        optimizer = self._checked()
+        return Certificate.of(
+            solved.tally,
+            safeguarded=optimizer.safeguard is not None,
+            projected=optimizer.projection is not None,
+        )
+
+    def _checked(self) -> ProjectedMMOptimizer:
+        """Return an optimizer of these settings for no problem in particular; raises if wrong."""
+        return ProjectedMMOptimizer(torch.sum, preconditioner=self.preconditioner, **self.settings)
 
 
 def _checkpointed(optimizer: ProjectedMMOptimizer, state: State) -> tuple[State, StepInfo]:
     result: tuple[State, StepInfo] = checkpoint(optimizer.step, state, use_reentrant=False)
     return result
+
+
+def _without_autocast() -> ExitStack:
+    """Objectives are built and started in their own precision; only networks follow autocast."""
+    stack = ExitStack()
+    for device in ("cpu", "cuda"):
+        if torch.is_autocast_enabled(device):
+            stack.enter_context(torch.autocast(device, enabled=False))
+    return stack
 
 
 def _check_steps(steps: int) -> None:

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from learnmm.preconditioners.base import Features, LearnedPreconditioner
 
 
-class _CellState(NamedTuple):
+class CellState(NamedTuple):
+    """Memory of a cell, ``(B, hidden, T)`` each."""
+
     hidden: Tensor
     cell: Tensor
 
@@ -18,30 +20,38 @@ class _CellState(NamedTuple):
 class DualState(NamedTuple):
     """Memory of :class:`DualConvLSTM`: hidden and cell state of both paths, ``(B, hidden, T)``."""
 
-    x: _CellState
-    gradient: _CellState
+    x: CellState
+    gradient: CellState
 
 
-class _ConvLSTMCell(nn.Module):
-    """Convolutional LSTM (Shi et al. 2015): gates from a convolution of input and hidden state."""
+class ConvLSTMCell(nn.Module):
+    """Convolutional LSTM (Shi et al. 2015): gates from a convolution of input and hidden state.
+
+    Parameters
+    ----------
+    inputs, hidden : int
+        Channels of the input and of the memory.
+    kernel : int
+        Odd kernel length in time samples.
+    """
 
     def __init__(self, inputs: int, hidden: int, kernel: int) -> None:
         super().__init__()
         self.gates = nn.Conv1d(inputs + hidden, 4 * hidden, kernel, padding=kernel // 2)
 
-    def forward(self, inputs: Tensor, state: _CellState) -> _CellState:
+    def forward(self, inputs: Tensor, state: CellState) -> CellState:
+        """One step: the next memory, whose hidden part is the output."""
         gates = self.gates(torch.cat([inputs, state.hidden], 1))
         enter, forget, leave, new = gates.chunk(4, 1)
         cell = forget.sigmoid() * state.cell + enter.sigmoid() * new.tanh()
-        return _CellState(leave.sigmoid() * cell.tanh(), cell)
+        return CellState(leave.sigmoid() * cell.tanh(), cell)
 
 
 class DualConvLSTM(LearnedPreconditioner):
     """Multipliers ``m = decode_x(h_x) * decode_g(h_g)`` (MM-Net Eq. 12), in one dimension (time).
 
     The gradient's path runs first; the iterate's path sees the gradient's features too. Works for
-    any number of time samples. Decoder biases start at one, so that an untrained network proposes
-    multipliers around one, the majorant's own step.
+    any number of time samples.
 
     Parameters
     ----------
@@ -51,6 +61,9 @@ class DualConvLSTM(LearnedPreconditioner):
         Feature channels (48 in the paper).
     kernel : int
         Odd kernel length in time samples.
+    initial : float
+        What an untrained network proposes on average, by the biases of its decoders. One is the
+        majorant's own step.
 
     Raises
     ------
@@ -58,7 +71,9 @@ class DualConvLSTM(LearnedPreconditioner):
         For an even kernel, or iterates of another shape.
     """
 
-    def __init__(self, channels: int, hidden: int = 48, kernel: int = 3) -> None:
+    def __init__(
+        self, channels: int, hidden: int = 48, kernel: int = 3, initial: float = 1.0
+    ) -> None:
         super().__init__()
         if kernel % 2 == 0:
             raise ValueError(f"kernel must be odd to keep the length, got {kernel}")
@@ -67,13 +82,12 @@ class DualConvLSTM(LearnedPreconditioner):
         pad = kernel // 2
         self.encode_x = nn.Conv1d(channels, hidden, kernel, padding=pad)
         self.encode_g = nn.Conv1d(channels, hidden, kernel, padding=pad)
-        self.cell_g = _ConvLSTMCell(hidden, hidden, kernel)
-        self.cell_x = _ConvLSTMCell(2 * hidden, hidden, kernel)
+        self.cell_g = ConvLSTMCell(hidden, hidden, kernel)
+        self.cell_x = ConvLSTMCell(2 * hidden, hidden, kernel)
         self.decode_x = nn.Conv1d(hidden, channels, kernel, padding=pad)
         self.decode_g = nn.Conv1d(hidden, channels, kernel, padding=pad)
-        for decoder in (self.decode_x, self.decode_g):
-            if decoder.bias is not None:
-                nn.init.ones_(decoder.bias)
+        nn.init.constant_(self.decode_x.get_parameter("bias"), initial)
+        nn.init.ones_(self.decode_g.get_parameter("bias"))
 
     def init_state(self, x: Tensor) -> DualState:
         """Zeros."""
@@ -83,7 +97,7 @@ class DualConvLSTM(LearnedPreconditioner):
             )
         dtype = self.encode_x.weight.dtype
         zero = x.new_zeros(x.shape[0], self.hidden, x.shape[2], dtype=dtype)
-        return DualState(_CellState(zero, zero), _CellState(zero, zero))
+        return DualState(CellState(zero, zero), CellState(zero, zero))
 
     def forward(self, features: Features, state: DualState) -> tuple[Tensor, DualState]:
         """Encode both, run both cells, multiply what both decode."""

@@ -1,0 +1,156 @@
+"""The energy whose prior is learned: fit of the recording's shape plus an autoencoder's opinion."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+import learnmm as lmm
+from learnmm.atoms.autoencoder import AutoencoderBound
+from learnmm.atoms.cosine import CosineBound
+from learnmm.linear import Form
+
+from ..classical import inverse_kernel
+from ..patches import SourceModel
+
+Start = Literal["sLORETA", "MNE", "noise"]
+
+
+class LearnedEnergy(nn.Module):
+    """``1 - cos(A x, y) + w (1 - cos(x, Phi(x)))`` (MM-Net Eq. 8), with ``Phi`` and ``w`` learned.
+
+    ``Phi`` is a convolutional autoencoder over time, sources -> `width` -> `width` -> sources,
+    without biases.
+
+    Parameters
+    ----------
+    model : SourceModel
+        Head model: lead field in V/(A m), shape (sensors, sources).
+    width : int
+        Channels inside the autoencoder.
+    kernel : int
+        Odd kernel length in samples.
+    learn_weight : bool
+        Whether ``w`` is learned; it starts at 1, the paper's.
+    start : {"sLORETA", "MNE", "noise"}
+        Where iterates start: a linear estimate, or ``1e-3 N(0, 1) / max`` (the paper's).
+    form, cosine_bound, prior_bound
+        Of the bounds, see `learnmm.LinearMap`, `learnmm.CosineDistance` and
+        `learnmm.AutoencoderPrior`.
+    """
+
+    matrix: Tensor
+    kernel: Tensor
+
+    def __init__(
+        self,
+        model: SourceModel,
+        *,
+        width: int = 128,
+        kernel: int = 3,
+        learn_weight: bool = True,
+        start: Start = "sLORETA",
+        form: Form = "structured",
+        cosine_bound: CosineBound = "global",
+        prior_bound: AutoencoderBound = "scalar",
+    ) -> None:
+        super().__init__()
+        leadfield = np.asarray(model.leadfield, dtype=np.float64)
+        self.gain = float(np.linalg.norm(leadfield, 2))  # keeps x, y and gradients near one
+        # Both follow from the head model, so they move with the module but are not its weights.
+        self.register_buffer("matrix", _float(leadfield / self.gain), persistent=False)
+        linear = "MNE" if start == "MNE" else "sLORETA"
+        self.register_buffer("kernel", _float(inverse_kernel(leadfield, linear)), persistent=False)
+        sources, pad = leadfield.shape[1], kernel // 2
+        self.autoencoder = nn.Sequential(
+            nn.Conv1d(sources, width, kernel, padding=pad, bias=False),
+            lmm.SoftReLU(),
+            nn.Conv1d(width, width, kernel, padding=pad, bias=False),
+            lmm.SoftReLU(),
+            nn.Conv1d(width, sources, kernel, padding=pad, bias=False),
+        )
+        self.log_weight = nn.Parameter(torch.zeros(()), requires_grad=learn_weight)
+        self.prior = lmm.AutoencoderPrior(self.autoencoder, prior_bound)
+        self.initial: Start = start
+        self._form: Form = form
+        self._cosine_bound: CosineBound = cosine_bound
+        self._map: lmm.LinearMap | None = None
+
+    @property
+    def leadfield(self) -> lmm.LinearMap:
+        """``A``, divided by its norm, on the device of the module."""
+        if self._map is None or self._map.matrix.device != self.matrix.device:
+            self._map = lmm.LinearMap(self.matrix, form=self._form)
+        return self._map
+
+    @property
+    def weight(self) -> Tensor:
+        """``w``, a positive number."""
+        return self.log_weight.exp()
+
+    def forward(self, sensors: Tensor) -> lmm.Atom:
+        """Return the energy of recordings ``(B, sensors, times)``, in any unit."""
+        return self.fit(sensors) + self.weight * self.prior
+
+    def fit(self, sensors: Tensor) -> lmm.Atom:
+        """Return the data term alone."""
+        y = self.normalized(sensors)
+        return lmm.CosineDistance(y, self._cosine_bound) @ self.leadfield
+
+    def start(self, sensors: Tensor) -> Tensor:
+        """Return the first iterate, ``(B, sources, times)``.
+
+        Noise is the same for every recording and every call, so that a result can be repeated.
+        """
+        y = self.normalized(sensors)
+        if self.initial == "noise":
+            generator = torch.Generator().manual_seed(0)
+            noise = torch.randn(self.matrix.shape[1], y.shape[2], generator=generator)
+            noise = 1e-3 * noise / noise.abs().max()
+            return noise.to(y).expand(len(y), -1, -1).clone()
+        estimate = self.kernel @ y
+        return estimate / _norm(estimate)
+
+    def terms(self, x: Tensor, sensors: Tensor) -> tuple[Tensor, Tensor]:
+        """Data term and (unweighted) prior term at ``x``, ``(B,)`` each."""
+        return self.fit(sensors)(x), self.prior(x)
+
+    def normalized(self, sensors: ArrayLike | Tensor) -> Tensor:
+        """Check recordings and scale each to norm one.
+
+        Raises
+        ------
+        ValueError
+            If their shape does not fit, or one is zero or not finite.
+        """
+        y = torch.as_tensor(sensors, dtype=self.matrix.dtype, device=self.matrix.device)
+        if y.dim() != 3 or y.shape[1] != self.matrix.shape[0]:
+            raise ValueError(
+                f"recordings must have shape (batch, {self.matrix.shape[0]}, times), got "
+                f"{tuple(y.shape)}"
+            )
+        size = _norm(y)
+        if not bool(((size > 0) & torch.isfinite(size)).all()):
+            raise ValueError("every recording must be finite and not zero")
+        return y / size
+
+    def amplitude(self, x: Tensor, sensors: ArrayLike | Tensor) -> NDArray[np.float32]:
+        """Scale estimates to the recordings by least squares, giving A m."""
+        y = torch.as_tensor(sensors, dtype=x.dtype, device=x.device)
+        image = self.leadfield(x)
+        factor = (image * y).sum((1, 2), keepdim=True) / _norm(image) ** 2
+        scaled: NDArray[np.float32] = (x * factor / self.gain).cpu().numpy().astype(np.float32)
+        return scaled
+
+
+def _float(values: NDArray[np.float64]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32)
+
+
+def _norm(v: Tensor) -> Tensor:
+    size: Tensor = torch.linalg.vector_norm(v, dim=(1, 2), keepdim=True)
+    return size

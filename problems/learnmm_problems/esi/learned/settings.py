@@ -1,0 +1,82 @@
+"""What defines a method: enough to build it again from a file of weights."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+METHODS: dict[str, str] = {
+    "mm-net": "any multipliers on the damped gradient, every step verified",
+    "mm-net-a": "multipliers in the elementwise interval of the uniform bound",
+    "mm-net-b": "multipliers in the metric of the structured majorant",
+    "mm-net-c": "the same, with verified relaxation",
+    "mm-net-d": "any multipliers on the gradient, every step verified",
+    "r-mm-net": "MM-Net without safeguard",
+    "4dvarnet": "4DVarNet: a ConvLSTM on the gradient, not verified",
+    "meta-curvature": "Meta-Curvature: two matrices around the gradient, not verified",
+    "modgrad": "ModGrad: a low-rank mask on the gradient, not verified",
+}
+
+FIXED_LENGTH = ("meta-curvature", "modgrad")
+"""Methods that are tied to the number of time samples they were trained with."""
+
+
+@dataclass(frozen=True)
+class MethodSettings:
+    """A method of Table I.
+
+    Parameters
+    ----------
+    method : str
+        One of `METHODS`.
+    steps : int
+        Steps of a reconstruction (10 in the paper).
+    hidden : int
+        Feature channels of the recurrent networks (48 in the paper).
+    width : int
+        Channels inside the autoencoder (128 in the paper).
+    kernel : int
+        Kernel length of all convolutions in samples.
+    start : {"sLORETA", "MNE", "noise"}
+        First iterate; "noise" is the paper's.
+    learn_weight : bool
+        Whether the weight of the prior is learned; the paper's is 1.
+    times : int
+        Samples of a recording; matters to `FIXED_LENGTH` methods only.
+    sfreq : float
+        Sampling rate of the training data in Hz.
+
+    Raises
+    ------
+    ValueError
+        For an unknown method, naming those there are.
+    """
+
+    method: str = "mm-net"
+    steps: int = 10
+    hidden: int = 48
+    width: int = 128
+    kernel: int = 3
+    start: str = "sLORETA"
+    learn_weight: bool = True
+    times: int = 64
+    sfreq: float = 512.0
+
+    def __post_init__(self) -> None:
+        """Refuse what does not exist."""
+        if self.method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
+        for name in ("steps", "hidden", "width", "kernel", "times"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, got {self.kernel}")
+        if self.start not in ("sLORETA", "MNE", "noise"):
+            raise ValueError(f"start must be 'sLORETA', 'MNE' or 'noise', got {self.start!r}")
+        if not self.sfreq > 0:
+            raise ValueError(f"sfreq must be positive, got {self.sfreq}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for a file."""
+        return asdict(self)

@@ -1,0 +1,122 @@
+"""A method of Table I on a head model: an energy, what proposes the steps, and the loop."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+import learnmm as lmm
+
+from ..energy import Reconstruction
+from ..headmodel import HeadModel
+from . import four_d_var_net, meta_curvature, mm_net, mod_grad
+from .energy import LearnedEnergy
+from .settings import MethodSettings
+
+_BUILDERS = {
+    "4dvarnet": four_d_var_net.build,
+    "meta-curvature": meta_curvature.build,
+    "modgrad": mod_grad.build,
+}
+
+
+class SourceSolver(nn.Module):
+    """A learned source-imaging method, ready to train, to evaluate and to use.
+
+    All methods run in the one loop of `learnmm.ProjectedMMOptimizer`; they differ in what
+    proposes the steps and in whether steps are confined and verified.
+
+    Parameters
+    ----------
+    model : HeadModel
+        Lead field, channels and neighbours.
+    settings : MethodSettings
+        Which method.
+    """
+
+    def __init__(self, model: HeadModel, settings: MethodSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.channel_names = tuple(model.channel_names)
+        self.leadfield_hash = leadfield_hash(model.leadfield)
+        energy = LearnedEnergy(
+            model,
+            width=settings.width,
+            kernel=settings.kernel,
+            learn_weight=settings.learn_weight,
+            start=settings.start,  # type: ignore[arg-type]
+            **mm_net.BOUNDS.get(settings.method, {}),  # type: ignore[arg-type]
+        )
+        build = _BUILDERS.get(settings.method, mm_net.build)
+        component, optimizer = build(settings, energy)
+        self.unrolled = lmm.UnrolledMM(
+            energy, component, start=energy.start, steps=settings.steps, **optimizer
+        )
+
+    @property
+    def energy(self) -> LearnedEnergy:
+        """The energy that the steps lower."""
+        return self.unrolled.energy  # type: ignore[return-value]
+
+    def forward(
+        self,
+        batch: Tensor | Mapping[str, Tensor],
+        steps: int | None = None,
+        verified: bool = True,
+    ) -> lmm.Unrolled:
+        """Unroll on recordings ``(B, sensors, times)``, or on a batch that holds ``"sensors"``."""
+        sensors = batch if isinstance(batch, Tensor) else batch["sensors"]
+        solved: lmm.Unrolled = self.unrolled(sensors, steps=steps, verified=verified)
+        return solved
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Number of learned weights: of what proposes the steps, of the energy, and of both."""
+        proposing = sum(p.numel() for p in self.unrolled.preconditioner.parameters())
+        energy = sum(p.numel() for p in self.energy.parameters() if p.requires_grad)
+        return {"proposes": proposing, "energy": energy, "all": proposing + energy}
+
+    @torch.no_grad()
+    def reconstruct(
+        self, sensors: ArrayLike | Tensor, *, steps: int | None = None, progress: bool = False
+    ) -> Reconstruction:
+        """Estimate the sources of recordings.
+
+        Parameters
+        ----------
+        sensors : array or Tensor, shape (batch, sensors, times)
+            Average-referenced recordings in V, in the order of `channel_names`.
+        steps : int, optional
+            Instead of the number of the settings.
+        progress : bool
+            Show a progress bar.
+
+        Returns
+        -------
+        Reconstruction
+        """
+        y = self.energy.normalized(sensors)
+        optimizer = self.unrolled.optimizer(y, max_iter=steps or self.settings.steps)
+        result = optimizer.minimize(self.energy.start(y), history=True, progress=progress)
+        return Reconstruction(self.energy.amplitude(result.x, sensors), result)
+
+    def configuration(self) -> dict[str, Any]:
+        """Everything that a file of weights must say about itself, as plain values."""
+        return {
+            "settings": self.settings.as_dict(),
+            "channels": list(self.channel_names),
+            "leadfield": self.leadfield_hash,
+        }
+
+
+def leadfield_hash(leadfield: NDArray[np.float64]) -> str:
+    """Fingerprint of a lead field that survives rounding in its last digits: 16 hex digits."""
+    rounded = np.round(leadfield / np.abs(leadfield).max(), 6) + 0.0  # no negative zero
+    return hashlib.sha256(np.ascontiguousarray(rounded).tobytes()).hexdigest()[:16]
