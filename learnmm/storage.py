@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from torch import Tensor, nn
 WEIGHTS = "learnmm weights"
 VERSION = 1
 HALF = torch.float16
-_ENTRY = (
-    "learnmm"  # one entry, because safetensors orders several at random: same content, same bytes
-)
+HEADER = ("config", "notes", "dtypes")
+_DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+_ENTRY = "learnmm"  # one entry: safetensors writes several in random order
 
 
 def save_weights(
@@ -70,10 +70,10 @@ def write_weights(
     """Write tensors of :func:`state_tensors` as :func:`save_weights` does."""
     stored, dtypes = dict(tensors), {}
     for name, tensor in tensors.items():
-        if half and tensor.is_floating_point() and tensor.dtype != HALF:
+        if half and (dtype := str(tensor.dtype).removeprefix("torch.")) in _DTYPES:
             stored[name] = tensor.to(HALF)
-            dtypes[name] = str(tensor.dtype).removeprefix("torch.")
-    if bad := _not_finite(stored):
+            dtypes[name] = dtype
+    if bad := not_finite(stored):
         where = " as float16" if half else ""
         raise ValueError(f"weights must be finite{where} to be stored, but are not: {bad}")
     header = {
@@ -119,16 +119,16 @@ def load_weights(
         not finite, or has another configuration. The module is as it was.
     """
     path = Path(path)
-    tensors, header = read_tensors(path, WEIGHTS)
+    tensors, header = read_tensors(path, WEIGHTS, HEADER)
     for name, dtype in header["dtypes"].items():
-        tensors[name] = tensors[name].to(getattr(torch, dtype))
+        tensors[name] = tensors[name].to(_DTYPES[dtype])
     config: dict[str, Any] = header["config"]
     if expect is not None:
         wanted = as_json(expect, "expect")
         stored = {name: config[name] for name in wanted if name in config}
         if found := differences(stored, wanted):
             raise ValueError(f"{path} has another configuration: {'; '.join(found)}")
-    if bad := _not_finite(tensors):
+    if bad := not_finite(tensors):
         raise ValueError(f"{path} holds weights that are not finite: {bad}")
     if module is not None:
         check_fit(path, tensors, state_tensors(module))
@@ -138,7 +138,7 @@ def load_weights(
 
 def load_notes(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the notes of :func:`save_weights`; raises as :func:`load_weights`."""
-    notes: dict[str, Any] = read_tensors(Path(path), WEIGHTS)[1]["notes"]
+    notes: dict[str, Any] = read_tensors(Path(path), WEIGHTS, HEADER)[1]["notes"]
     return notes
 
 
@@ -183,7 +183,7 @@ def differences(stored: Any, wanted: Any, at: str = "") -> list[str]:
             else:
                 found += differences(stored[name], wanted[name], where)
         return found
-    same = type(stored) is type(wanted) and stored == wanted
+    same = stored == wanted and isinstance(stored, bool) == isinstance(wanted, bool)
     return [] if same else [f"{at} is {stored!r} in the file, expected {wanted!r}"]
 
 
@@ -198,6 +198,12 @@ def as_json(value: Mapping[str, Any], name: str) -> dict[str, Any]:
     return result
 
 
+def not_finite(tensors: Mapping[str, Tensor]) -> str:
+    """Name the tensors with NaN or infinite entries."""
+    bad = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
+    return ", ".join(sorted(bad))
+
+
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], kind: str, header: Mapping[str, Any]
 ) -> None:
@@ -206,8 +212,13 @@ def write_tensors(
     write_file(path, _safetensors().torch.save(dict(tensors), {_ENTRY: text}))
 
 
-def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what :func:`write_tensors` wrote; raise ValueError for any other file."""
+def read_tensors(
+    path: Path, kind: str, entries: tuple[str, ...]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what :func:`write_tensors` wrote, with these entries in its header.
+
+    Raise ValueError for any other file.
+    """
     library = _safetensors()
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
@@ -228,29 +239,24 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         raise ValueError(
             f"{path} holds {found[0]!r}, version {found[1]}; expected {kind!r}, version {VERSION}"
         )
+    if missing := [name for name in entries if name not in header]:
+        raise ValueError(f"{path} lacks {missing} in its header")
     return tensors, header
 
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a file that others see either not at all, as it was, or complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
-
-
-def _not_finite(tensors: Mapping[str, Tensor]) -> str:
-    """Names of the floating-point tensors with NaN or infinite entries."""
-    bad = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
-    return ", ".join(sorted(bad))
 
 
 def _safetensors() -> Any:

@@ -47,7 +47,7 @@ def load_checkpoint(path: Path, weights: Weights, run: Mapping[str, Any]) -> Cou
         If the file is foreign or damaged, does not fit the model, or is of another run; nothing
         has been changed then.
     """
-    tensors, header = read_tensors(path, CHECKPOINT)
+    tensors, header = read_tensors(path, CHECKPOINT, ("run", "counters"))
     if found := differences(header["run"], run):
         raise ValueError(
             f"{path} is of another run; choose another folder, or resume=False to start anew: "

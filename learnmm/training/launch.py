@@ -81,7 +81,9 @@ def interruptible() -> Iterator[Interruption]:
     if threading.current_thread() is not threading.main_thread():
         yield caught
         return
+    # None stands for a handler that Python did not install and cannot put back.
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in before.items() if handler is not None}
 
     def restore() -> None:
         for number, handler in before.items():

@@ -14,25 +14,27 @@ Row = dict[str, Any]
 
 
 class Log:
-    """Rows in memory, and in a file if there is a folder.
+    """Rows in memory, and in a file from :meth:`open` on.
 
     Parameters
     ----------
     folder : Path or None
-        Where ``log.jsonl`` and ``curve.png`` go.
+        Where ``log.jsonl`` and ``curve.png`` are.
     step : int
-        Rows of later steps are dropped from a file that exists.
+        Rows of the file up to this step are taken up.
     """
 
     def __init__(self, folder: Path | None, step: int) -> None:
         self.folder = folder
-        self.rows: list[Row] = []
+        self.rows: list[Row] = _read(folder / "log.jsonl", step) if folder is not None else []
         self._file: IO[str] | None = None
-        if folder is not None:
-            path = folder / "log.jsonl"
-            self.rows = _read(path, step)
+
+    def open(self) -> None:
+        """Let the file have the rows so far, and those to come as they come."""
+        if self.folder is not None:
+            path = self.folder / "log.jsonl"
             write_file(path, "".join(map(_line, self.rows)).encode())
-            self._file = path.open("a", encoding="utf-8")
+            self._file = path.open("a", buffering=1, encoding="utf-8")
 
     def add(self, row: Row) -> None:
         """Append a row; what is not finite becomes null."""
@@ -44,19 +46,14 @@ class Log:
         if self._file is not None:
             self._file.write(_line(row))
 
-    def flush(self) -> None:
-        """Make sure that the file has every row."""
-        if self._file is not None:
-            self._file.flush()
-
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
 
     def draw(self) -> None:
-        """Write the losses so far to ``curve.png``."""
-        if self.folder is None:
+        """Write the losses so far to ``curve.png``, next to an open file."""
+        if self.folder is None or self._file is None:
             return
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -64,16 +61,20 @@ class Log:
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot(xlabel="step", ylabel="outer loss")
-        for name, style in (("loss", "-"), ("training_loss", "o-"), ("validation_loss", "o-")):
+        styles: dict[str, Row] = {
+            "loss": {"lw": 0.7, "alpha": 0.5, "label": "training batch"},
+            "training_loss": {"marker": "o", "ms": 3, "label": "training mean"},
+            "validation_loss": {"marker": "o", "ms": 3, "label": "validation"},
+        }
+        drawn = []
+        for name, style in styles.items():
             points = [(r["step"], r[name]) for r in self.rows if r.get(name) is not None]
             if points:
-                label = name.replace("_loss", "").replace("training", "mean of training")
-                label = "training" if name == "loss" else label
-                width, alpha = (0.7, 0.5) if name == "loss" else (1.5, 1.0)
-                axes.plot(
-                    *zip(*points, strict=True), style, ms=3, lw=width, alpha=alpha, label=label
-                )
-        if all(r["loss"] > 0 for r in self.rows if r.get("loss") is not None):
+                axes.plot(*zip(*points, strict=True), **style)
+            drawn += [loss for _, loss in points]
+        if not drawn:
+            return
+        if min(drawn) > 0:
             axes.set_yscale("log")
         axes.grid(alpha=0.3)
         axes.legend()
@@ -96,7 +97,7 @@ def _read(path: Path, step: int) -> list[Row]:
             row = json.loads(line)
         except ValueError:
             break
-        if row["step"] > step:
+        if not isinstance(row, dict) or row.get("step", step + 1) > step:
             break
         rows.append(row)
     return rows

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 
 def derive(*parts: int | str) -> int:
@@ -92,7 +92,8 @@ def loader(data: Dataset[Any], batches: list[list[int]]) -> DataLoader[Any]:
 
 def count(data: Any, name: str) -> int:
     """Return the number of samples; raise unless this is a dataset with some."""
-    if not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
+    indexed = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    if not indexed or isinstance(data, IterableDataset):
         raise TypeError(
             f"{name} must be a map-style dataset, with __getitem__ and __len__, "
             f"got {type(data).__name__}"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -64,26 +63,28 @@ class FitSettings:
     def __post_init__(self) -> None:
         _integer("steps", self.steps, 1)
         _integer("batch_size", self.batch_size, 1)
-        _number("lr", self.lr, 0 < self.lr < math.inf, "positive and finite")
-        object.__setattr__(self, "lr_factors", MappingProxyType(dict(self.lr_factors)))
+        _number("lr", self.lr, "positive and finite", lambda lr: 0 < lr < math.inf)
+        if not isinstance(self.lr_factors, Mapping):
+            raise TypeError(f"lr_factors must be a mapping, got {type(self.lr_factors).__name__}")
+        object.__setattr__(self, "lr_factors", dict(self.lr_factors))
         for name, factor in self.lr_factors.items():
-            _number(
-                f"lr_factors[{name!r}]", factor, 0 <= factor < math.inf, "at least 0 and finite"
-            )
+            where = f"lr_factors[{name!r}]"
+            _number(where, factor, "at least 0 and finite", lambda factor: 0 <= factor < math.inf)
         _integer("warmup", self.warmup, 0)
         if self.warmup > self.steps:
             raise ValueError(f"warmup must be at most steps={self.steps}, got {self.warmup}")
-        _number("final_lr", self.final_lr, 0 <= self.final_lr <= 1, "in [0, 1]")
+        _number("final_lr", self.final_lr, "in [0, 1]", lambda share: 0 <= share <= 1)
         if self.clip is not None:
-            _number("clip", self.clip, self.clip > 0, "positive, or None")
+            _number("clip", self.clip, "positive, or None", lambda norm: norm > 0)
         if self.ema is not None:
-            _number("ema", self.ema, 0 < self.ema < 1, "in (0, 1), or None")
+            _number("ema", self.ema, "in (0, 1), or None", lambda decay: 0 < decay < 1)
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {PRECISIONS}, got {self.precision!r}")
         _integer("validate_every", self.validate_every, 1)
         if self.patience is not None:
             _integer("patience", self.patience, 1)
-        _number("checkpoint_minutes", self.checkpoint_minutes, self.checkpoint_minutes >= 0, ">= 0")
+        minutes = self.checkpoint_minutes
+        _number("checkpoint_minutes", minutes, "at least 0", lambda minutes: minutes >= 0)
         _integer("seed", self.seed, 0)
 
     def rate(self, step: int) -> float:
@@ -96,8 +97,7 @@ class FitSettings:
 
     def numbers(self) -> dict[str, Any]:
         """Return the settings that the numbers of a run depend on."""
-        settings = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        settings["lr_factors"] = dict(self.lr_factors)
+        settings = asdict(self)
         del settings["checkpoint_minutes"]
         return settings
 
@@ -109,6 +109,8 @@ def _integer(name: str, value: Any, least: int) -> None:
         raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
-def _number(name: str, value: Any, holds: bool, expected: str) -> None:
-    if not holds:
+def _number(name: str, value: Any, expected: str, holds: Callable[[float], bool]) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not holds(value):
         raise ValueError(f"{name} must be {expected}, got {value!r}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from learnmm.storage import state_tensors
+from learnmm.storage import not_finite, state_tensors
 
 BETAS = (0.9, 0.999)
 
@@ -93,6 +93,8 @@ class Weights:
         self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
         if not self.parameters:
             raise ValueError(f"{type(model).__name__} has no trainable parameters")
+        if bad := not_finite(state_tensors(model)):
+            raise ValueError(f"{type(model).__name__} starts with what is not finite: {bad}")
         self.factors = factors(list(self.parameters), lr_factors)
         groups: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.parameters.items():
