@@ -7,6 +7,7 @@ down at every iteration, for every problem of a batch, whatever the network says
 from typing import TYPE_CHECKING, Any
 
 from learnmm import checks
+from learnmm import torch_optim as optim
 from learnmm.atoms.autoencoder import AutoencoderPrior
 from learnmm.atoms.base import Atom
 from learnmm.atoms.cosine import CosineDistance
@@ -93,6 +94,7 @@ __all__ = [
     "least_squares",
     "load_weights",
     "minimize",
+    "optim",
     "problem",
     "problems",
     "save_weights",

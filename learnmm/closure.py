@@ -1,0 +1,241 @@
+"""The loss of a `torch.optim` closure as an objective of one flat vector, with its curvature."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from learnmm.bound import Bound
+from learnmm.curvature import DiagonalCurvature, dot, norm
+from learnmm.majorants.hessian import CONCAVE_SHARE, LanczosMajorant, ritz_extremes, start_vector
+from learnmm.objective import Evaluation, Objective
+from learnmm.result import Kind
+
+Closure = Callable[[], Tensor]
+Source = Literal["auto", "hessian", "secant"]
+SOURCES: tuple[Source, ...] = ("auto", "hessian", "secant")
+
+PROBE = 1e-3
+"""Length of the step that measures curvature before the first one, relative to the iterate."""
+
+CHANGE = 1e3
+"""Largest factor by which one secant may change the curvature."""
+
+
+def flatten(tensors: Sequence[Tensor]) -> Tensor:
+    """Parameters or gradients as one problem, shape ``(1, n)``."""
+    return torch.cat([t.detach().reshape(-1) for t in tensors])[None]
+
+
+def unflatten(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Pieces of ``(1, n)`` in the shapes of some tensors."""
+    pieces = flat[0].split([t.numel() for t in like])
+    return [piece.view_as(t) for piece, t in zip(pieces, like, strict=True)]
+
+
+class ClosureObjective(Objective):
+    """What a closure returns, as a function of the parameters that it reads.
+
+    Evaluating at ``x`` writes ``x`` into the parameters and calls the closure once. A closure that
+    calls ``backward`` leaves gradients alone; one that does not leaves its graph too, and with it
+    Hessian-vector products at this point.
+
+    Parameters
+    ----------
+    closure : callable
+        ``() -> loss``.
+    parameters : sequence of Tensor
+        What to vary, in this order.
+    others : sequence of Tensor
+        Parameters that stay, whose gradients are cleared like those of the first.
+    curvature : {"auto", "hessian", "secant"}
+        Whether the graph is needed.
+    """
+
+    def __init__(
+        self,
+        closure: Closure,
+        parameters: Sequence[Tensor],
+        others: Sequence[Tensor] = (),
+        curvature: Source = "auto",
+    ) -> None:
+        self.closure = closure
+        self.parameters = parameters
+        self.others = others
+        self.curvature = curvature
+        self.record = curvature != "secant"
+        self.product: Callable[[Tensor], Tensor] | None = None
+
+    def write(self, x: Tensor) -> None:
+        """Put ``x`` into the parameters."""
+        with torch.no_grad():
+            for p, piece in zip(self.parameters, unflatten(x, self.parameters), strict=True):
+                p.copy_(piece)
+
+    def evaluate(self, x: Tensor) -> Evaluation:
+        """Loss and gradient from one call of the closure."""
+        self.product = None
+        self.write(x)
+        for p in (*self.parameters, *self.others):
+            p.grad = None
+        with torch.enable_grad():
+            loss = self.closure()
+            check_loss(loss)
+            gradients = self._gradients(loss)
+        for g in gradients:
+            if g is not None and g.layout != torch.strided:
+                raise RuntimeError(
+                    f"ProjectedMM takes dense gradients, got {g.layout}; embeddings give them with "
+                    "sparse=False"
+                )
+        dense = [
+            torch.zeros_like(p) if g is None else g
+            for p, g in zip(self.parameters, gradients, strict=True)
+        ]
+        gradient = flatten(dense)
+        return Evaluation(loss.detach().reshape(1).to(x.device), gradient, aux=gradient)
+
+    def _gradients(self, loss: Tensor) -> Sequence[Tensor | None]:
+        if any(p.grad is not None for p in self.parameters):
+            if self.curvature == "hessian":
+                raise RuntimeError(
+                    "curvature='hessian' needs the graph of the loss, but the closure called "
+                    "backward, which frees it; return the loss alone, or use curvature='secant'"
+                )
+            return [p.grad for p in self.parameters]
+        if not loss.requires_grad:
+            raise RuntimeError(
+                "the closure returned a loss without a graph and left no gradients: compute the "
+                "loss from the parameters, with gradients enabled"
+            )
+        gradients = torch.autograd.grad(
+            loss, self.parameters, create_graph=self.record, allow_unused=True
+        )
+        if self.record:
+            self.product = self._product(gradients)
+        return gradients
+
+    def _product(self, gradients: Sequence[Tensor | None]) -> Callable[[Tensor], Tensor]:
+        """Return ``v -> H v`` for ``(1, n)`` by differentiating the gradient."""
+        curved = [g is not None and g.requires_grad for g in gradients]
+        outputs = [g for g, bent in zip(gradients, curved, strict=True) if g is not None and bent]
+
+        def product(v: Tensor) -> Tensor:
+            if not outputs:  # a gradient that does not depend on the parameters
+                return torch.zeros_like(v)
+            pieces = unflatten(v, self.parameters)
+            rows = torch.autograd.grad(
+                outputs,
+                self.parameters,
+                [piece for piece, bent in zip(pieces, curved, strict=True) if bent],
+                retain_graph=True,
+                allow_unused=True,
+                materialize_grads=True,
+            )
+            return flatten(rows)
+
+        return product
+
+
+def check_loss(loss: Any) -> None:
+    """Raise unless a closure returned one real number in working precision."""
+    if not isinstance(loss, Tensor):
+        raise TypeError(f"the closure must return the loss as a tensor, got {type(loss).__name__}")
+    if loss.numel() != 1:
+        raise ValueError(
+            f"the closure must return a scalar loss, got shape {tuple(loss.shape)}; sum or average"
+        )
+    if loss.dtype not in (torch.float32, torch.float64):
+        raise TypeError(
+            f"the closure must return a float32 or float64 loss, got {loss.dtype}: descent cannot "
+            "be verified in less"
+        )
+
+
+class ClosureMajorant:
+    """Curvature of a closure's loss, ``b / r_i`` for unknown ``i`` with learning rate ``r_i <= 1``.
+
+    ``b`` is Lanczos's bound (`PROBABLE`, see :class:`~learnmm.LanczosMajorant`) where there are
+    Hessian-vector products and the Hessian does not vanish. Elsewhere it is an `ESTIMATE`: the
+    secant ``|dg|^2 / <dx, dg>`` of the last accepted step (Barzilai & Borwein 1988, their shorter
+    step), which on a convex quadratic lies between the least and the largest curvature.
+
+    Parameters
+    ----------
+    objective : ClosureObjective
+        The loss.
+    rates : Tensor
+        ``r``, shape ``(1, n)``.
+    level : float or None
+        Secant of an earlier step; None measures one with a short probe, at one evaluation.
+    lanczos : LanczosMajorant
+        Its settings.
+    """
+
+    def __init__(
+        self,
+        objective: ClosureObjective,
+        rates: Tensor,
+        level: float | None,
+        lanczos: LanczosMajorant,
+    ) -> None:
+        self.objective = objective
+        self.rates = rates
+        self.level = level
+        self.lanczos = lanczos
+        self._at: tuple[Tensor, Bound] | None = None
+
+    def __call__(self, x: Tensor, aux: Any = None) -> Bound:
+        """Bound at ``x``, computed once for all trials there; `x` must be the last evaluated."""
+        if self._at is None or not torch.equal(self._at[0], x):
+            self._at = (x, self._measure(x, aux))
+        return self._at[1]
+
+    def observe(self, x: Tensor, gradient: Tensor, moved: Tensor, its_gradient: Tensor) -> None:
+        """Learn the secant of a step."""
+        dx, dg = moved - x, its_gradient - gradient
+        along, length, change = dot(dx, dg), norm(dx), norm(dg)
+        secant = float(torch.where(along > 0, change * change / along, change / length))
+        if 0 < secant < math.inf:
+            old = self.level or secant
+            self.level = min(max(secant, old / CHANGE), old * CHANGE)
+
+    def _measure(self, x: Tensor, gradient: Tensor) -> Bound:
+        product, self.objective.product = self.objective.product, None
+        if product is not None:
+            largest = self._largest(product, x)
+            del product  # and the graph with it
+            if not bool(largest == 0):
+                curvature = DiagonalCurvature(largest[:, None] / self.rates)
+                failure = self.lanczos.failure_probability
+                return Bound(Kind.PROBABLE, curvature, failure_probability=failure)
+        level = self._probe(x, gradient) if self.level is None else self.level
+        curvature = DiagonalCurvature(level / self.rates)
+        # Measured anew after every step; relaxation would measure it a second time.
+        return Bound(Kind.ESTIMATE, curvature, certain=curvature)
+
+    def _largest(self, product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Lanczos's bound of the largest curvature, ``(1,)``; zero where the Hessian vanishes."""
+        steps, share = self.lanczos.plan(x.numel())
+        start = start_vector(x, self.lanczos.generator)
+        try:
+            least, most = ritz_extremes(product, start, steps)
+        except RuntimeError as error:
+            error.add_note("ProjectedMM: curvature='secant' needs no second derivatives.")
+            raise
+        radius = torch.maximum(most.abs(), least.abs())
+        return torch.maximum(most + share * (most - least), CONCAVE_SHARE * radius)
+
+    def _probe(self, x: Tensor, gradient: Tensor) -> float:
+        """Secant along the gradient; where there is none, what makes a step double the iterate."""
+        size = float(norm(gradient))
+        reach = float(norm(x)) or 1.0
+        self.level = level = size / reach if 0 < size < math.inf else 1.0
+        moved = x - PROBE / level * gradient
+        self.observe(x, gradient, moved, self.objective.evaluate(moved).gradient)
+        self.objective.product = None
+        return self.level

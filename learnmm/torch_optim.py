@@ -1,0 +1,341 @@
+"""Majorize-minimize steps where people expect a `torch.optim` optimizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from learnmm.closure import (
+    SOURCES,
+    Closure,
+    ClosureMajorant,
+    ClosureObjective,
+    Source,
+    flatten,
+    unflatten,
+)
+from learnmm.curvature import dot
+from learnmm.majorants.hessian import LanczosMajorant
+from learnmm.optimizer import ProjectedMMOptimizer
+from learnmm.result import Certificate, Result, Status, StepInfo, Tally
+from learnmm.safeguard import Relaxation, Safeguard, rounding_slack
+from learnmm.state import State
+
+__all__ = ["ProjectedMM"]
+
+
+class ProjectedMM(torch.optim.Optimizer):
+    """Steps that lower the loss, verified one by one, behind the interface of `torch.optim`.
+
+    Like :class:`torch.optim.LBFGS` it needs ``step(closure)``. Every call evaluates the closure at
+    the parameters, proposes a step of the length that the curvature allows, and shortens it until
+    the loss has gone down; if no trial lowers it, the parameters are left as they were, bit by bit.
+
+    Descent is verified **on the function that the closure computes during one call**. With a
+    deterministic closure on all data that is the training loss, and the sequence of losses never
+    rises. With a minibatch it is the loss of that minibatch: nothing is promised for the others,
+    and the certificate counts minibatch by minibatch. A closure that draws at random (dropout, a
+    fresh minibatch in every call) compares different functions; ``check_deterministic`` finds out.
+
+    Parameters
+    ----------
+    params : iterable
+        Parameters, parameter groups or named parameters, as everywhere in `torch.optim`: real,
+        float32 or float64, all of one dtype on one device. Those without ``requires_grad`` stay.
+    lr : float
+        Factor on the step, in [0, 1]: 1 is the majorant's own step, and less is a shorter step
+        under the same guarantee. Groups may have their own, schedulers may change it; 0 freezes.
+    max_iter : int
+        Steps per call, each one more evaluation. `LBFGS` takes 20; one is right for minibatches.
+    curvature : {"auto", "hessian", "secant"}
+        "hessian": Lanczos on Hessian-vector products, a `PROBABLE` bound, at the cost of some 15
+        gradients a step and as many copies of the parameters. The closure must return the loss
+        without calling ``backward``. "secant": an `ESTIMATE` from the gradients before and after
+        the last step, at no cost. "auto": "hessian" for closures that do not call ``backward``,
+        "secant" for those that do.
+    gtol : float
+        Make no step where the largest absolute gradient entry is at most this.
+    safeguard : Safeguard
+        How steps are verified.
+    relaxation : Relaxation or None
+        Adaptive factor on the bound of "hessian"; None takes the steps that the bound allows.
+    generator : torch.Generator, optional
+        Of the start vectors of Lanczos. Default: one of its own, seeded with 0.
+    check_deterministic : bool
+        Evaluate the closure twice at the start of every call, and raise if the losses differ by
+        more than rounding.
+
+    Attributes
+    ----------
+    last_step : StepInfo or None
+        Record of the last trial, shapes ``(1,)``.
+    last_result : Result or None
+        Loss, gradient and status after the last call, with the certificate of all calls so far.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For parameters and settings that cannot work, naming what came and what was expected.
+
+    Notes
+    -----
+    The closure may call ``backward`` or not, with or without ``zero_grad``: gradients are cleared
+    before each of its calls, so several ``backward`` in one call add up. Afterwards ``.grad`` is
+    the gradient at the new parameters. A closure that raises leaves the parameters as they were.
+    Weight decay belongs in the loss, where it is verified with the rest.
+
+    ``state_dict`` holds all that a run has learned, the certificate included; a run resumed from
+    it, with the same settings, takes the same steps.
+
+    Examples
+    --------
+    >>> import torch, learnmm as lmm
+    >>> x = torch.nn.Parameter(torch.tensor([-1.2, 1.0], dtype=torch.float64))
+    >>> optimizer = lmm.optim.ProjectedMM([x])
+    >>> losses = []
+    >>> for _ in range(30):
+    ...     loss = optimizer.step(lambda: 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2)
+    ...     losses.append(float(loss))
+    >>> losses == sorted(losses, reverse=True)
+    True
+    >>> optimizer.last_result.certificate.kind.name
+    'PROBABLE'
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]],
+        lr: float | Tensor = 1.0,
+        *,
+        max_iter: int = 1,
+        curvature: Source = "auto",
+        gtol: float = 0.0,
+        safeguard: Safeguard = Safeguard(),  # noqa: B008 - frozen
+        relaxation: Relaxation | None = Relaxation(),  # noqa: B008 - frozen
+        generator: torch.Generator | None = None,
+        check_deterministic: bool = False,
+    ) -> None:
+        if curvature not in SOURCES:
+            raise ValueError(f"curvature must be one of {SOURCES}, got {curvature!r}")
+        if not isinstance(safeguard, Safeguard):
+            raise TypeError(f"safeguard must be a Safeguard, got {safeguard!r}")
+        # The loop checks the rest of the settings it is given.
+        ProjectedMMOptimizer(torch.sum, relaxation=relaxation, max_iter=max_iter, gtol=gtol)
+        self.max_iter = max_iter
+        self.curvature: Source = curvature
+        self.gtol = gtol
+        self.safeguard = safeguard
+        self.relaxation = relaxation
+        self.check_deterministic = check_deterministic
+        self._generator = generator or torch.Generator().manual_seed(0)
+        # Only its settings are used: a closure has Hessian-vector products of its own.
+        self._lanczos = LanczosMajorant(torch.sum, generator=self._generator)
+        self.last_step: StepInfo | None = None
+        self.last_result: Result | None = None
+        super().__init__(params, {"lr": lr})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with a learning rate of their own.
+
+        Parameters
+        ----------
+        param_group : dict
+            ``{"params": ..., "lr": ...}``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they do not fit those that are there.
+        """
+        super().add_param_group(param_group)
+        try:
+            self._sorted_parameters()
+        except (TypeError, ValueError):
+            self.param_groups.pop()
+            raise
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Resume from what :meth:`state_dict` returned, the random start vectors included."""
+        super().load_state_dict(state_dict)
+        self.last_step = self.last_result = None
+        saved = self._memory().get("generator")
+        if saved is not None:
+            self._generator.set_state(torch.frombuffer(bytearray(saved), dtype=torch.uint8))
+
+    def step(self, closure: Closure | None = None) -> Tensor:  # type: ignore[override]
+        """Lower the loss, or leave the parameters alone.
+
+        Parameters
+        ----------
+        closure : callable
+            Computes the loss from the parameters and returns it, ``() -> ()``; it may call
+            ``backward``. It is called at least twice.
+
+        Returns
+        -------
+        Tensor
+            The loss before the step, as `LBFGS` returns it, detached.
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError
+            For a closure or parameters that cannot be used; the parameters are left as they were.
+        """
+        if not callable(closure):
+            raise TypeError(
+                "ProjectedMM.step needs a closure that returns the loss, as LBFGS does, got "
+                f"{type(closure).__name__}"
+            )
+        moving, others = self._sorted_parameters()
+        if not moving:
+            with torch.enable_grad():
+                return closure().detach()
+        parameters = list(moving)
+        objective = ClosureObjective(closure, parameters, others, self.curvature)
+        with torch.no_grad():
+            x = flatten(parameters)
+            if not bool(torch.isfinite(x).all()):
+                raise ValueError("the parameters have NaN or infinite entries")
+            rates = flatten([torch.full_like(p, rate) for p, rate in moving.items()])
+            try:
+                start, end = self._run(objective, x, rates)
+            except BaseException:
+                objective.write(x)
+                raise
+            objective.write(end.x)
+            for p, gradient in zip(parameters, unflatten(end.gradient, parameters), strict=True):
+                p.grad = gradient.clone()
+        return start.value[0]
+
+    def _run(self, objective: ClosureObjective, x: Tensor, rates: Tensor) -> tuple[State, State]:
+        """Take the steps of one call; return the states before and after them."""
+        memory = self._memory()
+        majorant = ClosureMajorant(objective, rates, memory.get("level"), self._lanczos)
+        solver = ProjectedMMOptimizer(
+            objective, majorant=majorant, safeguard=self.safeguard, gtol=self.gtol
+        )
+        if self.check_deterministic:
+            check_deterministic(objective, x)
+        start = state = _resumed(solver.init(x, strict=False), memory)
+        info = None
+        for remaining in reversed(range(self.max_iter)):
+            objective.record = self.curvature != "secant" and remaining > 0
+            solver.relaxation = self._relaxation(state.gradient, rates)
+            before = state
+            while _undecided(state, before):
+                state, info = solver.step(state)
+            if _accepted(state, before):
+                majorant.observe(before.x, before.gradient, state.x, state.gradient)
+        memory.update(
+            level=majorant.level,
+            relaxation=state.relaxation.item(),
+            tally={name: total.item() for name, total in state.tally._asdict().items()},
+            generator=bytes(self._generator.get_state().tolist()),
+        )
+        self.last_step = info
+        self.last_result = _result(start, state)
+        return start, state
+
+    def _relaxation(self, gradient: Tensor, rates: Tensor) -> Relaxation | None:
+        """Relaxation that measures curvature apart from the rates.
+
+        It compares the curvature along ``d`` with ``<d, B d>``, which the rates ``R`` have raised
+        by ``<d, R^-1 d> / |d|^2``, ``= <g, R g> / <g, R^2 g>`` for a step ``d`` along ``R g``.
+        """
+        if self.relaxation is None:
+            return None
+        shorter = rates * gradient
+        raised = float(dot(gradient, shorter) / dot(shorter, shorter))
+        if not 0 < raised < math.inf:
+            return self.relaxation
+        return replace(self.relaxation, margin=self.relaxation.margin * raised)
+
+    def _memory(self) -> dict[str, Any]:
+        """What is kept between calls, with the first parameter as `LBFGS` does: plain numbers,
+        since loading would cast tensors to the dtype of the parameter.
+        """
+        memory: dict[str, Any] = self.state[self.param_groups[0]["params"][0]]
+        return memory
+
+    def _sorted_parameters(self) -> tuple[dict[Tensor, float], list[Tensor]]:
+        """Parameters to move with their rates, and those that stay; checked."""
+        moving: dict[Tensor, float] = {}
+        others: list[Tensor] = []
+        for group in self.param_groups:
+            rate = float(group["lr"])
+            if not 0 <= rate <= 1:
+                raise ValueError(
+                    f"lr is a factor on the step and must be in [0, 1], got {rate}: a longer step "
+                    "than the curvature allows has no guarantee"
+                )
+            for p in group["params"]:
+                if rate > 0 and p.requires_grad:
+                    moving[p] = rate
+                else:
+                    others.append(p)
+        kinds = {(p.dtype, p.device) for p in (*moving, *others)}
+        for dtype, _ in kinds:
+            if dtype not in (torch.float32, torch.float64):
+                raise TypeError(f"parameters must be float32 or float64, got {dtype}")
+        if len(kinds) > 1:
+            found = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds))
+            raise ValueError(f"parameters must share one dtype and one device, got {found}")
+        return moving, others
+
+
+def check_deterministic(objective: ClosureObjective, x: Tensor) -> None:
+    """Raise if a closure returns two losses at the same parameters.
+
+    Raises
+    ------
+    RuntimeError
+        With both losses.
+    """
+    first, second = (objective.evaluate(x).value for _ in range(2))
+    same = (first - second).abs() <= rounding_slack(first)
+    if bool(torch.isfinite(first) & ~same):
+        raise RuntimeError(
+            f"the closure is not deterministic: it returned {float(first)!r} and then "
+            f"{float(second)!r} at the same parameters; descent compares values of one function, "
+            "so draw minibatches and dropout masks outside the closure"
+        )
+
+
+def _undecided(state: State, before: State) -> bool:
+    return not _accepted(state, before) and bool(state.status == int(Status.RUNNING))
+
+
+def _accepted(state: State, before: State) -> bool:
+    return bool(state.tally.accepted > before.tally.accepted)
+
+
+def _resumed(state: State, memory: dict[str, Any]) -> State:
+    """Carry the relaxation and the totals of earlier calls on."""
+    if "tally" not in memory:
+        return state
+    totals = Tally(
+        **{
+            name: torch.full_like(total, memory["tally"][name])
+            for name, total in state.tally._asdict().items()
+        }
+    )
+    relaxation = torch.full_like(state.relaxation, memory["relaxation"])
+    return state._replace(relaxation=relaxation, tally=totals)
+
+
+def _result(start: State, end: State) -> Result:
+    return Result(
+        x=end.x[0],
+        fun=end.value[0],
+        gradient=end.gradient[0],
+        status=end.status[0],
+        iterations=end.tally.iterations[0],
+        certificate=Certificate.of(end.tally, safeguarded=True, projected=True),
+        history=None,
+        initial_fun=start.value[0],
+    )

@@ -1,0 +1,783 @@
+"""The optimizer behind the interface of `torch.optim`: descent, resuming, drop-in manners."""
+
+from __future__ import annotations
+
+import copy
+import io
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import learnmm as lmm
+from learnmm.closure import ClosureObjective, flatten
+from learnmm.objective import hessian_product
+
+Loss = Callable[[], Tensor]
+DOUBLE = torch.float64
+
+
+def normal(*shape: int, seed: int = 0, dtype: torch.dtype = DOUBLE) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=DOUBLE).to(dtype)
+
+
+def rosenbrock(x: Tensor) -> Tensor:
+    return (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
+
+
+def parameter(values: Any, dtype: torch.dtype = DOUBLE) -> nn.Parameter:
+    return nn.Parameter(torch.as_tensor(values, dtype=dtype))
+
+
+def network(dtype: torch.dtype = DOUBLE) -> tuple[nn.Sequential, Loss]:
+    """A small network with data to fit, the same on every call."""
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 1)).to(dtype)
+    with torch.no_grad():
+        for key, p in enumerate(model.parameters()):
+            p.copy_(normal(*p.shape, seed=key, dtype=dtype) / 2)
+    inputs, outputs = normal(30, 4, seed=10, dtype=dtype), normal(30, 1, seed=11, dtype=dtype)
+    return model, lambda: (model(inputs) - outputs).square().mean()
+
+
+def train(optimizer: lmm.optim.ProjectedMM, closure: Loss, calls: int) -> list[float]:
+    return [float(optimizer.step(closure)) for _ in range(calls)]
+
+
+# --- closures in every style -----------------------------------------------------------------
+
+
+def alone(loss: Loss, optimizer: torch.optim.Optimizer) -> Tensor:
+    return loss()
+
+
+def with_zero_grad(loss: Loss, optimizer: torch.optim.Optimizer) -> Tensor:
+    optimizer.zero_grad()
+    value = loss()
+    value.backward()
+    return value
+
+
+def zeros_kept(loss: Loss, optimizer: torch.optim.Optimizer) -> Tensor:
+    optimizer.zero_grad(set_to_none=False)
+    value = loss()
+    value.backward()
+    return value
+
+
+def never_zeroed(loss: Loss, optimizer: torch.optim.Optimizer) -> Tensor:
+    value = loss()
+    value.backward()
+    return value
+
+
+def accumulated(loss: Loss, optimizer: torch.optim.Optimizer) -> Tensor:
+    optimizer.zero_grad()
+    parts = [0.25 * loss(), 0.75 * loss()]
+    for part in parts:
+        part.backward()
+    return torch.stack(parts).sum()
+
+
+def graph_kept(loss: Loss, optimizer: torch.optim.Optimizer) -> Tensor:
+    optimizer.zero_grad()
+    value = loss()
+    value.backward(retain_graph=True)
+    return value
+
+
+def one_element(loss: Loss, optimizer: torch.optim.Optimizer) -> Tensor:
+    return loss().reshape(1)
+
+
+STYLES = [alone, one_element, with_zero_grad, zeros_kept, never_zeroed, accumulated, graph_kept]
+by_style = pytest.mark.parametrize("style", STYLES, ids=lambda style: style.__name__)
+
+
+@by_style
+@pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
+@pytest.mark.parametrize("max_iter", [1, 3])
+def test_no_call_raises_the_loss(style: Any, dtype: torch.dtype, max_iter: int) -> None:
+    model, loss = network(dtype)
+    optimizer = lmm.optim.ProjectedMM(model.parameters(), max_iter=max_iter)
+    losses = train(optimizer, lambda: style(loss, optimizer), 25)
+    losses.append(float(loss().detach()))
+    assert all(b <= a for a, b in itertools.pairwise(losses))
+    assert losses[-1] < 0.5 * losses[0]
+    assert optimizer.last_result is not None
+    certificate = optimizer.last_result.certificate
+    assert certificate.monotone.all()
+    assert int(certificate.accepted) == 25 * max_iter
+    measured = style not in (alone, one_element)
+    assert certificate.kind is (lmm.Kind.ESTIMATE if measured else lmm.Kind.PROBABLE)
+
+
+@by_style
+def test_the_loss_before_the_step_is_returned_detached(style: Any) -> None:
+    model, loss = network()
+    optimizer = lmm.optim.ProjectedMM(model.parameters())
+    for _ in range(3):
+        before = float(loss().detach())
+        returned = optimizer.step(lambda: style(loss, optimizer))
+        assert float(returned) == before
+        assert returned.shape == ()
+        assert not returned.requires_grad
+
+
+@by_style
+def test_afterwards_grad_is_the_gradient_there(style: Any) -> None:
+    model, loss = network()
+    optimizer = lmm.optim.ProjectedMM(model.parameters())
+    for _ in range(2):
+        optimizer.step(lambda: style(loss, optimizer))
+    expected = torch.autograd.grad(loss(), list(model.parameters()))
+    for p, gradient in zip(model.parameters(), expected, strict=True):
+        assert p.grad is not None
+        torch.testing.assert_close(p.grad, gradient, rtol=1e-12, atol=1e-14)
+    result = optimizer.last_result
+    assert result is not None
+    optimizer.zero_grad(set_to_none=False)  # which must not reach into the result
+    assert torch.equal(result.gradient, flatten(expected)[0]) or style is accumulated
+
+
+def test_closures_with_backward_take_the_same_steps() -> None:
+    ends = []
+    for style in (with_zero_grad, zeros_kept, never_zeroed, graph_kept):
+        model, loss = network()
+        optimizer = lmm.optim.ProjectedMM(model.parameters())
+        train(optimizer, lambda style=style, o=optimizer, f=loss: style(f, o), 6)  # type: ignore[misc]
+        ends.append(flatten(list(model.parameters())))
+    assert all(torch.equal(ends[0], end) for end in ends)
+
+
+def test_both_kinds_of_closure_take_the_same_secant_steps() -> None:
+    ends = []
+    for style in (alone, with_zero_grad):
+        model, loss = network()
+        optimizer = lmm.optim.ProjectedMM(model.parameters(), curvature="secant")
+        train(optimizer, lambda style=style, o=optimizer, f=loss: style(f, o), 6)  # type: ignore[misc]
+        ends.append(flatten(list(model.parameters())))
+    torch.testing.assert_close(*ends, rtol=1e-12, atol=1e-13)
+
+
+@given(
+    seed=st.integers(0, 1000),
+    scale=st.sampled_from([1e-6, 1e-2, 1.0, 1e3, 1e6]),
+    units=st.sampled_from([1e-3, 1.0, 1e3]),
+    dtype=st.sampled_from([torch.float32, DOUBLE]),
+    style=st.sampled_from([alone, with_zero_grad]),
+    lr=st.sampled_from([1.0, 0.3]),
+)
+def test_descent_whatever_the_scale(
+    seed: int, scale: float, units: float, dtype: torch.dtype, style: Any, lr: float
+) -> None:
+    """Nonconvex losses with jumps in curvature, in all units."""
+    x = parameter(units * normal(5, seed=seed), dtype)
+    matrix = normal(8, 5, seed=seed + 1, dtype=dtype)
+
+    def loss() -> Tensor:
+        r = matrix @ (x / units)
+        return scale * (r.square().log1p().sum() + r[:4].prod() ** 2 + r.abs().sin().sum())
+
+    optimizer = lmm.optim.ProjectedMM([x], lr=lr)
+    losses = train(optimizer, lambda: style(loss, optimizer), 12)
+    assert all(b <= a for a, b in itertools.pairwise([*losses, float(loss().detach())]))
+    assert losses[-1] < losses[0]
+
+
+# --- the same loop ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("relaxation", [None, lmm.Relaxation()])
+def test_it_takes_the_steps_of_the_library(relaxation: lmm.Relaxation | None) -> None:
+    """With as many Lanczos steps as unknowns the bound does not depend on the start vector."""
+    x = parameter([-1.2, 1.0, -0.5])
+    batch = lambda z: torch.stack([rosenbrock(row) for row in z])  # noqa: E731
+    result = lmm.minimize(batch, x.detach()[None].clone(), relaxation=relaxation, max_iter=60)
+    optimizer = lmm.optim.ProjectedMM([x], relaxation=relaxation)
+    for _ in range(int(result.certificate.accepted)):
+        optimizer.step(lambda: rosenbrock(x))
+    torch.testing.assert_close(x.detach(), result.x[0], rtol=1e-6, atol=1e-8)
+    assert optimizer.last_result is not None
+    mine = optimizer.last_result.certificate
+    assert int(mine.accepted) == int(result.certificate.accepted)
+    if relaxation is None:
+        assert int(mine.rejected) == 0 == int(result.certificate.rejected)
+
+
+def test_products_of_the_graph_are_those_of_the_hessian() -> None:
+    model, loss = network()
+    parameters = list(model.parameters())
+    objective = ClosureObjective(loss, parameters)
+    x = flatten(parameters)
+    objective.evaluate(x)
+    names = [name for name, _ in model.named_parameters()]
+    inputs, outputs = normal(30, 4, seed=10), normal(30, 1, seed=11)
+
+    def functional(z: Tensor) -> Tensor:
+        pieces = z[0].split([p.numel() for p in parameters])
+        weights = {n: v.view_as(p) for n, v, p in zip(names, pieces, parameters, strict=True)}
+        out = torch.func.functional_call(model, weights, (inputs,))
+        return (out - outputs).square().mean()[None]
+
+    assert objective.product is not None
+    v = normal(*x.shape, seed=3)
+    expected = hessian_product(functional, x)(v)
+    torch.testing.assert_close(objective.product(v), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_a_bound_that_is_not_relaxed_is_never_exceeded_on_a_quadratic() -> None:
+    spectrum = torch.linspace(0.1, 5.0, 40, dtype=DOUBLE)
+    x = parameter(normal(40))
+    optimizer = lmm.optim.ProjectedMM([x], relaxation=None)
+    for _ in range(30):
+        optimizer.step(lambda: (spectrum * x * x).sum() / 2)
+    assert optimizer.last_result is not None
+    certificate = optimizer.last_result.certificate
+    assert certificate.kind is lmm.Kind.PROBABLE
+    assert int(certificate.violations) == int(certificate.rejected) == 0
+    assert float(certificate.failure_probability) == pytest.approx(0.03)
+
+
+@by_style
+def test_a_quadratic_is_solved(style: Any) -> None:
+    spectrum, target = torch.tensor([1.0, 3.0, 10.0], dtype=DOUBLE), normal(3)
+    x = parameter(torch.zeros(3))
+    optimizer = lmm.optim.ProjectedMM([x])
+    train(optimizer, lambda: style(lambda: (spectrum * (x - target) ** 2).sum(), optimizer), 80)
+    torch.testing.assert_close(x.detach(), target, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("style", [alone, with_zero_grad])
+def test_losses_without_curvature_descend(style: Any) -> None:
+    """The Hessian of a piecewise linear loss vanishes, and would be no scale for a step."""
+    x, matrix = parameter(normal(4)), normal(9, 4, seed=1)
+    optimizer = lmm.optim.ProjectedMM([x])
+    losses = train(optimizer, lambda: style(lambda: (matrix @ x - 1).abs().sum(), optimizer), 40)
+    assert all(b <= a for a, b in itertools.pairwise(losses))
+    assert losses[-1] < 0.8 * losses[0]
+    assert optimizer.last_result is not None
+    assert optimizer.last_result.certificate.kind is lmm.Kind.ESTIMATE
+
+
+def test_the_probe_measures_the_curvature_along_the_gradient() -> None:
+    x = parameter([3.0, 0.0])
+    optimizer = lmm.optim.ProjectedMM([x], curvature="secant")
+    optimizer.step(lambda: 50 * x[0] ** 2 + x[1] ** 2)
+    torch.testing.assert_close(x.detach(), torch.zeros(2, dtype=DOUBLE), rtol=0, atol=1e-12)
+
+
+def test_secants_are_the_larger_of_the_two_quotients() -> None:
+    spectrum = torch.tensor([1.0, 10.0], dtype=DOUBLE)
+    x = parameter([1.0, 1.0])
+    optimizer = lmm.optim.ProjectedMM([x], curvature="secant")
+    loss = lambda: (spectrum * x * x).sum() / 2  # noqa: E731
+    optimizer.step(loss)
+    before = x.detach().clone()
+    optimizer.step(loss)
+    moved = x.detach() - before
+    change = spectrum * moved
+    optimizer.step(loss)
+    expected = change.square().sum() / (change * moved).sum()
+    step = x.detach() - before - moved
+    torch.testing.assert_close(step, -spectrum * (before + moved) / expected)
+
+
+@pytest.mark.parametrize(
+    ("style", "curvature", "first"),
+    [(alone, "auto", 2), (alone, "hessian", 2), (alone, "secant", 3), (with_zero_grad, "auto", 3)],
+)
+def test_a_step_calls_the_closure_twice(style: Any, curvature: Any, first: int) -> None:
+    """Once more for the probe before the first secant, and once more for every refusal."""
+    x, calls = parameter(normal(3)), itertools.count()
+
+    def loss() -> Tensor:
+        next(calls)
+        return x.square().sum() + x.abs().pow(3).sum() / 9
+
+    optimizer = lmm.optim.ProjectedMM([x], curvature=curvature)
+    seen = 0
+    for expected in (first, 2, 2):
+        optimizer.step(lambda: style(loss, optimizer))
+        now = next(calls) - seen
+        seen += now + 1
+        assert optimizer.last_result is not None
+        assert int(optimizer.last_result.certificate.rejected) == 0
+        assert now == expected
+
+
+# --- refusing to move ------------------------------------------------------------------------
+
+
+def bits(parameters: Any) -> list[bytes]:
+    return [p.detach().clone().numpy().tobytes() for p in parameters]
+
+
+def test_parameters_stay_bit_by_bit_if_no_trial_lowers_the_loss() -> None:
+    x = parameter([0.1, -0.7, 1e-20])
+    rising = itertools.count()
+    before = bits([x])
+    optimizer = lmm.optim.ProjectedMM([x])
+    optimizer.step(lambda: rosenbrock(x) + 1e3 * next(rising))
+    assert bits([x]) == before
+    assert optimizer.last_result is not None
+    assert int(optimizer.last_result.status) == lmm.Status.STALLED
+    assert int(optimizer.last_result.certificate.accepted) == 0
+    optimizer.step(lambda: rosenbrock(x))  # one bad call is not the end
+    assert bits([x]) != before
+
+
+@pytest.mark.parametrize("style", [alone, with_zero_grad])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_loss_that_is_not_finite_moves_nothing_and_raises_nothing(
+    style: Any, value: float
+) -> None:
+    x = parameter([1.0, 2.0])
+    before = bits([x])
+    optimizer = lmm.optim.ProjectedMM([x])
+    returned = optimizer.step(lambda: style(lambda: x.square().sum() * value, optimizer))
+    assert not torch.isfinite(returned)
+    assert bits([x]) == before
+    assert optimizer.last_result is not None
+    assert int(optimizer.last_result.status) == lmm.Status.NON_FINITE
+    train(optimizer, lambda: style(lambda: x.square().sum(), optimizer), 3)
+    assert bits([x]) != before
+
+
+def test_steps_out_of_the_domain_are_shortened() -> None:
+    x = parameter([0.5])
+    optimizer = lmm.optim.ProjectedMM([x], curvature="secant")
+    losses = train(optimizer, lambda: (100 * x - torch.log(x)).sum(), 20)
+    assert all(b <= a for a, b in itertools.pairwise(losses))
+    assert x.item() == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+@pytest.mark.parametrize("error", [ArithmeticError, KeyboardInterrupt])
+def test_a_closure_that_raises_leaves_everything_as_it_was(
+    failing: int, error: type[BaseException]
+) -> None:
+    model, loss = network()
+    optimizer = lmm.optim.ProjectedMM(model.parameters(), max_iter=2)
+    train(optimizer, loss, 3)
+    before, saved = bits(model.parameters()), copy.deepcopy(optimizer.state_dict()["state"])
+    calls = itertools.count(1)
+
+    def closure() -> Tensor:
+        if next(calls) == failing:
+            raise error
+        return loss()
+
+    with pytest.raises(error):
+        optimizer.step(closure)
+    assert bits(model.parameters()) == before
+    assert optimizer.state_dict()["state"] == saved
+
+
+def test_a_vanishing_gradient_makes_no_step() -> None:
+    x = parameter([0.0])
+    optimizer = lmm.optim.ProjectedMM([x])
+    optimizer.step(lambda: x.square().sum())
+    assert optimizer.last_step is None
+    assert optimizer.last_result is not None
+    assert int(optimizer.last_result.status) == lmm.Status.GRADIENT
+    y = parameter([1e-3])
+    patient = lmm.optim.ProjectedMM([y], gtol=1e-2)
+    patient.step(lambda: y.square().sum())
+    assert y.item() == 1e-3
+
+
+# --- learning rates, groups, schedulers ------------------------------------------------------
+
+
+@pytest.mark.parametrize("lr", [0.5, 0.01, torch.tensor(0.25)])
+@pytest.mark.parametrize("style", [alone, with_zero_grad])
+def test_the_learning_rate_is_a_factor_on_the_step(lr: Any, style: Any) -> None:
+    moves = []
+    for rate in (1.0, lr):
+        x = parameter([0.3, -0.2])
+        start = x.detach().clone()
+        optimizer = lmm.optim.ProjectedMM([x], lr=rate)
+        optimizer.step(lambda x=x, o=optimizer: style(lambda: rosenbrock(x), o))  # type: ignore[misc]
+        moves.append(x.detach() - start)
+    torch.testing.assert_close(moves[1], float(lr) * moves[0], rtol=1e-10, atol=0)
+
+
+def test_relaxation_does_not_undo_the_learning_rate() -> None:
+    """On a quadratic of one curvature the measured step solves it, and lr shortens just that."""
+    x = parameter(normal(6))
+    optimizer = lmm.optim.ProjectedMM([x], lr=0.1)
+    losses = train(optimizer, lambda: 7 * x.square().sum(), 15)
+    for a, b in itertools.pairwise(losses):
+        assert b / a == pytest.approx(0.9**2, rel=1e-6)
+
+
+def test_groups_have_learning_rates_of_their_own() -> None:
+    x, y, z = (parameter(normal(2, seed=seed)) for seed in range(3))
+    starts = [t.detach().clone() for t in (x, y, z)]
+    groups = [{"params": [x]}, {"params": [y], "lr": 0.1}, {"params": [z], "lr": 0.0}]
+    optimizer = lmm.optim.ProjectedMM(groups, relaxation=None)
+    optimizer.step(lambda: 3 * (x.square().sum() + y.square().sum() + z.square().sum()))
+    for t, start, share in zip((x, y, z), starts, (0.0, 0.9, 1.0), strict=True):
+        torch.testing.assert_close(t.detach(), share * start, rtol=1e-9, atol=1e-12)
+    assert z.grad is None
+
+
+def test_groups_may_come_later() -> None:
+    x, y = parameter([2.0]), parameter([3.0])
+    optimizer = lmm.optim.ProjectedMM([x])
+    loss = lambda: x.square().sum() + y.square().sum()  # noqa: E731
+    optimizer.step(loss)
+    optimizer.add_param_group({"params": [y]})
+    losses = train(optimizer, loss, 5)
+    assert float(y.abs()) < 1e-6
+    assert all(b <= a for a, b in itertools.pairwise(losses))
+
+
+def test_a_learning_rate_of_zero_stops_everything() -> None:
+    x = parameter([2.0])
+    optimizer = lmm.optim.ProjectedMM([x], lr=0.0)
+    assert float(optimizer.step(lambda: x.square().sum())) == 4.0
+    assert float(x) == 2.0
+
+
+SCHEDULERS: list[Callable[[torch.optim.Optimizer], Any]] = [
+    lambda o: torch.optim.lr_scheduler.StepLR(o, 2, 0.5),
+    lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 10),
+    lambda o: torch.optim.lr_scheduler.LinearLR(o, 0.1, total_iters=5),
+    lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 1.0, total_steps=30, cycle_momentum=False),
+    lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda k: 0.9**k),
+]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULERS)
+def test_schedulers_are_tolerated(schedule: Any) -> None:
+    model, loss = network()
+    optimizer = lmm.optim.ProjectedMM(model.parameters())
+    scheduler = schedule(optimizer)
+    losses = []
+    for _ in range(12):
+        losses.append(float(optimizer.step(loss)))
+        scheduler.step()
+    assert all(b <= a for a, b in itertools.pairwise(losses))
+    assert losses[-1] < losses[0]
+
+
+def test_a_scheduler_on_plateaus_is_tolerated() -> None:
+    x = parameter([1.0])
+    optimizer = lmm.optim.ProjectedMM([x])
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
+    for _ in range(6):
+        scheduler.step(float(optimizer.step(lambda: x.square().sum() + 1)))
+    assert optimizer.param_groups[0]["lr"] < 1
+
+
+# --- minibatches and the certificate ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("style", [alone, with_zero_grad])
+def test_each_minibatch_descends_and_is_counted(style: Any) -> None:
+    model, _ = network()
+    inputs, outputs = normal(60, 4, seed=1), normal(60, 1, seed=2)
+    optimizer = lmm.optim.ProjectedMM(model.parameters())
+    for k in range(12):
+        rows = slice(5 * k, 5 * k + 5)
+        loss = lambda rows=rows: (model(inputs[rows]) - outputs[rows]).square().mean()  # noqa: E731
+        before = float(optimizer.step(lambda loss=loss: style(loss, optimizer)))  # type: ignore[misc]
+        assert float(loss().detach()) <= before
+    result = optimizer.last_result
+    assert result is not None
+    assert int(result.certificate.accepted) == 12
+    assert result.certificate.safeguarded
+    assert result.certificate.monotone.all()
+    assert float(result.fun) <= float(result.initial_fun)
+    assert torch.equal(result.x, flatten(list(model.parameters()))[0])
+    assert int(result.status) == lmm.Status.RUNNING
+    assert optimizer.last_step is not None
+    assert bool(optimizer.last_step.accepted)
+    assert float(optimizer.last_step.value) == float(result.fun)
+
+
+def test_random_closures_are_found_out() -> None:
+    x = parameter(normal(50))
+    draw = lambda: (nn.functional.dropout(x, 0.5) ** 2).sum()  # noqa: E731
+    optimizer = lmm.optim.ProjectedMM([x], check_deterministic=True)
+    before = bits([x])
+    with pytest.raises(RuntimeError, match=r"not deterministic: it returned [\d.]+ and then [\d.]"):
+        optimizer.step(draw)
+    assert bits([x]) == before
+    optimizer.step(lambda: x.square().sum())
+    lmm.optim.ProjectedMM([x]).step(draw)  # unless asked
+
+
+def test_batch_statistics_are_deterministic() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)).double()
+    inputs = normal(8, 3)
+    optimizer = lmm.optim.ProjectedMM(model.parameters(), check_deterministic=True)
+    losses = train(optimizer, lambda: model(inputs).square().sum(), 5)
+    assert all(b <= a for a, b in itertools.pairwise(losses))
+
+
+# --- saving and resuming ---------------------------------------------------------------------
+
+
+@by_style
+@pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
+def test_a_resumed_run_takes_the_same_steps(style: Any, dtype: torch.dtype) -> None:
+    model, loss = network(dtype)
+    optimizer = lmm.optim.ProjectedMM(model.parameters(), lr=0.8, max_iter=2)
+    train(optimizer, lambda: style(loss, optimizer), 7)
+    file = io.BytesIO()
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, file)
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)
+
+    other, its_loss = network(dtype)
+    resumed = lmm.optim.ProjectedMM(other.parameters(), max_iter=2)
+    train(resumed, its_loss, 2)  # a past of its own, to be overwritten
+    other.load_state_dict(saved["model"])
+    resumed.load_state_dict(saved["optimizer"])
+    assert resumed.last_result is None
+    assert resumed.param_groups[0]["lr"] == 0.8
+    for _ in range(6):
+        mine = optimizer.step(lambda: style(loss, optimizer))
+        its = resumed.step(lambda: style(its_loss, resumed))
+        assert torch.equal(mine, its)
+        assert bits(model.parameters()) == bits(other.parameters())
+    assert optimizer.last_result is not None
+    assert resumed.last_result is not None
+    certificates = optimizer.last_result.certificate, resumed.last_result.certificate
+    assert str(certificates[0]) == str(certificates[1])
+    assert all(torch.equal(a, b) for a, b in zip(*map(vectors, certificates), strict=True))
+
+
+def vectors(certificate: lmm.Certificate) -> list[Tensor]:
+    return [value for value in vars(certificate).values() if isinstance(value, Tensor)]
+
+
+def test_states_before_the_first_step_can_be_saved() -> None:
+    x, y = parameter([1.0, 2.0]), parameter([1.0, 2.0])
+    optimizer = lmm.optim.ProjectedMM([y])
+    optimizer.load_state_dict(lmm.optim.ProjectedMM([x]).state_dict())
+    optimizer.step(lambda: rosenbrock(y))
+
+
+def test_the_global_generator_is_left_alone() -> None:
+    x = parameter(normal(40))
+    before = torch.random.get_rng_state()
+    train(lmm.optim.ProjectedMM([x]), lambda: rosenbrock(x), 3)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_the_generator_given_is_used() -> None:
+    ends = []
+    for seed in (1, 1, 2):
+        x = parameter(normal(200))
+        generator = torch.Generator().manual_seed(seed)
+        optimizer = lmm.optim.ProjectedMM([x], relaxation=None, generator=generator)
+        optimizer.step(lambda x=x: rosenbrock(x))  # type: ignore[misc]
+        ends.append(x.detach())
+    assert torch.equal(ends[0], ends[1])
+    assert not torch.equal(ends[0], ends[2])
+
+
+# --- parameters of all sorts -----------------------------------------------------------------
+
+
+def test_parameters_of_all_shapes_move() -> None:
+    shapes: list[tuple[int, ...]] = [(), (1,), (2, 3), (2, 1, 2)]
+    parameters = [parameter(1 + normal(*shape).abs()) for shape in shapes]
+    parameters.append(nn.Parameter((1 + normal(3, 4).abs()).mT))  # not contiguous
+    optimizer = lmm.optim.ProjectedMM(parameters)
+    loss = lambda: torch.stack([p.square().sum() for p in parameters]).sum()  # noqa: E731
+    losses = train(optimizer, loss, 4)
+    assert losses[-1] < 1e-9 * losses[0]
+
+
+def test_frozen_and_unused_parameters_stay() -> None:
+    x, frozen, unused = parameter([1.0, 2.0]), parameter([3.0]), parameter([4.0])
+    frozen.requires_grad_(False)
+    for style in (alone, with_zero_grad):
+        optimizer = lmm.optim.ProjectedMM([frozen, x, unused])
+        train(optimizer, lambda o=optimizer, s=style: s(lambda: (frozen * x).square().sum(), o), 3)  # type: ignore[misc]
+    assert float(frozen) == 3.0
+    assert float(unused) == 4.0
+    assert float(x.detach().norm()) < 1e-3
+
+
+def test_named_parameters_are_taken() -> None:
+    model, loss = network()
+    losses = train(lmm.optim.ProjectedMM(model.named_parameters()), loss, 3)
+    assert losses[2] < losses[0]
+
+
+def test_autocast_around_the_step_does_not_reach_the_loss() -> None:
+    model, loss = network(torch.float32)
+    optimizer = lmm.optim.ProjectedMM(model.parameters())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = train(optimizer, loss, 10)
+    assert all(b <= a for a, b in itertools.pairwise([*losses, float(loss().detach())]))
+
+
+def test_no_grad_around_the_step_does_not_matter() -> None:
+    x = parameter([1.0, 2.0])
+    with torch.no_grad():
+        losses = train(lmm.optim.ProjectedMM([x]), lambda: rosenbrock(x), 3)
+    assert losses[2] < losses[0]
+
+
+# --- misuse ----------------------------------------------------------------------------------
+
+X = torch.ones(2, requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "message"),
+    [
+        (torch.float16, "float32 or float64, got torch.float16"),
+        (torch.bfloat16, "float32 or float64, got torch.bfloat16"),
+        (torch.complex64, "float32 or float64, got torch.complex64"),
+    ],
+)
+def test_parameters_have_a_working_dtype(dtype: torch.dtype, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        lmm.optim.ProjectedMM([torch.ones(2, dtype=dtype, requires_grad=True)])
+
+
+def test_parameters_share_dtype_and_device() -> None:
+    for other in (X.detach().double(), torch.ones(2, device="meta")):
+        with pytest.raises(ValueError, match=r"one dtype and one device, got .*float32 on .*, "):
+            lmm.optim.ProjectedMM([X, nn.Parameter(other)])
+    optimizer = lmm.optim.ProjectedMM([X])
+    with pytest.raises(ValueError, match="one dtype and one device"):
+        optimizer.add_param_group({"params": [parameter([1.0])]})
+    assert len(optimizer.param_groups) == 1
+
+
+def test_parameters_that_changed_their_dtype_are_refused() -> None:
+    model, loss = network()
+    optimizer = lmm.optim.ProjectedMM(model.parameters())
+    model.half()
+    with pytest.raises(TypeError, match=r"got torch\.float16"):
+        optimizer.step(loss)
+
+
+def test_parameters_are_finite() -> None:
+    x = parameter([1.0, torch.nan])
+    with pytest.raises(ValueError, match="parameters have NaN or infinite entries"):
+        lmm.optim.ProjectedMM([x]).step(lambda: x.square().sum())
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"lr": 1.5}, ValueError, r"must be in \[0, 1\], got 1.5"),
+        ({"lr": -0.1}, ValueError, r"must be in \[0, 1\], got -0.1"),
+        ({"lr": torch.nan}, ValueError, r"must be in \[0, 1\], got nan"),
+        ({"max_iter": 0}, ValueError, "max_iter must be at least 1, got 0"),
+        ({"max_iter": 1.5}, TypeError, "max_iter must be an integer, got 1.5"),
+        ({"gtol": -1.0}, ValueError, "gtol must be non-negative, got -1.0"),
+        ({"curvature": "newton"}, ValueError, "'auto', 'hessian', 'secant'.*, got 'newton'"),
+        ({"safeguard": None}, TypeError, "safeguard must be a Safeguard, got None"),
+        ({"relaxation": 0.5}, TypeError, "relaxation must be a Relaxation or None, got 0.5"),
+        ({"momentum": 0.9}, TypeError, "unexpected keyword argument 'momentum'"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(
+    settings: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        lmm.optim.ProjectedMM([X], **settings)
+
+
+def test_a_scheduler_beyond_one_is_refused() -> None:
+    x = parameter([1.0])
+    optimizer = lmm.optim.ProjectedMM([x])
+    optimizer.param_groups[0]["lr"] = 3.0
+    with pytest.raises(ValueError, match=r"factor on the step and must be in \[0, 1\], got 3.0"):
+        optimizer.step(lambda: x.square().sum())
+
+
+@pytest.mark.parametrize("closure", [None, 3.0])
+def test_a_closure_is_needed(closure: Any) -> None:
+    name = type(closure).__name__
+    with pytest.raises(TypeError, match=f"needs a closure that returns the loss.*, got {name}"):
+        lmm.optim.ProjectedMM([X]).step(closure)
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "message"),
+    [
+        (lambda x: None, TypeError, "loss as a tensor, got NoneType"),
+        (lambda x: float(x.detach().sum()), TypeError, "loss as a tensor, got float"),
+        (lambda x: x.square(), ValueError, r"scalar loss, got shape \(2,\)"),
+        (lambda x: x.square()[:0], ValueError, r"scalar loss, got shape \(0,\)"),
+        (lambda x: x.sum().half(), TypeError, "float32 or float64 loss, got torch.float16"),
+        (lambda x: x.sum() * 1j, TypeError, "float32 or float64 loss, got torch.complex64"),
+        (lambda x: x.sum().long(), TypeError, "float32 or float64 loss, got torch.int64"),
+        (lambda x: x.detach().sum(), RuntimeError, "without a graph and left no gradients"),
+        (lambda x: torch.zeros(()), RuntimeError, "without a graph and left no gradients"),
+    ],
+)
+def test_a_closure_returns_a_differentiable_scalar(
+    loss: Any, error: type[Exception], message: str
+) -> None:
+    x = parameter([1.0, 2.0], torch.float32)
+    before = bits([x])
+    with pytest.raises(error, match=message):
+        lmm.optim.ProjectedMM([x]).step(lambda: loss(x))
+    assert bits([x]) == before
+
+
+def test_curvature_from_the_hessian_needs_the_graph() -> None:
+    x = parameter([1.0, 2.0])
+    optimizer = lmm.optim.ProjectedMM([x], curvature="hessian")
+    with pytest.raises(RuntimeError, match="return the loss alone, or use curvature='secant'"):
+        optimizer.step(lambda: never_zeroed(lambda: x.square().sum(), optimizer))
+
+
+class OnceDifferentiable(torch.autograd.Function):
+    """A square without second derivatives."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return 2 * ctx.saved_tensors[0] * gradient
+
+
+def test_a_loss_without_second_derivatives_says_what_to_do() -> None:
+    x, y = parameter(normal(3, 2)), normal(4, 2, seed=1)
+    loss = lambda: torch.cdist(x, y, p=3).square().sum()  # noqa: E731
+    with pytest.raises(RuntimeError, match="not implemented") as caught:
+        lmm.optim.ProjectedMM([x]).step(loss)
+    assert "curvature='secant'" in caught.value.__notes__[0]
+    losses = train(lmm.optim.ProjectedMM([x], curvature="secant"), loss, 5)
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_a_gradient_that_hides_its_curvature_is_not_taken_for_flat() -> None:
+    x = parameter([1.0, 2.0])
+    optimizer = lmm.optim.ProjectedMM([x])
+    losses = train(optimizer, lambda: OnceDifferentiable.apply(x).sum(), 3)
+    assert losses[-1] < 1e-6
+    assert optimizer.last_result is not None
+    assert optimizer.last_result.certificate.kind is lmm.Kind.ESTIMATE
+
+
+@pytest.mark.parametrize("style", [alone, with_zero_grad])
+def test_sparse_gradients_are_refused(style: Any) -> None:
+    embedding = nn.Embedding(5, 2, sparse=True)
+    optimizer = lmm.optim.ProjectedMM(embedding.parameters())
+    loss = lambda: embedding(torch.tensor([1, 2])).sum()  # noqa: E731
+    with pytest.raises(RuntimeError, match=r"dense gradients, got torch\.sparse_coo.*sparse=False"):
+        optimizer.step(lambda: style(loss, optimizer))
