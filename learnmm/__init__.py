@@ -14,6 +14,7 @@ from learnmm.atoms.cosine import CosineDistance
 from learnmm.atoms.networks import SoftReLU
 from learnmm.atoms.separable import HalfQuadratic, Logistic, Quadratic, least_squares
 from learnmm.atoms.smoother import LinearSmootherPrior
+from learnmm.atoms.softmax import Softmax
 from learnmm.bound import Bound, Majorant
 from learnmm.curvature import Curvature, DiagonalCurvature, LowRankCurvature, ScalarCurvature
 from learnmm.linear import LinearMap
@@ -82,6 +83,7 @@ __all__ = [
     "Safeguard",
     "ScalarCurvature",
     "SoftReLU",
+    "Softmax",
     "State",
     "Status",
     "StepInfo",

@@ -98,6 +98,12 @@ def _signs(draw: Draw) -> Tensor:
     return torch.where(draw.target() > 0, 1.0, -1.0).to(draw.dtype)
 
 
+def _classes(scores: Tensor) -> Tensor:
+    """One-hot rows for the largest of the last dimension."""
+    classes = torch.nn.functional.one_hot(scores.argmax(-1), scores.shape[-1])
+    return classes.to(scores.dtype)
+
+
 POINTWISE = lmm.Kind.POINTWISE
 
 ATOMS = [
@@ -107,6 +113,13 @@ ATOMS = [
     *(AtomCase(loss, lambda d, k=loss: lmm.HalfQuadratic(d.target(), k)) for loss in LOSSES),
     AtomCase("logistic", lambda d: lmm.Logistic(_signs(d))),
     AtomCase("logistic-uniform", lambda d: lmm.Logistic(_signs(d), tight=False)),
+    AtomCase("softmax", lambda d: lmm.Softmax(_classes(d.target(ROWS, 3))), shape=(ROWS, 3)),
+    AtomCase("softmax-chances", lambda d: lmm.Softmax(d.target(5).softmax(1)), shape=(5,)),
+    AtomCase(
+        "softmax-map",
+        lambda d: lmm.Softmax(_classes(d.target(ROWS, 3))) @ d.matrix(),
+        shape=(UNKNOWNS, 3),
+    ),
     AtomCase("cosine", lambda d: lmm.CosineDistance(d.target())),
     AtomCase("cosine-floor", lambda d: lmm.CosineDistance(d.target(), floor=0.5)),
     AtomCase("cosine-pointwise", lambda d: lmm.CosineDistance(d.target(), "pointwise"), POINTWISE),
@@ -187,6 +200,7 @@ PROBLEMS = [
     ProblemCase("quadratic-separable", lambda: _varied("quadratic", form="separable")),
     ProblemCase("rosenbrock", lambda: lmm.problem("rosenbrock"), certain=False),
     ProblemCase("logistic-regression", lambda: lmm.problem("logistic-regression")),
+    ProblemCase("softmax-regression", lambda: lmm.problem("softmax-regression")),
     ProblemCase("signal-deconvolution", lambda: lmm.problem("signal-deconvolution")),
     ProblemCase("signal-cauchy", lambda: _varied("signal-deconvolution", loss="cauchy")),
     ProblemCase("image-deconvolution", lambda: lmm.problem("image-deconvolution")),
