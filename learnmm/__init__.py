@@ -28,6 +28,7 @@ from learnmm.preconditioners.base import (
     LearnedPreconditioner,
 )
 from learnmm.preconditioners.conv_lstm import DualConvLSTM
+from learnmm.preconditioners.coordinatewise import CoordinatewiseLSTM, SpectralLSTM
 from learnmm.preconditioners.simple import Constant, Identity
 from learnmm.preconditioners.unprojected import DampedInverse, Unprojected
 from learnmm.projection import Projection
@@ -48,6 +49,7 @@ __all__ = [
     "CallableObjective",
     "Certificate",
     "Constant",
+    "CoordinatewiseLSTM",
     "CosineDistance",
     "Curvature",
     "DampedInverse",
@@ -84,6 +86,7 @@ __all__ = [
     "ScalarCurvature",
     "SoftReLU",
     "Softmax",
+    "SpectralLSTM",
     "State",
     "Status",
     "StepInfo",

@@ -18,6 +18,7 @@ from learnmm.preconditioners.base import (
     Features,
     LearnedComponent,
     LearnedDirection,
+    LearnedPreconditioner,
     rms,
     scale_free,
 )
@@ -385,42 +386,51 @@ class ProjectedMMOptimizer:
         self, state: State, curvature: Curvature, learned: Tensor
     ) -> tuple[Proposal, Any, Tensor]:
         """Return the step, the preconditioner's next memory, and the share clipped."""
+        none = torch.zeros_like(state.value)
         if self.preconditioner is None:
             with _full_precision(state.x):
-                return own_step(curvature, state.gradient), None, torch.zeros_like(state.value)
+                return own_step(curvature, state.gradient), None, none
         proposed, memory = self._ask(self.preconditioner, state)
         with _full_precision(state.x):
             if isinstance(self.preconditioner, LearnedDirection):
-                own = own_step(curvature, state.gradient)
-                step = expand(rms(state.x), proposed) * proposed
-                step = torch.where(expand(learned, step), step, own.step)
-                return (
-                    given_step(curvature, state.gradient, step, own.slope),
-                    memory,
-                    torch.zeros_like(state.value),
-                )
+                return self._direct(state, curvature, learned, proposed), memory, none
             multipliers = proposed if self.projection is None else self.projection(proposed)
-            changed = (multipliers != proposed).flatten(1)
+            changed = (multipliers != proposed).reshape(len(proposed), -1)
             clipped = torch.where(learned, changed.to(proposed.dtype).mean(1), 0.0)
             multipliers = torch.where(expand(learned, proposed), multipliers, 1.0)
-            return scaled_step(curvature, state.gradient, multipliers), memory, clipped
+            basis = _basis(self.preconditioner)
+            return scaled_step(curvature, state.gradient, multipliers, basis), memory, clipped
+
+    def _direct(
+        self, state: State, curvature: Curvature, learned: Tensor, proposed: Tensor
+    ) -> Proposal:
+        """Return a direction's step, and the majorant's own where the safeguard asked for it."""
+        step = expand(rms(state.x), proposed) * proposed
+        if self.safeguard is None:  # nothing is ever refused
+            return given_step(curvature, state.gradient, step, torch.zeros_like(state.value))
+        own = own_step(curvature, state.gradient)
+        step = torch.where(expand(learned, step), step, own.step)
+        return given_step(curvature, state.gradient, step, own.slope)
 
     def _ask(self, component: LearnedComponent, state: State) -> tuple[Tensor, Any]:
         """Return a component's proposal in the dtype of the iterate, and its next memory."""
         name = type(component).__name__
-        returned = component(Features(scale_free(state.x), scale_free(state.gradient)), state.memory)
+        returned = component(
+            Features(scale_free(state.x), scale_free(state.gradient)), state.memory
+        )
         if not (isinstance(returned, tuple) and len(returned) == 2):
-            raise TypeError(
-                f"{name} must return (proposal, memory), got {type(returned).__name__}"
-            )
+            raise TypeError(f"{name} must return (proposal, memory), got {type(returned).__name__}")
         proposed, memory = returned
         if not (isinstance(proposed, Tensor) and proposed.is_floating_point()):
             what = proposed.dtype if isinstance(proposed, Tensor) else type(proposed).__name__
             raise TypeError(f"{name} must propose a floating-point tensor, got {what}")
-        if proposed.shape != state.x.shape:
+        shape, basis = tuple(state.x.shape), _basis(component)
+        if basis is not None:
+            shape = (shape[0], basis.shape[1] + 1, *shape[2:])
+        if proposed.shape != shape:
+            what = "the iterate's shape" if basis is None else "its basis' shape"
             raise ValueError(
-                f"{name} must propose a tensor of the iterate's shape {tuple(state.x.shape)}, got "
-                f"{tuple(proposed.shape)}"
+                f"{name} must propose a tensor of {what} {shape}, got {tuple(proposed.shape)}"
             )
         return proposed.to(state.x.dtype), memory
 
@@ -499,6 +509,10 @@ def minimize(
 
 def _default_majorant(objective: Objective) -> Majorant:
     return objective.bound if isinstance(objective, Atom) else LanczosMajorant(objective)
+
+
+def _basis(component: LearnedComponent) -> Tensor | None:
+    return component.basis() if isinstance(component, LearnedPreconditioner) else None
 
 
 def _largest(gradient: Tensor) -> Tensor:

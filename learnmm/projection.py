@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from learnmm.curvature import Curvature, dot, expand
+from learnmm.curvature import Curvature, dot, expand, left_multiply
 
 
 class Proposal(NamedTuple):
@@ -80,10 +80,22 @@ def own_step(curvature: Curvature, gradient: Tensor) -> Proposal:
     return Proposal(step, slope, slope, slope)
 
 
-def scaled_step(curvature: Curvature, gradient: Tensor, multipliers: Tensor) -> Proposal:
-    """``d = B^{-1/2} diag(m) B^{-1/2} g``."""
+def scaled_step(
+    curvature: Curvature, gradient: Tensor, multipliers: Tensor, basis: Tensor | None = None
+) -> Proposal:
+    """``d = B^{-1/2} M B^{-1/2} g`` with ``M = diag(m)``.
+
+    With a `basis` ``Q`` of orthonormal columns ``(n, r)``, multipliers ``(B, r + 1, *rest)`` act
+    on its coordinates and, the last of them, on what lies outside of it:
+    ``M = Q diag(m) Q^T + m_last (I - Q Q^T)``. Its eigenvalues are the multipliers either way.
+    """
     whitened = curvature.power(gradient, -0.5)
-    scaled = multipliers * whitened
+    if basis is None:
+        scaled = multipliers * whitened
+    else:
+        inner = left_multiply(basis.mT, whitened)  # (B, r, *rest)
+        outside = whitened - left_multiply(basis, inner)
+        scaled = left_multiply(basis, multipliers[:, :-1] * inner) + multipliers[:, -1:] * outside
     return Proposal(
         step=curvature.power(scaled, -0.5),
         slope=dot(whitened, scaled),

@@ -28,10 +28,9 @@ class Unrolled(NamedTuple):
     ----------
     x : Tensor
         Last iterate, ``(B, *shape)``.
-    iterates : Tensor
-        Iterates that carry gradients, oldest first, the last one being `x`:
-        ``(kept, B, *shape)``; ``steps + 1`` of them, or ``window + 1`` where truncated, or one
-        for "implicit".
+    iterates : tuple of Tensor
+        The first iterate with a graph behind its successors and all that follow, the last one
+        being `x`: ``steps + 1`` of them, or ``window + 1`` where truncated, or one for "implicit".
     values : Tensor
         Objective at every iterate, ``(steps + 1, B)``.
     steps : StepInfo
@@ -41,7 +40,7 @@ class Unrolled(NamedTuple):
     """
 
     x: Tensor
-    iterates: Tensor
+    iterates: tuple[Tensor, ...]
     values: Tensor
     steps: StepInfo
     tally: Tally
@@ -197,7 +196,7 @@ class UnrolledMM(nn.Module):
             values[-1] = optimizer.objective(iterates[0])
         return Unrolled(
             x=iterates[-1],
-            iterates=torch.stack(iterates),
+            iterates=tuple(iterates),
             values=torch.stack(values),
             steps=StepInfo(*map(torch.stack, zip(*infos, strict=True))),
             tally=state.tally,

@@ -166,8 +166,12 @@ class PreconditionerCase:
     """A preconditioner for iterates of a shape."""
 
     name: str
-    build: Callable[[torch.dtype], lmm.LearnedPreconditioner]
+    build: Callable[[torch.dtype], lmm.LearnedComponent]
     shape: tuple[int, ...] = (UNKNOWNS,)
+
+
+def _operator(dtype: torch.dtype) -> Tensor:
+    return Draw(1, dtype).matrix()
 
 
 PRECONDITIONERS = [
@@ -176,6 +180,23 @@ PRECONDITIONERS = [
     PreconditionerCase("constant-each", lambda dtype: lmm.Constant((UNKNOWNS,), 0.5).to(dtype)),
     PreconditionerCase(
         "dual-conv-lstm", lambda dtype: lmm.DualConvLSTM(UNKNOWNS, 4).to(dtype), (UNKNOWNS, 3)
+    ),
+    PreconditionerCase("coordinatewise", lambda dtype: lmm.CoordinatewiseLSTM(4).to(dtype)),
+    PreconditionerCase("spectral", lambda dtype: lmm.SpectralLSTM(_operator(dtype), 4).to(dtype)),
+    PreconditionerCase(
+        "spectral-times",
+        lambda dtype: lmm.SpectralLSTM(_operator(dtype), 4).to(dtype),
+        (UNKNOWNS, 3),
+    ),
+    PreconditionerCase(
+        "unprojected", lambda dtype: lmm.Unprojected(lmm.CoordinatewiseLSTM(4)).to(dtype)
+    ),
+    PreconditionerCase(
+        "unprojected-damped",
+        lambda dtype: lmm.Unprojected(
+            lmm.DualConvLSTM(UNKNOWNS, 4), lmm.DampedInverse(_operator(dtype))
+        ).to(dtype),
+        (UNKNOWNS, 3),
     ),
 ]
 

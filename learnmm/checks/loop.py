@@ -11,7 +11,12 @@ from torch import Tensor
 from learnmm.checks.laws import LawViolation, require, require_equal
 from learnmm.curvature import norm
 from learnmm.optimizer import ProjectedMMOptimizer
-from learnmm.preconditioners.base import Features, LearnedPreconditioner, scale_free
+from learnmm.preconditioners.base import (
+    Features,
+    LearnedComponent,
+    LearnedPreconditioner,
+    scale_free,
+)
 from learnmm.result import Status
 from learnmm.safeguard import rounding_slack
 
@@ -106,16 +111,17 @@ def assert_batch_independent(make: Make, batch: int, steps: int = 5) -> None:
             require_equal(x, reference[indices], scale[indices], law)
 
 
-def assert_preconditioner(preconditioner: LearnedPreconditioner, x: Tensor, steps: int = 3) -> None:
+def assert_preconditioner(preconditioner: LearnedComponent, x: Tensor, steps: int = 3) -> None:
     """Check shapes and batch independence of what a preconditioner proposes and remembers.
 
-    Laws: multipliers have the shape of the iterate; every tensor of the memory has the batch
-    first, and the memory keeps its structure; problem ``i`` of a batch gets what it gets alone.
+    Laws: proposals have the shape of the iterate, or that of the component's basis; every tensor of
+    the memory has the batch first, and the memory keeps its structure; problem ``i`` of a batch
+    gets what it gets alone.
     Values are free: the projection takes care of them.
 
     Parameters
     ----------
-    preconditioner : LearnedPreconditioner
+    preconditioner : LearnedPreconditioner or LearnedDirection
         In the mode in which it will be used.
     x : Tensor
         Iterates ``(B, *shape)`` with at least two problems.
@@ -160,18 +166,21 @@ def _iterates(make: Make, indices: Sequence[int], steps: int) -> list[Tensor]:
     return iterates
 
 
-def _proposals(preconditioner: LearnedPreconditioner, x: Tensor, steps: int) -> list[Tensor]:
-    """Multipliers of a few steps, with features that differ from step to step."""
+def _proposals(preconditioner: LearnedComponent, x: Tensor, steps: int) -> list[Tensor]:
+    """Proposals of a few steps, with features that differ from step to step."""
     memory = preconditioner.init_state(x)
+    wanted = x.shape
+    basis = preconditioner.basis() if isinstance(preconditioner, LearnedPreconditioner) else None
+    if basis is not None:
+        wanted = torch.Size((x.shape[0], basis.shape[1] + 1, *x.shape[2:]))
     proposals = []
     for k in range(steps):
         shape = _batch_first(memory, x)
         features = Features(scale_free(x), scale_free(torch.sin((k + 1) * x)))
         multipliers, memory = preconditioner(features, memory)
-        if multipliers.shape != x.shape:
+        if multipliers.shape != wanted:
             raise LawViolation(
-                f"multipliers have the shape of the iterate {tuple(x.shape)}, "
-                f"got {tuple(multipliers.shape)} at step {k}"
+                f"proposals have shape {tuple(wanted)}, got {tuple(multipliers.shape)} at step {k}"
             )
         if _batch_first(memory, x) != shape:
             raise LawViolation(f"the memory keeps its structure and shapes, not so at step {k}")

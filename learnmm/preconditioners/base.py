@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ class Features(NamedTuple):
 
 def rms(v: Tensor) -> Tensor:
     """Root mean square over everything after the batch, shape ``(B,)``."""
-    return norm(v) / max(1, v[0].numel()) ** 0.5
+    return norm(v) / math.sqrt(max(1, v[0].numel()))
 
 
 def scale_free(v: Tensor) -> Tensor:
@@ -63,6 +64,14 @@ class LearnedPreconditioner(LearnedComponent):
     The optimizer projects the proposal into the interval of its majorant, so nothing is required
     of its values.
     """
+
+    def basis(self) -> Tensor | None:
+        """Return orthonormal columns ``(n, r)`` to multiply in, or None for the unknowns.
+
+        They act on the first dimension after the batch. With a basis, proposals have shape
+        ``(B, r + 1, *rest)``: a multiplier per coordinate, and the last for everything outside.
+        """
+        return None
 
 
 class LearnedDirection(LearnedComponent):

@@ -246,7 +246,7 @@ class Proposer(lmm.LearnedPreconditioner):
         ("batch statistics", "do not depend on neighbours"),
         ("position", "do not depend on neighbours"),
         ("memory leaks", "step 1 do not depend on neighbours"),
-        ("shape", "shape of the iterate"),
+        ("shape", r"proposals have shape \(3, 4, 2\)"),
         ("memory without batch", "batch of 3 first"),
         ("memory changes", "keeps its structure"),
         ("memory of numbers", "got float"),

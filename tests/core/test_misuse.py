@@ -280,7 +280,9 @@ def test_the_route_of_hessian_products_is_known() -> None:
 @pytest.mark.parametrize("proposer", [torch.nn.Linear(3, 3), lambda features, state: None, 0.5])
 def test_a_preconditioner_is_one(proposer: Any) -> None:
     name = type(proposer).__name__
-    with pytest.raises(TypeError, match=f"must be a LearnedPreconditioner, got {name}"):
+    with pytest.raises(
+        TypeError, match=f"must be a LearnedPreconditioner or a LearnedDirection, got {name}"
+    ):
         minimize(preconditioner=proposer)
 
 
@@ -289,17 +291,17 @@ def test_a_preconditioner_is_one(proposer: Any) -> None:
     [
         (lambda f: (f.x[:1], None), ValueError, r"shape \(2, 3\), got \(1, 3\)"),
         (lambda f: (f.x.sum(1), None), ValueError, r"shape \(2, 3\), got \(2,\)"),
-        (lambda f: f.x, TypeError, r"must return \(multipliers, memory\), got Tensor"),
-        (lambda f: None, TypeError, r"must return \(multipliers, memory\), got NoneType"),
-        (lambda f: (1.0, None), TypeError, "floating-point multipliers, got float"),
-        (lambda f: (f.x.long(), None), TypeError, "floating-point multipliers, got torch.int64"),
-        (lambda f: (f.x * 1j, None), TypeError, "floating-point multipliers, got torch.complex64"),
+        (lambda f: f.x, TypeError, r"must return \(proposal, memory\), got Tensor"),
+        (lambda f: None, TypeError, r"must return \(proposal, memory\), got NoneType"),
+        (lambda f: (1.0, None), TypeError, "floating-point tensor, got float"),
+        (lambda f: (f.x.long(), None), TypeError, "floating-point tensor, got torch.int64"),
+        (lambda f: (f.x * 1j, None), TypeError, "floating-point tensor, got torch.complex64"),
     ],
 )
 def test_a_preconditioner_returns_multipliers_and_memory(
     answer: Any, error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=f"Returning must return .*{message}|Returning {message}"):
+    with pytest.raises(error, match=f"Returning must propose .*{message}|Returning {message}"):
         minimize(preconditioner=Returning(answer))
 
 

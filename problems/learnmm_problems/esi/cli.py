@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .learned.commands import evaluate, train
 from .terminal import counting, out, plain_errors
 
 if TYPE_CHECKING:
@@ -251,6 +252,10 @@ def calibrate(
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         sys.argv = [str(script), *arguments]
         runpy.run_path(str(script), run_name="__main__")
+
+
+app.command()(train)
+app.command()(evaluate)
 
 
 def _fsaverage(ico: Ico) -> HeadModel:

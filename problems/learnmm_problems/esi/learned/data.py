@@ -50,4 +50,8 @@ class SimulatedRecordings(Dataset[dict[str, Tensor]]):
             sensors = sensors[:, begin : begin + self.window]
         # Amplitudes play no role, and in A m they are near the smallest float32.
         sources = sources / sources.abs().max()
-        return {"sensors": sensors, "sources": sources, "seed_source": torch.tensor(sample.seed_source)}
+        return {
+            "sensors": sensors,
+            "sources": sources,
+            "seed_source": torch.tensor(sample.seed_source),
+        }

@@ -15,7 +15,7 @@ from .settings import MethodSettings
 
 
 class ModGrad(lmm.LearnedDirection):
-    """``d = rate sigmoid(U V^T) * G``, with ``U`` and ``V`` made by two MLPs from a learned context.
+    """``d = rate sigmoid(U V^T) * G``, ``U`` and ``V`` made by two MLPs from a learned context.
 
     How the public experiments size their MLPs is not known to us; these have about the number of
     weights of Table I for 64 samples, and fewer than theirs for 500.

@@ -28,7 +28,8 @@ class TrainingSettings:
     loss : str
         One of `losses.LOSSES`.
     horizons : (int, int)
-        Fewest and most steps of a solve in training, drawn uniformly.
+        Fewest and most steps of a solve in training, drawn uniformly; the most is approached
+        over the first half of the training.
     verified_from : float
         Share of the training from which on the safeguard is on, for the methods that have one.
     train_size, validation_size : int

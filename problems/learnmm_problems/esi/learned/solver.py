@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,6 +43,7 @@ class SourceSolver(nn.Module):
     def __init__(self, model: HeadModel, settings: MethodSettings) -> None:
         super().__init__()
         self.settings = settings
+        self.head = model
         self.channel_names = tuple(model.channel_names)
         self.leadfield_hash = leadfield_hash(model.leadfield)
         energy = LearnedEnergy(

@@ -75,12 +75,13 @@ def train(
         **{"times": window or training.times, "sfreq": training.sfreq, **preset.method},
     )
     solver = SourceSolver(model, settings)
-    fewest, most = setting.horizons
 
     def solve(step: int) -> dict[str, Any]:
+        progress = step / preset.fit.steps
+        fewest, most = setting.horizons
+        most = round(fewest + (most - fewest) * min(1.0, 2 * progress))
         drawn = np.random.default_rng([setting.seed, step]).integers(fewest, most + 1)
-        verified = step >= setting.verified_from * preset.fit.steps
-        return {"steps": int(drawn), "verified": verified}
+        return {"steps": int(drawn), "verified": progress >= setting.verified_from}
 
     result = fit(
         solver,

@@ -1,0 +1,173 @@
+"""Evaluate a method: the metrics of Table I, and what the certificate says, at several horizons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import learnmm as lmm
+
+from ..metrics import Evaluator, SourceMetrics
+from ..simulator import PatchSimulator
+from .allocation import keep_freed_memory
+from .solver import SourceSolver
+
+BATCH = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a method did on a test set.
+
+    Attributes
+    ----------
+    metrics : dict of int to SourceMetrics
+        By number of steps.
+    monotone, rejected, worst_increase : dict of int to ndarray, shape (samples,)
+        By number of steps: whether no step raised the energy, the share of steps refused, the
+        largest increase of one step (minus infinity where no step was taken).
+    clipped : ndarray, shape (samples,)
+        Share of multipliers that the projection changed, over all steps.
+    energy, data_term, prior_term : ndarray, shape (steps + 1, samples)
+        Along the iterations; the prior term without its weight.
+    """
+
+    metrics: dict[int, SourceMetrics]
+    monotone: dict[int, NDArray[np.bool_]]
+    rejected: dict[int, NDArray[np.float64]]
+    worst_increase: dict[int, NDArray[np.float64]]
+    clipped: NDArray[np.float64]
+    energy: NDArray[np.float64]
+    data_term: NDArray[np.float64]
+    prior_term: NDArray[np.float64]
+
+    def summary(self) -> dict[str, Any]:
+        """Means with their standard errors, as plain values."""
+        rows = {}
+        for steps, metrics in self.metrics.items():
+            row: dict[str, Any] = {}
+            for f in fields(SourceMetrics):
+                values = getattr(metrics, f.name)
+                row[f.name] = float(values.mean())
+                row[f"{f.name}_error"] = float(values.std(ddof=1) / np.sqrt(len(values)))
+            worst = self.worst_increase[steps]
+            row["monotone"] = float(self.monotone[steps].mean())
+            row["rejected"] = float(self.rejected[steps].mean())
+            row["worst_increase"] = float(worst[np.isfinite(worst)].max(initial=-1.0))
+            rows[str(steps)] = row
+        return {
+            "samples": self.energy.shape[1],
+            "clipped": float(self.clipped.mean()),
+            "steps": rows,
+            "energy": self.energy.mean(1).tolist(),
+            "data_term": self.data_term.mean(1).tolist(),
+            "prior_term": self.prior_term.mean(1).tolist(),
+        }
+
+
+@torch.no_grad()
+def evaluate(
+    solver: SourceSolver,
+    simulator: PatchSimulator,
+    samples: int,
+    *,
+    horizons: Sequence[int] = (10,),
+    advance: Any = None,
+) -> Evaluation:
+    """Reconstruct the first samples of a simulator and compare with the truth.
+
+    Parameters
+    ----------
+    solver : SourceSolver
+        The method.
+    simulator : PatchSimulator
+        Test data.
+    samples : int
+        How many, at least 2.
+    horizons : sequence of int
+        Numbers of steps after which to look.
+    advance : callable, optional
+        Called with a number of samples when they are done.
+
+    Returns
+    -------
+    Evaluation
+    """
+    keep_freed_memory()
+    if samples < 2 or not horizons or min(horizons) < 1:
+        raise ValueError(
+            f"evaluate: expected 2 samples or more and positive horizons, got {samples}, {horizons}"
+        )
+    compare = Evaluator(solver.head, simulator.sfreq)
+    parts = []
+    for first in range(0, samples, BATCH):
+        batch = simulator.batch(range(first, min(first + BATCH, samples)))
+        parts.append(_evaluate_batch(solver, batch, compare, sorted(set(horizons))))
+        if advance is not None:
+            advance(len(batch.seed_source))
+    joined: dict[str, Any] = {}
+    for f in fields(Evaluation):
+        pieces = [getattr(part, f.name) for part in parts]
+        if f.name == "metrics":
+            joined[f.name] = {
+                k: SourceMetrics.concatenate([p[k] for p in pieces]) for k in pieces[0]
+            }
+        elif isinstance(pieces[0], dict):
+            joined[f.name] = {k: np.concatenate([p[k] for p in pieces]) for k in pieces[0]}
+        else:
+            joined[f.name] = np.concatenate(pieces, axis=-1)
+    return Evaluation(**joined)
+
+
+def _evaluate_batch(
+    solver: SourceSolver, batch: Any, compare: Evaluator, horizons: list[int]
+) -> Evaluation:
+    sensors = torch.from_numpy(batch.sensors)
+    y = solver.energy.normalized(sensors)
+    optimizer = solver.unrolled.optimizer(y, max_iter=horizons[-1])
+    metrics, monotone, rejected, worst = {}, {}, {}, {}
+    terms: list[tuple[torch.Tensor, torch.Tensor]] = []
+    start = solver.energy.start(y)
+    terms.append(solver.energy.terms(start, y))
+
+    def look(state: lmm.State, info: lmm.StepInfo) -> bool:
+        terms.append(solver.energy.terms(state.x, y))
+        steps = len(terms) - 1
+        if steps in horizons:
+            metrics[steps] = compare(batch.sources, state.x, batch.seed_source)
+            monotone[steps] = (state.tally.worst_increase <= 0).cpu().numpy()
+            worst[steps] = state.tally.worst_increase.double().cpu().numpy()
+            count = state.tally.iterations.clamp(min=1)
+            rejected[steps] = (state.tally.rejected / count).double().cpu().numpy()
+        return False
+
+    result = optimizer.minimize(start, callback=look, history=True)
+    # All problems may have come to rest before the last horizon.
+    for steps in horizons:
+        if steps not in metrics:
+            look_at = result.certificate
+            metrics[steps] = compare(batch.sources, result.x, batch.seed_source)
+            monotone[steps] = look_at.monotone.cpu().numpy()
+            worst[steps] = look_at.worst_increase.double().cpu().numpy()
+            share = look_at.rejected / result.iterations.clamp(min=1)
+            rejected[steps] = share.double().cpu().numpy()
+    while len(terms) <= horizons[-1]:
+        terms.append(terms[-1])
+    data_term, prior_term = (
+        torch.stack(part).double().cpu().numpy() for part in zip(*terms, strict=True)
+    )
+    return Evaluation(
+        metrics=metrics,
+        monotone=monotone,
+        rejected=rejected,
+        worst_increase=worst,
+        clipped=result.certificate.clipped.double().cpu().numpy(),
+        energy=data_term + float(solver.energy.weight) * prior_term,
+        data_term=data_term,
+        prior_term=prior_term,
+    )
