@@ -48,7 +48,7 @@ def load_checkpoint(path: Path, weights: Weights, run: Mapping[str, Any]) -> Cou
         has been changed then.
     """
     tensors, header = read_tensors(path, CHECKPOINT, ("run", "counters"))
-    if found := differences(header["run"], run):
+    if found := differences(_identity(header["run"]), _identity(run)):
         raise ValueError(
             f"{path} is of another run; choose another folder, or resume=False to start anew: "
             + "; ".join(found)
@@ -60,6 +60,12 @@ def load_checkpoint(path: Path, weights: Weights, run: Mapping[str, Any]) -> Cou
     if numbers["best_loss"] is None:
         numbers["best_loss"] = math.inf
     return Counters(**numbers)
+
+
+def _identity(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must not change when a run goes on: all but its number of steps."""
+    settings = {name: value for name, value in run["settings"].items() if name != "steps"}
+    return {**run, "settings": settings}
 
 
 def _check(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

@@ -58,7 +58,7 @@ class Log:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        figure = Figure(figsize=(6.4, 4.0))
         FigureCanvasAgg(figure)
         axes = figure.add_subplot(xlabel="step", ylabel="outer loss")
         styles: dict[str, Row] = {
@@ -79,7 +79,7 @@ class Log:
         axes.grid(alpha=0.3)
         axes.legend()
         content = io.BytesIO()
-        figure.savefig(content, format="png", dpi=120)
+        figure.savefig(content, format="png", dpi=100)
         write_file(self.folder / "curve.png", content.getvalue())
 
 

@@ -93,6 +93,9 @@ class Run:
         )
         try:
             with interruptible() as interruption, bar:
+                if counters.step >= settings.steps and not self.weights.best:
+                    self.check()  # the run was made shorter than its first interval
+                    self.save(best=True)
                 while counters.step < settings.steps and not counters.stopped_early:
                     loss, stop = self.step(batches, interruption)
                     ended = counters.step == settings.steps
@@ -108,6 +111,7 @@ class Run:
                     if stop:
                         interruption.signal = interruption.signal or signal.SIGINT
                         return
+            self.fabric.barrier()  # nobody goes on before the files are there
             if not self.weights.best:
                 raise FloatingPointError(f"no loss was finite in {counters.step} steps")
         finally:

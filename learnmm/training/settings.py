@@ -17,7 +17,8 @@ class FitSettings:
     Attributes
     ----------
     steps : int
-        Optimizer steps in all.
+        Optimizer steps in all. A run that is resumed may be made longer or shorter: from there on
+        its rates follow the new number.
     batch_size : int
         Samples per step, over all processes together.
     lr : float

@@ -1,4 +1,4 @@
-"""What a step does depends on weights, moments, settings and its number alone; the rest follows."""
+"""What a step does depends on weights, moments, settings and its number alone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from torch.utils.data import IterableDataset
 import learnmm as lmm
 from learnmm import storage
 from learnmm.training.checkpoint import CHECKPOINT
-from learnmm.training.sampling import Batches, shares
+from learnmm.training.sampling import Batches, derive, shares
 
 SAMPLES, BATCH = 70, 16  # four batches per epoch, six samples left over
 
@@ -91,7 +92,7 @@ def mean_of_output(output: Tensor, batch: Tensor) -> Tensor:
 
 
 def settings(**changes: Any) -> lmm.FitSettings:
-    chosen = {"steps": 26, "batch_size": BATCH, "lr": 1e-2, "ema": 0.9, "validate_every": 6}
+    chosen = {"steps": 26, "batch_size": BATCH, "lr": 1e-2, "ema": 0.9, "validate_every": 9}
     return lmm.FitSettings(**{**chosen, "warmup": 3, "checkpoint_minutes": 0.0, **changes})
 
 
@@ -186,7 +187,7 @@ def test_the_log_has_a_row_per_step_and_per_validation(
     assert steps[0].keys() == {"step", "loss", "lr", "gradient_norm", "absolute", "seconds"}
     assert [row["lr"] for row in steps] == [settings().rate(k) for k in range(26)]
     checks = [row for row in rows if "validation_loss" in row]
-    assert [row["step"] for row in checks] == [6, 12, 18, 24, 26]
+    assert [row["step"] for row in checks] == [9, 18, 26]
     assert all(a["seconds"] <= b["seconds"] for a, b in itertools.pairwise(rows))
 
 
@@ -202,7 +203,7 @@ def test_without_validation_the_mean_training_loss_decides() -> None:
     result, _ = train(validation=None, ema=None)
     losses = [row["loss"] for row in result.history if "loss" in row]
     means = [row["training_loss"] for row in result.history if "training_loss" in row]
-    windows = [losses[k : k + 6] for k in range(0, 26, 6)]
+    windows = [losses[k : k + 9] for k in range(0, 26, 9)]
     assert means == pytest.approx([sum(window) / len(window) for window in windows])
     assert result.best_loss == min(means)
 
@@ -256,7 +257,7 @@ def crash() -> None:
 
 
 @pytest.mark.parametrize("minutes", [0.0, 1e9])
-@pytest.mark.parametrize("steps", [(1, 1, 2), (6, 2, 7), (14, 9)])
+@pytest.mark.parametrize("steps", [(1, 1, 2), (10, 2, 7), (14, 9)])
 def test_crashes_change_nothing(
     tmp_path: Path,
     unbroken: tuple[lmm.FitResult, nn.Module],
@@ -310,14 +311,14 @@ def test_signals_leave_a_checkpoint(
 
     before = signal.signal(signal.SIGTERM, handle)
     try:
-        loss = breaking(9, lambda: os.kill(os.getpid(), number))
+        loss = breaking(8, lambda: os.kill(os.getpid(), number))
         with pytest.raises(error):
             train(tmp_path, loss, checkpoint_minutes=1e9)
         assert signal.getsignal(signal.SIGTERM) is handle
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert log(tmp_path)[-1]["step"] == 9
-    assert header(tmp_path)["counters"]["step"] == 9  # the step was finished, none was begun
+    assert log(tmp_path)[-1]["step"] == 8
+    assert header(tmp_path)["counters"]["step"] == 8  # the step was finished, none was begun
     result, model = train(tmp_path)
     assert numbers(result) == numbers(unbroken[0])
     assert same(model, unbroken[1])
@@ -333,6 +334,13 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
     assert again == dataclasses.replace(result, seconds=again.seconds)
     assert again.seconds == pytest.approx(result.seconds, abs=0.5)
     assert same(model, other)
+
+
+def test_best_weights_are_those_of_the_checkpoint(tmp_path: Path) -> None:
+    _, model = train(tmp_path)
+    lmm.save_weights(tmp_path / "best.safetensors", Net(), {})  # of a later step, then a crash
+    train(tmp_path)
+    assert same(model, filled(tmp_path))
 
 
 def test_resume_can_be_declined(tmp_path: Path, unbroken: tuple[lmm.FitResult, Any]) -> None:
@@ -391,7 +399,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
             r"config\.a is \[1, 2\] in the file, expected \[1, 3\]",
         ),
         ({"config": {"a": [1, 2], "b": 0}}, r"config\.b is not in the file, expected 0"),
-        ({"steps": 30}, r"settings\.steps is 26 in the file, expected 30"),
+        ({"seed": 1}, r"settings\.seed is 0 in the file, expected 1"),
         ({"lr_factors": {"last": 0.5}}, r"settings\.lr_factors\.last is not in the file"),
         ({"ema": None}, r"settings\.ema is 0\.9 in the file, expected None"),
         ({"data": Data(71)}, r"samples\.data is 70 in the file, expected 71"),
@@ -406,6 +414,26 @@ def test_another_run_is_not_resumed(
     with pytest.raises(ValueError, match=message):
         train(tmp_path, **changes)
     assert (tmp_path / "last.safetensors").read_bytes() == stopped.read_bytes()
+
+
+def test_a_run_may_be_made_longer(tmp_path: Path) -> None:
+    train(tmp_path)
+    result, _ = train(tmp_path, steps=30)
+    rows = [row for row in result.history if "loss" in row]
+    assert [row["step"] for row in rows] == list(range(1, 31))
+    assert [row["lr"] for row in rows[:26]] == [settings().rate(k) for k in range(26)]
+    assert [row["lr"] for row in rows[26:]] == [settings(steps=30).rate(k) for k in range(26, 30)]
+    assert storage.load_notes(tmp_path / "best.safetensors")["settings"]["steps"] == 30
+
+
+@pytest.mark.parametrize("at", [15, 5])
+def test_a_run_may_be_made_shorter(tmp_path: Path, at: int) -> None:
+    with pytest.raises(Broken):
+        train(tmp_path, breaking(at, crash))
+    result, model = train(tmp_path, breaking(1, crash), steps=4)
+    assert (result.steps, result.best_step) == (at - 1, 9 if at == 15 else 4)
+    assert math.isfinite(result.best_loss)
+    assert same(model, filled(tmp_path))
 
 
 def test_checkpoint_times_may_change(tmp_path: Path, stopped: Path) -> None:
@@ -527,34 +555,69 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def train_together(folder: Path, **changes: Any) -> tuple[lmm.FitResult, nn.Module]:
-    """Train without what differs between processes: batch statistics and dropout."""
-    torch.manual_seed(int(os.environ.get("RANK", "0")))  # rank 0 decides the start
+RANK = int(os.environ.get("RANK", "0"))
+
+
+def train_together(folder: Path, action: Callable[[], None] = crash, at: int = -1) -> Any:
+    """Train without batch statistics and dropout, which differ between processes."""
 
     class Plain(nn.Sequential):
         def forward(self, batch: tuple[Tensor, Tensor]) -> Tensor:
             output: Tensor = super().forward(batch[0])
             return output
 
+    def loss(output: Tensor, batch: tuple[Tensor, Tensor]) -> Any:
+        value, scalars = breaking_loss(output, batch)
+        return value, {**scalars, "draw": torch.rand(())}
+
+    breaking_loss = breaking(at, action)
+    torch.manual_seed(RANK)  # the weights of process 0 are those of all
     model = Plain(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3))
-    chosen = {"steps": 5, "validate_every": 2, "warmup": 0, "forward": None, **changes}
-    return train(folder, squares, model, **chosen)
+    chosen = {"steps": 5, "validate_every": 2, "warmup": 0, "checkpoint_minutes": 1e9}
+    return train(folder, loss, model, forward=None, **chosen)
+
+
+def together(folder: Path) -> None:
+    """Interrupt process 1 alone, then go on, in the processes of one launch."""
+
+    def interrupt() -> None:
+        if RANK == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_together(folder / str(RANK), interrupt, at=3)
+    if RANK == 0:
+        assert header(folder / "0")["counters"]["step"] == 3
+        shutil.copytree(folder / "0", folder / "1")  # for process 1 to resume from
+    torch.distributed.barrier()
+    before = {path.name: path.read_bytes() for path in (folder / "1").iterdir()}
+    result, model = train_together(folder / str(RANK))
+    assert before == {path.name: path.read_bytes() for path in (folder / "1").iterdir()}
+    expected, _ = lmm.load_weights(folder / "0" / "best.safetensors")
+    assert all(torch.equal(expected[name], t) for name, t in model.state_dict().items())
+    assert [row.get("loss") for row in result.history] == [r.get("loss") for r in log(folder / "0")]
 
 
 def test_two_processes_are_one(tmp_path: Path) -> None:
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    subprocess.run(
-        [*run, __file__, "together", str(tmp_path / "two")], check=True, env=environment()
-    )
+    run += [__file__, "together", str(tmp_path / "two")]
+    subprocess.run(run, check=True, env=environment())
     result, model = train_together(tmp_path / "one")
-    tensors, _ = lmm.load_weights(tmp_path / "two" / "best.safetensors")
+    tensors, _ = lmm.load_weights(tmp_path / "two" / "0" / "best.safetensors")
     for name, value in model.state_dict().items():
         torch.testing.assert_close(tensors[name], value, rtol=0, atol=1e-6)
-    rows = log(tmp_path / "two")
+    rows = log(tmp_path / "two" / "0")
     assert len(rows) == len(result.history)
     for row, expected in zip(rows, result.history, strict=True):
-        del row["seconds"]
+        if "loss" in row:  # every process draws its own
+            draws = [draw("step", 0, row["step"] - 1, rank) for rank in range(2)]
+            assert row.pop("draw") == pytest.approx(sum(draws) / 2)
+        row = {n: v for n, v in row.items() if n not in ("seconds", "validation_draw")}
         assert row == pytest.approx({n: expected[n] for n in row}, rel=1e-5)
+
+
+def draw(*parts: int | str) -> float:
+    return torch.rand((), generator=torch.Generator().manual_seed(derive(*parts))).item()
 
 
 # --- averages, groups, rates, clipping -------------------------------------------------------
@@ -710,7 +773,7 @@ def test_no_finite_loss_at_all_is_an_error() -> None:
 
 
 def spoiling(steps: set[int], by: str) -> Any:
-    """Spoil the loss, or its gradient alone, in some training steps, counted from 1."""
+    """Spoil the loss, its gradient, or both in some training steps, counted from 1."""
     calls = 0
 
     def loss(output: Tensor, batch: Tensor) -> Tensor:
@@ -719,12 +782,13 @@ def spoiling(steps: set[int], by: str) -> Any:
         value = output.mean()
         if calls not in steps:
             return value
-        return value * math.nan if by == "loss" else value + (value - value.detach()).sqrt()
+        spoilt = {"both": value * math.nan, "loss": value + math.inf}
+        return spoilt.get(by, value + (value - value.detach()).sqrt())
 
     return loss
 
 
-@pytest.mark.parametrize("by", ["loss", "gradient"])
+@pytest.mark.parametrize("by", ["both", "loss", "gradient"])
 def test_steps_that_are_not_finite_are_skipped(by: str, tmp_path: Path) -> None:
     result, line = train_line(
         spoiling({2, 3, 6}, by), steps=8, validate_every=8, ema=0.5, folder=tmp_path
@@ -735,8 +799,9 @@ def test_steps_that_are_not_finite_are_skipped(by: str, tmp_path: Path) -> None:
     assert weights[5] == weights[6]
     assert len(set(weights)) == 5
     rows = [row for row in result.history if "loss" in row]
-    spoilt = "loss" if by == "loss" else "gradient_norm"
-    assert [row["step"] for row in rows if row[spoilt] is None] == [2, 3, 6]
+    for name, spoilt in (("loss", by != "gradient"), ("gradient_norm", by != "loss")):
+        missing = [row["step"] for row in rows if row[name] is None]
+        assert missing == ([2, 3, 6] if spoilt else [])
     assert log(tmp_path) == list(result.history)
     tensors, about = storage.read_tensors(tmp_path / "last.safetensors", CHECKPOINT, ())
     assert tensors["adam.step.weight"] == about["counters"]["updates"] == 5
@@ -745,7 +810,7 @@ def test_steps_that_are_not_finite_are_skipped(by: str, tmp_path: Path) -> None:
 
 
 def test_ten_in_a_row_end_the_run_with_the_best_weights(tmp_path: Path) -> None:
-    spoilt = spoiling(set(range(5, 14)) | set(range(15, 40)), "loss")
+    spoilt = spoiling(set(range(5, 14)) | set(range(15, 40)), "both")
     message = r"not finite in 10 steps in a row, up to step 24.*best weights: of step 15"
     with pytest.raises(FloatingPointError, match=message):
         train_line(spoilt, steps=40, validate_every=3, folder=tmp_path, model=(line := Line()))
@@ -756,7 +821,7 @@ def test_ten_in_a_row_end_the_run_with_the_best_weights(tmp_path: Path) -> None:
 
 def test_ten_from_the_start_leave_no_best_weights() -> None:
     with pytest.raises(FloatingPointError, match=r"up to step 10.*best weights: none so far"):
-        train_line(spoiling(set(range(40)), "loss"), steps=40)
+        train_line(spoiling(set(range(40)), "both"), steps=40)
 
 
 # --- modes, generators, threads, precision, progress -----------------------------------------
@@ -785,6 +850,20 @@ def test_the_global_generator_is_left_alone_and_not_used() -> None:
     torch.manual_seed(2)
     assert numbers(train(model=other)[0]) == numbers(result)
     assert numbers(train(seed=1)[0]) != numbers(result)
+
+
+def test_every_step_draws_anew_and_every_validation_alike() -> None:
+    draws: dict[bool, list[float]] = {True: [], False: []}
+
+    def loss(output: Tensor, batch: Any) -> Any:
+        draws[torch.is_grad_enabled()].append(torch.rand(()).item())
+        return squares(output, batch)
+
+    model = Net()
+    train(model=model, loss=loss, validation=Data(BATCH))
+    assert len(set(draws[True])) == 26
+    assert len(draws[False]) == 3
+    assert len(set(draws[False])) == 1
 
 
 def test_it_runs_beside_the_main_thread(unbroken: tuple[lmm.FitResult, nn.Module]) -> None:
@@ -983,7 +1062,7 @@ def main(action: str, folder: Path) -> None:
     if action == "kill":
         train(folder, breaking(15, lambda: os.kill(os.getpid(), signal.SIGKILL)))
     else:
-        train_together(folder)
+        together(folder)
 
 
 if __name__ == "__main__":
