@@ -324,6 +324,16 @@ def test_signals_leave_a_checkpoint(
     assert same(model, unbroken[1])
 
 
+def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
+    def twice() -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, breaking(8, twice), checkpoint_minutes=1e9)
+    assert not (tmp_path / "last.safetensors").exists()
+
+
 def header(folder: Path) -> dict[str, Any]:
     return storage.read_tensors(folder / "last.safetensors", CHECKPOINT, ())[1]
 
