@@ -28,20 +28,19 @@ from learnmm_problems.esi.fsaverage import fsaverage_head_model
 from learnmm_problems.esi.headmodel import HeadModel, HeadModelSettings
 from learnmm_problems.esi.metrics import Evaluator, SourceMetrics
 from learnmm_problems.esi.nmm import NMMSimulator
+from learnmm_problems.esi.paper import TABLE_I
 from learnmm_problems.esi.samples import Sample
 
 RESULTS = Path(__file__).parent / "results"
 METHODS = ("MNE", "sLORETA")
 BATCH = 25
 
-# "Majorization-Minimization Networks for Inverse Problems: An Application to EEG Imaging", Table I:
-# LE mm, TE ms, AUC x 100, nMSE, PSNR dB. LE-global is not in it.
+# LE mm, TE ms, AUC x 100, nMSE, PSNR dB. LE-global is not in Table I.
 COLUMNS = ("LE", "LE-global", "TE", "AUC", "nMSE", "PSNR")
 PAPER = {
-    ("ERP", "MNE"): (21.06, None, 2.72, 82.05, 0.02, 21.85),
-    ("ERP", "sLORETA"): (14.82, None, 1.57, 86.75, 0.05, 18.29),
-    ("NMM", "MNE"): (19.15, None, 185.00, 77.36, 0.02, 29.81),
-    ("NMM", "sLORETA"): (14.67, None, 165.36, 79.18, 0.04, 26.46),
+    (row.tested_on.upper(), row.method): (row.le, None, row.te, row.auc, row.nmse, row.psnr)
+    for row in TABLE_I
+    if row.trained_on is None
 }
 # How near a row should come, in the units of the table; None: no goal.
 GOALS = {

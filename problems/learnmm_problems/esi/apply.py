@@ -17,10 +17,12 @@ from .energy import SourceEnergy
 from .external import head_model_from_forward
 from .fit import MMFit, fits_of
 from .headmodel import HeadModel
+from .learned.inverse import LearnedInverse
 from .recordings import check_finite, check_reference, check_scale, spatial_filter
 
 __all__ = ["MMInverse", "apply_mm"]
 
+STEPS = 60
 BATCH_VALUES = 2**20  # sources x times x epochs solved at once: 4 MiB for each working array
 
 Recording = mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
@@ -44,8 +46,12 @@ class MMInverse:
         How far smoothness reaches, in neighbours squared.
     bound : {"global", "pointwise"}, default "global"
         Descent proved beforehand, or verified step by step and faster (see `SourceEnergy`).
-    max_iter : int, default 60
-        Limit on steps.
+    max_iter : int, optional
+        Limit on steps. Default: 60, or what the weights were trained for.
+    weights : str or path, optional
+        Reconstruct with a trained method: the name of weights that come with the library, such
+        as ``"mm-net-erp"``, or a file. They serve the head model, all channels and the sampling
+        rate they were trained for; `weight`, `diffusion` and `bound` then play no role.
     noise_cov : mne.Covariance or path, optional
         Whitens recordings and lead field. Its scale plays no role, so neither does the number of
         averages. Default: the same white noise on all channels.
@@ -87,7 +93,8 @@ class MMInverse:
         weight: float = 1.0,
         diffusion: float = 10.0,
         bound: str = "global",
-        max_iter: int = 60,
+        max_iter: int | None = None,
+        weights: str | os.PathLike | None = None,
         noise_cov: mne.Covariance | str | os.PathLike | None = None,
         on_missing: OnMissing = "raise",
     ) -> None:
@@ -113,12 +120,15 @@ class MMInverse:
         self.model = model
         self.noise_cov = noise_cov
         self.on_missing = on_missing
-        self.max_iter = max_iter
         self._settings = {"weight": weight, "diffusion": diffusion, "bound": bound}
+        self.learned = None if weights is None else LearnedInverse(weights, model)
+        self.max_iter = STEPS if max_iter is None and self.learned is None else max_iter
         self._prepared: tuple[bytes, SourceEnergy] | None = None
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self._settings.items())
+        if self.learned is not None:
+            settings = f"weights={self.learned.path.name!r}"
         sensors, sources = self.model.leadfield.shape
         return f"MMInverse({sensors} sensors, {sources} sources, {settings})"
 
@@ -241,7 +251,12 @@ class MMInverse:
         vertices = [np.array(v) for v in self.model.vertices]
         return mne.SourceEstimate(sources, vertices, tmin, 1.0 / sfreq, subject=self.subject)
 
-    def _energy(self, match: ChannelMatch, matrix: NDArray[np.float64]) -> SourceEnergy:
+    def _solver(
+        self, info: mne.Info, match: ChannelMatch, matrix: NDArray[np.float64]
+    ) -> SourceEnergy | LearnedInverse:
+        if self.learned is not None:
+            self.learned.check(info, match, matrix)
+            return self.learned
         key = match.rows.tobytes() + matrix.tobytes()
         if self._prepared is None or self._prepared[0] != key:
             logger.info("Preparing the energy of %d channels", len(match.rows))
@@ -265,12 +280,12 @@ class _Source:
     def __init__(self, inverse: MMInverse, inst: Recording, verbose: bool | str | int | None):
         info = inst.info
         self.inst, self.info, self.verbose = inst, info, verbose
-        self.max_iter = inverse.max_iter
+        self.limit = {} if inverse.max_iter is None else {"max_iter": inverse.max_iter}
         with mne.use_log_level(verbose):
             self.match = match_channels(info, inverse.model.channel_names, inverse.on_missing)
             self.filter = spatial_filter(info, self.match, inverse.noise_cov)
             self.projection = spatial_filter(info, self.match, None)
-            self.energy = inverse._energy(self.match, self.filter)
+            self.energy = inverse._solver(info, self.match, self.filter)
             logger.info(
                 "Reconstructing %d sources from %d of the head model's %d sensors",
                 len(inverse.model.positions),
@@ -292,7 +307,7 @@ class _Source:
             check_scale(self.projection @ one[self.used], name)
             sensors.append(self.filter @ one[self.used])
         batch = np.stack(sensors)
-        reconstruction = self.energy.reconstruct(batch, max_iter=self.max_iter)
+        reconstruction = self.energy.reconstruct(batch, **self.limit)
         result = reconstruction.result
         y = torch.as_tensor(batch, dtype=result.x.dtype)
         return reconstruction.sources, fits_of(result, self.energy.leadfield(result.x), y)
@@ -305,7 +320,8 @@ def apply_mm(
     weight: float = 1.0,
     diffusion: float = 10.0,
     bound: str = "global",
-    max_iter: int = 60,
+    max_iter: int | None = None,
+    weights: str | os.PathLike | None = None,
     noise_cov: mne.Covariance | str | os.PathLike | None = None,
     on_missing: OnMissing = "raise",
     start: int | None = None,
@@ -323,7 +339,7 @@ def apply_mm(
         In V, with an average reference or a projector for it. Not modified.
     model : HeadModel, mne.Forward or path
         Head model, or a forward solution with surface source spaces.
-    weight, diffusion, bound, max_iter, noise_cov, on_missing
+    weight, diffusion, bound, max_iter, weights, noise_cov, on_missing
         See `MMInverse`.
     start, stop, buffer_size, return_generator, return_result, verbose
         See `MMInverse.apply`.
@@ -350,6 +366,7 @@ def apply_mm(
         diffusion=diffusion,
         bound=bound,
         max_iter=max_iter,
+        weights=weights,
         noise_cov=noise_cov,
         on_missing=on_missing,
     )

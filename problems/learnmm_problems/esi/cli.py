@@ -182,7 +182,17 @@ def reconstruct(
     bound: Annotated[
         Bound, typer.Option(help="Descent proved beforehand, or verified and faster.")
     ] = Bound.GLOBAL,
-    max_iter: Annotated[int, typer.Option(min=1, help="Limit on steps.")] = 60,
+    max_iter: Annotated[
+        int | None,
+        typer.Option(min=1, help="Limit on steps. Default: 60, or what weights were trained for."),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Reconstruct with a trained method: mm-net-erp, which comes with the library, or "
+            "a file of train. Default: no learning."
+        ),
+    ] = None,
     ico: IcoOption = Ico.ico4,
     expand: Annotated[
         bool, typer.Option("--expand", help="Write all fsaverage5 vertices, not one per region.")
@@ -209,6 +219,7 @@ def reconstruct(
             diffusion=diffusion,
             bound=bound.value,
             max_iter=max_iter,
+            weights=weights,
             noise_cov=noise_cov,
             on_missing=on_missing.value,
         )

@@ -87,6 +87,10 @@ def evaluate(
         list[int] | None, typer.Option(min=1, help="Look after so many steps; may be repeated.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the test set.")] = 2,
+    forward: Annotated[
+        Path | None,
+        typer.Option(exists=True, help="name-fwd.fif that the weights were trained on, if any."),
+    ] = None,
     folder: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path(
         "out/evaluations"
     ),
@@ -103,7 +107,12 @@ def evaluate(
         from .train import simulator
 
         _limit(threads)
-        solver = load_solver(weights)
+        model = None
+        if forward is not None:
+            from ..external import head_model_from_forward
+
+            model = head_model_from_forward(forward)
+        solver = load_solver(weights, model)
         horizons = steps or [solver.settings.steps]
         test = simulator(solver.head, data, seed, samples)
         with counting() as progress:

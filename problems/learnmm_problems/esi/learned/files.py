@@ -32,7 +32,7 @@ def save_solver(
     solver : SourceSolver
         As trained.
     training : dict
-        What it was trained with: ``data``, ``head``, ``training``.
+        What it was trained with: ``data``, ``training``.
     notes : dict
         What is known about it: seconds, steps, losses, hardware.
     half : bool
@@ -49,7 +49,8 @@ def load_solver(path: str | os.PathLike[str], model: HeadModel | None = None) ->
     path : path
         The file.
     model : HeadModel, optional
-        A model to check the file against. Default: the fsaverage model that it was trained on.
+        A model to check the file against. Default: the fsaverage model that it was trained on,
+        if it was one.
 
     Returns
     -------
@@ -69,6 +70,11 @@ def load_solver(path: str | os.PathLike[str], model: HeadModel | None = None) ->
         raise ValueError(
             f"{path} holds weights, but not those of a source-imaging method: its configuration "
             f"has no {', '.join(sorted(missing))}"
+        )
+    if model is None and config["head"] is None:
+        raise ValueError(
+            f"the weights of {path} were trained on a head model of somebody's own: give it too "
+            "(on the command line, --forward)"
         )
     if model is None:
         model = fsaverage_head_model(HeadModelSettings(**config["head"]), progress=True)
@@ -98,7 +104,7 @@ def check_model(path: str | os.PathLike[str], config: dict[str, Any], model: Hea
 
 ADVICE = (
     "Use the head model they were trained on, or train for yours: "
-    "learnmm-esi train mm-net --data erp --forward yours-fwd.fif (about 100 minutes on two cores)"
+    "learnmm-esi train mm-net --data erp --forward yours-fwd.fif (about 45 minutes on two cores)"
 )
 
 

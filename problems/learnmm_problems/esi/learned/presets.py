@@ -72,8 +72,8 @@ class Preset:
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return head and training as plain values, for a file; `fit` stores its own."""
-        return {"head": asdict(self.head), "training": asdict(self.training)}
+        """Return what a file of weights says of the training; `fit` stores its own settings."""
+        return {"training": asdict(self.training)}
 
 
 def load_preset(name: str | Path) -> Preset:

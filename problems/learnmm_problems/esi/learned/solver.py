@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,7 @@ class SourceSolver(nn.Module):
             "settings": self.settings.as_dict(),
             "channels": list(self.channel_names),
             "leadfield": self.leadfield_hash,
+            "head": None if self.head.settings is None else asdict(self.head.settings),
         }
 
 

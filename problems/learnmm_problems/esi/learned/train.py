@@ -22,11 +22,15 @@ from .solver import SourceSolver
 
 
 def simulator(model: HeadModel, data: str, seed: int, size: int, **settings: Any) -> PatchSimulator:
-    """Return the simulator of a data set, ``"erp"`` or ``"nmm"``."""
+    """Return the simulator of a data set, ``"erp"`` or ``"nmm"``.
+
+    Patches fall off with the geodesic distance where the head model knows it.
+    """
     if data not in DATA:
         raise ValueError(f"data must be one of {', '.join(DATA)}, got {data!r}")
     make = ERPSimulator if data == "erp" else NMMSimulator
-    return make(model, seed=seed, size=size, **settings)
+    distance = "euclidean" if model.distances is None else "geodesic"
+    return make(model, seed=seed, size=size, **{"distance": distance, **settings})
 
 
 def train(

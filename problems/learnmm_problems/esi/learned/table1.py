@@ -1,0 +1,179 @@
+"""Table I beside the paper's, from the evaluations in a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..paper import TABLE_I, paper_row
+
+COLUMNS = (
+    "tested on",
+    "trained on",
+    "method",
+    "weights, M",
+    "samples",
+    "LE",
+    "LE-global",
+    "AUC",
+    "nMSE",
+    "PSNR",
+    "TE",
+    "monotone",
+    "worst rise",
+    "refused",
+    "clipped",
+    "minutes",
+)
+
+
+def read_evaluations(folder: Path) -> list[dict[str, Any]]:
+    """Read every ``*.json`` of `learnmm-esi evaluate` in a folder, sorted by name.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If a file is something else.
+    """
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not {"method", "tested_on", "steps", "samples"} <= set(content):
+            raise ValueError(f"{path} is not an evaluation of learnmm-esi evaluate")
+        found.append(content)
+    if not found:
+        raise FileNotFoundError(f"no evaluations (*.json) in {folder}: learnmm-esi evaluate")
+    return found
+
+
+def rows(evaluations: list[dict[str, Any]], classical: list[list[str]]) -> list[list[str]]:
+    """Lines of the table: of each group the paper's first, then ours, in the paper's order.
+
+    Parameters
+    ----------
+    evaluations : list of dict
+        From `read_evaluations`.
+    classical : list of list of str
+        Lines of MNE and sLORETA that are known already, by `classical_rows`.
+    """
+    lines: list[list[str]] = []
+    used = set()
+    for row in TABLE_I:
+        lines.append(_paper_line(row))
+        if row.trained_on is None:
+            lines += [
+                line for line in classical if line[0] == row.tested_on and line[2] == row.method
+            ]
+        for number, content in enumerate(evaluations):
+            key = (content["tested_on"], content["trained_on"], content["method"])
+            if key == row[:3]:
+                lines.append(our_line(content, _steps(content)))
+                used.add(number)
+    for number, content in enumerate(evaluations):
+        if number not in used:
+            lines.append(our_line(content, _steps(content)))
+    return lines
+
+
+def our_line(content: dict[str, Any], steps: str) -> list[str]:
+    """Format one evaluation after a number of steps."""
+    row = content["steps"][steps]
+    verified = row["rejected"] > 0 or row["monotone"] == 1
+    return [
+        content["tested_on"],
+        content["trained_on"],
+        content["method"],
+        f"{content['parameters']['all'] / 1e6:.2f}",
+        str(content["samples"]),
+        f"{row['localization_error']:.2f} ± {row['localization_error_error']:.2f}",
+        f"{row['localization_error_global']:.2f}",
+        f"{100 * row['auc']:.2f} ± {100 * row['auc_error']:.2f}",
+        f"{row['nmse']:.4f}",
+        f"{row['psnr']:.2f} ± {row['psnr_error']:.2f}",
+        f"{row['time_error']:.2f}",
+        f"{100 * row['monotone']:.1f} %",
+        f"{row['worst_increase']:.1e}",
+        f"{100 * row['rejected']:.1f} %" if verified else "not verified",
+        f"{100 * content['clipped']:.1f} %",
+        f"{content['training']['minutes']:g}",
+    ]
+
+
+def classical_rows(calibration: Path) -> list[list[str]]:
+    """Lines of MNE and sLORETA from the results of the calibration."""
+    if not calibration.is_file():
+        return []
+    content = json.loads(calibration.read_text(encoding="utf-8"))
+    place = {name: number for number, name in enumerate(content["columns"])}
+    lines = []
+    for row in content["rows"]:
+        if row["change"] != "the protocol":
+            continue
+
+        def cell(name: str, digits: int = 2, row: dict[str, Any] = row) -> str:
+            mean, error = row["mean"][place[name]], row["error"][place[name]]
+            return f"{mean:.{digits}f} ± {error:.{digits}f}"
+
+        def plain(name: str, digits: int = 2, row: dict[str, Any] = row) -> str:
+            return f"{row['mean'][place[name]]:.{digits}f}"
+
+        lines.append(
+            [row["data"].lower(), "", row["method"], "", str(row["samples"]), cell("LE")]
+            + [plain("LE-global"), cell("AUC"), plain("nMSE", 4), cell("PSNR"), plain("TE")]
+            + [""] * 5
+        )
+    return lines
+
+
+def missing(evaluations: list[dict[str, Any]]) -> list[str]:
+    """Rows of Table I without an evaluation, in words."""
+    have = {(c["tested_on"], c["trained_on"], c["method"]) for c in evaluations}
+    return [
+        f"{row.method}, trained on {row.trained_on}, tested on {row.tested_on}"
+        for row in TABLE_I
+        if row.trained_on is not None and row[:3] not in have
+    ]
+
+
+def horizons(evaluations: list[dict[str, Any]]) -> list[list[str]]:
+    """Lines of the evaluations that were looked at after several numbers of steps."""
+    lines = []
+    for content in evaluations:
+        if len(content["steps"]) > 1:
+            lines += [[steps, *our_line(content, steps)] for steps in content["steps"]]
+    return lines
+
+
+def markdown(header: tuple[str, ...], lines: list[list[str]]) -> str:
+    """Write a table."""
+    return "\n".join(
+        "| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *lines]
+    )
+
+
+def _steps(content: dict[str, Any]) -> str:
+    """The number of steps of Table I: the method's own."""
+    return next(iter(content["steps"]))
+
+
+def _paper_line(row: Any) -> list[str]:
+    return [
+        row.tested_on,
+        row.trained_on or "",
+        f"*{row.method}, paper*",
+        "" if row.parameters is None else f"{row.parameters:.2f}",
+        "2000",
+        f"{row.le:.2f}",
+        "",
+        f"{row.auc:.2f}",
+        f"{row.nmse:.2f}",
+        f"{row.psnr:.2f}",
+        f"{row.te:.2f}",
+        *[""] * 5,
+    ]
+
+
+__all__ = ["COLUMNS", "horizons", "markdown", "missing", "paper_row", "read_evaluations", "rows"]
