@@ -76,8 +76,10 @@ class DampedInverse(nn.Module):
         if not (damping > 0 and math.isfinite(damping)):
             raise ValueError(f"damping must be positive and finite, got {damping}")
         _, sigma, right = torch.linalg.svd(matrix.detach().double(), full_matrices=False)
-        self.register_buffer("basis", right.mT.to(matrix.dtype).contiguous())
-        self.register_buffer("spectrum", ((sigma / sigma[0]) ** 2).to(matrix.dtype))
+        # They follow from the matrix, and are no weights to store.
+        basis, spectrum = right.mT.to(matrix.dtype).contiguous(), (sigma / sigma[0]) ** 2
+        self.register_buffer("basis", basis, persistent=False)
+        self.register_buffer("spectrum", spectrum.to(matrix.dtype), persistent=False)
         self.log_damping = nn.Parameter(torch.tensor(math.log(damping), dtype=matrix.dtype))
 
     def forward(self, gradient: Tensor) -> Tensor:

@@ -154,7 +154,7 @@ def test_noise_start_is_the_papers_and_the_same_for_all(head) -> None:
 def test_weights_of_the_energy_can_be_fixed(head) -> None:
     solver = build(head, "mm-net", learn_weight=False)
     assert not solver.energy.log_weight.requires_grad
-    assert float(solver.energy.weight) == 1.0
+    assert float(solver.energy.weight.detach()) == 1.0
 
 
 # --- losses, data, presets ---------------------------------------------------------------------
@@ -338,7 +338,7 @@ def test_evaluation_is_that_of_each_recording(head) -> None:
             np.testing.assert_allclose(
                 found.energy[: steps + 1, 33:36], solved.values.numpy(), rtol=1e-4
             )
-    weight = float(solver.energy.weight)
+    weight = float(solver.energy.weight.detach())
     np.testing.assert_allclose(found.energy, found.data_term + weight * found.prior_term)
     assert json.dumps(found.summary())
     with pytest.raises(ValueError, match="2 samples or more"):

@@ -251,22 +251,40 @@ def calibrate(
     Runs examples/esi/calibrate.py of the source repository.
     """
     with plain_errors(context):
-        script = Path(__file__).parents[3] / "examples" / "esi" / "calibrate.py"
-        if not script.exists():
-            raise FileNotFoundError(
-                "the calibration is a script of the source repository, examples/esi/calibrate.py, "
-                "which an installed package does not have: clone it and install with "
-                "pip install -e '.[esi]'"
-            )
         options = {"samples": samples, "changed-samples": changed_samples, "seed": seed}
-        options |= {"ico": ico.value, "out": folder}
-        arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-        sys.argv = [str(script), *arguments]
-        runpy.run_path(str(script), run_name="__main__")
+        _run_example("calibrate.py", options | {"ico": ico.value, "out": folder})
+
+
+@app.command()
+def table1(
+    context: typer.Context,
+    evaluations: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Folder of evaluate.")
+    ] = Path("out/evaluations"),
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path("out"),
+) -> None:
+    """Set all evaluations beside Table I of the paper, and name what is missing.
+
+    Runs examples/esi/table1.py of the source repository.
+    """
+    with plain_errors(context):
+        _run_example("table1.py", {"evaluations": evaluations, "out": folder})
 
 
 app.command()(train)
 app.command()(evaluate)
+
+
+def _run_example(name: str, options: dict[str, object]) -> None:
+    script = Path(__file__).parents[3] / "examples" / "esi" / name
+    if not script.exists():
+        raise FileNotFoundError(
+            f"this is a script of the source repository, examples/esi/{name}, which an installed "
+            "package does not have: clone it and install with pip install -e '.[esi,train]'"
+        )
+    arguments = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+    sys.argv = [str(script), *arguments]
+    runpy.run_path(str(script), run_name="__main__")
 
 
 def _fsaverage(ico: Ico) -> HeadModel:

@@ -45,11 +45,3 @@ TABLE_I = (
     PaperRow("nmm", "erp", "r-mm-net", 2.95, 14.20, 74.47, 0.01, 33.25, 138.78),
     PaperRow("nmm", "erp", "mm-net", 2.95, 12.48, 75.03, 0.01, 33.72, 133.44),
 )
-
-
-def paper_row(tested_on: str, trained_on: str | None, method: str) -> PaperRow | None:
-    """Find a row, or None."""
-    for row in TABLE_I:
-        if row[:3] == (tested_on, trained_on, method):
-            return row
-    return None

@@ -59,6 +59,7 @@ def train(
             "preset": preset,
             "steps": result.steps,
             "batch_size": settings.fit.batch_size,
+            "fit": settings.fit.numbers(),
             "best_step": result.best_step,
             "validation_loss": result.best_loss,
             "minutes": round(result.seconds / 60, 1),
@@ -133,7 +134,7 @@ def evaluate(
             "tested_on": data,
             "seed": seed,
             "parameters": solver.parameter_counts(),
-            "weight": float(solver.energy.weight),
+            "weight": float(solver.energy.weight.detach()),
             "training": known["notes"],
             "command": f"learnmm-esi evaluate {weights.name} --data {data} --samples {samples} "
             f"--seed {seed}" + "".join(f" --steps {k}" for k in horizons),

@@ -167,7 +167,7 @@ def _evaluate_batch(
         rejected=rejected,
         worst_increase=worst,
         clipped=result.certificate.clipped.double().cpu().numpy(),
-        energy=data_term + float(solver.energy.weight) * prior_term,
+        energy=data_term + float(solver.energy.weight.detach()) * prior_term,
         data_term=data_term,
         prior_term=prior_term,
     )

@@ -41,7 +41,9 @@ def save_solver(
     save_weights(path, solver, {**solver.configuration(), **training}, half=half, notes=notes)
 
 
-def load_solver(path: str | os.PathLike[str], model: HeadModel | None = None) -> SourceSolver:
+def load_solver(
+    path: str | os.PathLike[str], model: HeadModel | None = None, *, transfer: bool = False
+) -> SourceSolver:
     """Build a method from a file of `save_solver` or of a training.
 
     Parameters
@@ -51,6 +53,9 @@ def load_solver(path: str | os.PathLike[str], model: HeadModel | None = None) ->
     model : HeadModel, optional
         A model to check the file against. Default: the fsaverage model that it was trained on,
         if it was one.
+    transfer : bool
+        Use the weights on another head model with the same sources. Steps are verified there as
+        they are anywhere; how good the estimates are, only an evaluation tells.
 
     Returns
     -------
@@ -78,7 +83,8 @@ def load_solver(path: str | os.PathLike[str], model: HeadModel | None = None) ->
         )
     if model is None:
         model = fsaverage_head_model(HeadModelSettings(**config["head"]), progress=True)
-    check_model(path, config, model)
+    if not transfer:
+        check_model(path, config, model)
     solver = SourceSolver(model, MethodSettings(**config["settings"]))
     load_weights(path, solver)
     return solver.eval()

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..paper import TABLE_I, paper_row
+from ..paper import TABLE_I
 
 COLUMNS = (
     "tested on",
@@ -147,6 +147,20 @@ def horizons(evaluations: list[dict[str, Any]]) -> list[list[str]]:
     return lines
 
 
+def trainings(evaluations: list[dict[str, Any]]) -> list[str]:
+    """Sentences on how each row was trained and evaluated."""
+    lines = []
+    for content in evaluations:
+        notes = content["training"]
+        lines.append(
+            f"{content['method']} trained on {content['trained_on']}: preset {notes['preset']}, "
+            f"{notes['steps']} steps of {notes['batch_size']}, best at {notes['best_step']}, "
+            f"{notes['minutes']:g} min on {notes['hardware']}. `{content['command']}`, "
+            f"{content['hardware']}."
+        )
+    return list(dict.fromkeys(lines))
+
+
 def markdown(header: tuple[str, ...], lines: list[list[str]]) -> str:
     """Write a table."""
     return "\n".join(
@@ -174,6 +188,3 @@ def _paper_line(row: Any) -> list[str]:
         f"{row.te:.2f}",
         *[""] * 5,
     ]
-
-
-__all__ = ["COLUMNS", "horizons", "markdown", "missing", "paper_row", "read_evaluations", "rows"]
