@@ -160,8 +160,8 @@ def main() -> None:
     told = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     text = (
         "# Robustness\n\nOne MM-Net, never trained anew, on ERP recordings unlike those it was "
-        "trained on. LE in mm (of the first patch), AUC × 100, PSNR in dB. *Without safeguard*: the "
-        "same weights, every proposal taken.\n\n"
+        "trained on. LE in mm (of the first patch), AUC × 100, PSNR in dB. *Without safeguard*: "
+        "the same weights, every proposal taken.\n\n"
         + "\n".join("| " + " | ".join(line) + " |" for line in lines)
         + f"\n\n{told}\n"
     )

@@ -1,0 +1,44 @@
+"""Cortical maps of one recording by all methods (Figure 1).
+
+Run with ``python examples/esi/figure1.py WEIGHTS...``: one simulated event-related potential at the
+peak of its source, the truth, MNE-Python's MNE and sLORETA, and every trained method given. Writes
+``figure1.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg")
+import numpy as np
+
+from learnmm_problems.esi.classical import mne_python_inverse
+from learnmm_problems.esi.erp import ERPSimulator
+from learnmm_problems.esi.figures import plot_cortex
+from learnmm_problems.esi.learned.files import load_solver
+from learnmm_problems.esi.learned.inverse import find_weights
+
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("weights", nargs="*", default=["mm-net-erp"])
+parser.add_argument("--sample", type=int, default=0, help="of the test set")
+parser.add_argument("--seed", type=int, default=2, help="of the test set")
+parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+options = parser.parse_args()
+
+solvers = [load_solver(find_weights(weights)) for weights in options.weights]
+model = solvers[0].head
+recording = ERPSimulator(model, seed=options.seed).batch([options.sample])
+truth, seed = recording.sources[0], int(recording.seed_source[0])
+peak = int(np.abs(truth[seed]).argmax())
+
+maps = {"truth": truth[:, peak]}
+for method in ("MNE", "sLORETA"):
+    maps[method] = mne_python_inverse(model, recording.sensors, method)[0, :, peak]
+for solver in solvers:
+    maps[solver.settings.method] = solver.reconstruct(recording.sensors).sources[0, :, peak]
+options.out.mkdir(parents=True, exist_ok=True)
+plot_cortex(model, maps).savefig(options.out / "figure1.png", dpi=110)
+print(f"Written: {options.out / 'figure1.png'}")
