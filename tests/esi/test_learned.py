@@ -23,7 +23,7 @@ from learnmm_problems.esi.learned.files import load_solver, save_solver
 from learnmm_problems.esi.learned.losses import LOSSES, deep_loss, distance, paper_loss
 from learnmm_problems.esi.learned.presets import PRESETS, Preset, TrainingSettings, load_preset
 from learnmm_problems.esi.learned.settings import FIXED_LENGTH, METHODS, MethodSettings
-from learnmm_problems.esi.learned.solver import SourceSolver, leadfield_hash
+from learnmm_problems.esi.learned.solver import SourceSolver, fingerprint, same_leadfield
 from learnmm_problems.esi.learned.table1 import missing, read_evaluations, rows
 from learnmm_problems.esi.learned.train import simulator, train
 from learnmm_problems.esi.metrics import Evaluator
@@ -291,11 +291,22 @@ def test_weights_are_refused_for_another_head(head, tmp_path) -> None:
         load_solver(path, head)
 
 
-def test_hash_survives_rounding_and_sees_changes(head) -> None:
-    matrix = head.leadfield
-    assert leadfield_hash(matrix) == leadfield_hash(matrix * (1 + 1e-13))
-    assert leadfield_hash(matrix) == leadfield_hash(2 * matrix)  # units play no role
-    assert leadfield_hash(matrix) != leadfield_hash(matrix[::-1])
+def test_fingerprint_survives_rounding_and_sees_changes(fsaverage_model) -> None:
+    matrix = fsaverage_model.leadfield
+    rng = np.random.default_rng(0)
+    known = fingerprint(matrix)
+    rounded = matrix * (1 + 1e-7 * rng.standard_normal(matrix.shape))
+    assert same_leadfield(known, fingerprint(rounded))
+    assert same_leadfield(known, fingerprint(2 * matrix))  # units play no role
+    swapped = matrix.copy()
+    swapped[[3, 4]] = matrix[[4, 3]]
+    for other in (
+        matrix[:-1],
+        matrix[:, ::-1],
+        swapped,
+        matrix * (1 + 0.01 * rng.random((1, 994))),
+    ):
+        assert not same_leadfield(known, fingerprint(other))
 
 
 # --- training and evaluation -------------------------------------------------------------------

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import numpy as np
-
 from learnmm.storage import load_notes, load_weights, save_weights
 
 from ..fsaverage import fsaverage_head_model
 from ..headmodel import HeadModel, HeadModelSettings
 from .settings import MethodSettings
-from .solver import SourceSolver, leadfield_hash
+from .solver import SourceSolver, fingerprint, same_leadfield
 
 
 def save_solver(
@@ -101,16 +99,15 @@ def check_model(path: str | os.PathLike[str], config: dict[str, Any], model: Hea
             f"the weights of {path} are for {len(config['channels'])} channels, the head model has "
             f"{len(model.channel_names)}: {'; '.join(what) or 'their order differs'}. {ADVICE}"
         )
-    if leadfield_hash(np.asarray(model.leadfield)) != config["leadfield"]:
+    if not same_leadfield(fingerprint(model.leadfield), config["leadfield"]):
         raise ValueError(
-            f"the weights of {path} are for another lead field ({config['leadfield']}, the head "
-            f"model has {leadfield_hash(np.asarray(model.leadfield))}). {ADVICE}"
+            f"the weights of {path} are for another lead field than the head model's. {ADVICE}"
         )
 
 
 ADVICE = (
     "Use the head model they were trained on, or train for yours: "
-    "learnmm-esi train mm-net --data erp --forward yours-fwd.fif (about 45 minutes on two cores)"
+    "learnmm-esi train mm-net --data erp --forward yours-fwd.fif (about an hour and a half)"
 )
 
 

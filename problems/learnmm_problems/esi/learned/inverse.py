@@ -82,7 +82,7 @@ class LearnedInverse:
                 f"model, and the recording has no good {', '.join(lacking)}. Interpolate bad "
                 "channels (evoked.interpolate_bads()), leave out the weights (no training is "
                 f"needed then), or train for your channels: {TRAIN} --forward yours-fwd.fif, about "
-                "45 minutes on two cores"
+                "an hour and a half"
             )
         count = len(names)
         if not np.allclose(matrix, np.eye(count) - 1 / count, atol=1e-9):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -26,6 +25,8 @@ _BUILDERS = {
     "modgrad": mod_grad.build,
 }
 
+_PRODUCTS, _TOLERANCE = 16, 1e-5
+
 
 class SourceSolver(nn.Module):
     """A learned source-imaging method, ready to train, to evaluate and to use.
@@ -46,7 +47,6 @@ class SourceSolver(nn.Module):
         self.settings = settings
         self.head = model
         self.channel_names = tuple(model.channel_names)
-        self.leadfield_hash = leadfield_hash(model.leadfield)
         energy = LearnedEnergy(
             model,
             width=settings.width,
@@ -112,12 +112,26 @@ class SourceSolver(nn.Module):
         return {
             "settings": self.settings.as_dict(),
             "channels": list(self.channel_names),
-            "leadfield": self.leadfield_hash,
+            "leadfield": fingerprint(self.head.leadfield),
             "head": None if self.head.settings is None else asdict(self.head.settings),
         }
 
 
-def leadfield_hash(leadfield: NDArray[np.float64]) -> str:
-    """Fingerprint of a lead field that survives rounding in its last digits: 16 hex digits."""
-    rounded = np.round(leadfield / np.abs(leadfield).max(), 6) + 0.0  # no negative zero
-    return hashlib.sha256(np.ascontiguousarray(rounded).tobytes()).hexdigest()[:16]
+def fingerprint(leadfield: NDArray[np.float64]) -> list[float]:
+    """Sixteen numbers that tell lead fields apart, whatever their units.
+
+    Products ``u_k^T (L / |L|_F) v_k`` with fixed waves over sensors and sources. Unlike a hash of
+    the entries they change as little as the lead field does, so that one built on another
+    computer, with other rounding, is known again.
+    """
+    matrix = np.asarray(leadfield, dtype=np.float64)
+    matrix = matrix / np.linalg.norm(matrix)
+    number = np.arange(1, _PRODUCTS + 1)[:, None]
+    u, v = (np.cos(0.7 * number * np.sqrt(2.0 + np.arange(size))) for size in matrix.shape)
+    products = np.einsum("km,mn,kn->k", u, matrix, v, optimize=True)
+    return [round(float(product), 7) for product in products]
+
+
+def same_leadfield(a: list[float], b: list[float]) -> bool:
+    """Whether two fingerprints are those of one lead field, up to rounding."""
+    return len(a) == len(b) and bool(np.allclose(a, b, rtol=0.0, atol=_TOLERANCE))
