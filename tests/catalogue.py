@@ -220,6 +220,7 @@ PROBLEMS = [
     ProblemCase("quadratic-structured", lambda: _varied("quadratic", form="structured")),
     ProblemCase("quadratic-separable", lambda: _varied("quadratic", form="separable")),
     ProblemCase("rosenbrock", lambda: lmm.problem("rosenbrock"), certain=False),
+    ProblemCase("mgh", lambda: lmm.problem("mgh"), certain=False),
     ProblemCase("logistic-regression", lambda: lmm.problem("logistic-regression")),
     ProblemCase("softmax-regression", lambda: lmm.problem("softmax-regression")),
     ProblemCase("signal-deconvolution", lambda: lmm.problem("signal-deconvolution")),
