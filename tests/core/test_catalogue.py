@@ -29,7 +29,10 @@ def test_every_atom_is_listed() -> None:
 
 def test_every_preconditioner_is_listed() -> None:
     listed = {type(case.build(torch.float64)) for case in PRECONDITIONERS}
-    assert listed >= public(lmm.LearnedComponent) - {lmm.LearnedPreconditioner, lmm.LearnedDirection}
+    assert listed >= public(lmm.LearnedComponent) - {
+        lmm.LearnedPreconditioner,
+        lmm.LearnedDirection,
+    }
 
 
 def test_every_toy_problem_is_listed() -> None:
