@@ -53,11 +53,11 @@ class ProjectedMM(torch.optim.Optimizer):
     max_iter : int
         Steps per call, each one more evaluation. `LBFGS` takes 20; one is right for minibatches.
     curvature : {"auto", "hessian", "secant"}
-        "hessian": Lanczos on Hessian-vector products, a `PROBABLE` bound, at the cost of some 15
-        gradients a step and as many copies of the parameters. The closure must return the loss
-        without calling ``backward``. "secant": an `ESTIMATE` from the gradients before and after
-        the last step, at no cost. "auto": "hessian" for closures that do not call ``backward``,
-        "secant" for those that do.
+        "hessian": Lanczos on Hessian-vector products, a `PROBABLE` bound; some 15 products a step,
+        each worth two gradients, and as many copies of the parameters. The closure must return the
+        loss without calling ``backward``. "secant": an `ESTIMATE` from the gradients before and
+        after the last step, at no cost. "auto": "hessian" for closures that do not call
+        ``backward``, "secant" for those that do.
     gtol : float
         Make no step where the largest absolute gradient entry is at most this.
     safeguard : Safeguard
@@ -87,7 +87,8 @@ class ProjectedMM(torch.optim.Optimizer):
     The closure may call ``backward`` or not, with or without ``zero_grad``: gradients are cleared
     before each of its calls, so several ``backward`` in one call add up. Afterwards ``.grad`` is
     the gradient at the new parameters. A closure that raises leaves the parameters as they were.
-    Weight decay belongs in the loss, where it is verified with the rest.
+    Weight decay belongs in the loss, where it is verified with the rest. What can be differentiated
+    just once hides its curvature from "hessian": descent holds, the bound's probability may not.
 
     ``state_dict`` holds all that a run has learned, the certificate included; a run resumed from
     it, with the same settings, takes the same steps.

@@ -1,0 +1,91 @@
+"""Closures in every style that people write, with losses to lower and networks to train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import learnmm as lmm
+
+Loss = Callable[[], Tensor]
+DOUBLE = torch.float64
+
+
+def normal(*shape: int, seed: int = 0, dtype: torch.dtype = DOUBLE) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=DOUBLE).to(dtype)
+
+
+def rosenbrock(x: Tensor) -> Tensor:
+    return (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
+
+
+def parameter(values: Any, dtype: torch.dtype = DOUBLE) -> nn.Parameter:
+    return nn.Parameter(torch.as_tensor(values, dtype=dtype))
+
+
+def network(dtype: torch.dtype = DOUBLE) -> tuple[nn.Sequential, Loss]:
+    """A small network with data to fit, the same on every call."""
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 1)).to(dtype)
+    with torch.no_grad():
+        for key, p in enumerate(model.parameters()):
+            p.copy_(normal(*p.shape, seed=key, dtype=dtype) / 2)
+    inputs, outputs = normal(30, 4, seed=10, dtype=dtype), normal(30, 1, seed=11, dtype=dtype)
+    return model, lambda: (model(inputs) - outputs).square().mean()
+
+
+def bits(parameters: Any) -> list[bytes]:
+    return [p.detach().clone().numpy().tobytes() for p in parameters]
+
+
+def train(optimizer: lmm.optim.ProjectedMM, closure: Loss, calls: int) -> list[float]:
+    return [float(optimizer.step(closure)) for _ in range(calls)]
+
+
+def alone(loss: Loss, optimizer: torch.optim.Optimizer) -> Tensor:
+    return loss()
+
+
+def with_zero_grad(loss: Loss, optimizer: torch.optim.Optimizer) -> Tensor:
+    optimizer.zero_grad()
+    value = loss()
+    value.backward()
+    return value
+
+
+def zeros_kept(loss: Loss, optimizer: torch.optim.Optimizer) -> Tensor:
+    optimizer.zero_grad(set_to_none=False)
+    value = loss()
+    value.backward()
+    return value
+
+
+def never_zeroed(loss: Loss, optimizer: torch.optim.Optimizer) -> Tensor:
+    value = loss()
+    value.backward()
+    return value
+
+
+def accumulated(loss: Loss, optimizer: torch.optim.Optimizer) -> Tensor:
+    optimizer.zero_grad()
+    parts = [0.25 * loss(), 0.75 * loss()]
+    for part in parts:
+        part.backward()
+    return torch.stack(parts).sum()
+
+
+def graph_kept(loss: Loss, optimizer: torch.optim.Optimizer) -> Tensor:
+    optimizer.zero_grad()
+    value = loss()
+    value.backward(retain_graph=True)
+    return value
+
+
+def one_element(loss: Loss, optimizer: torch.optim.Optimizer) -> Tensor:
+    return loss().reshape(1)
+
+
+STYLES = [alone, one_element, with_zero_grad, zeros_kept, never_zeroed, accumulated, graph_kept]

@@ -1,0 +1,170 @@
+"""Closures, parameters and settings that cannot work are refused, and nothing has moved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import learnmm as lmm
+from closures import (
+    alone,
+    bits,
+    network,
+    never_zeroed,
+    normal,
+    parameter,
+    train,
+    with_zero_grad,
+)
+
+X = torch.ones(2, requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "message"),
+    [
+        (torch.float16, "float32 or float64, got torch.float16"),
+        (torch.bfloat16, "float32 or float64, got torch.bfloat16"),
+        (torch.complex64, "float32 or float64, got torch.complex64"),
+    ],
+)
+def test_parameters_have_a_working_dtype(dtype: torch.dtype, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        lmm.optim.ProjectedMM([torch.ones(2, dtype=dtype, requires_grad=True)])
+
+
+def test_parameters_share_dtype_and_device() -> None:
+    for other in (X.detach().double(), torch.ones(2, device="meta")):
+        with pytest.raises(ValueError, match=r"one dtype and one device, got .*float32 on .*, "):
+            lmm.optim.ProjectedMM([X, nn.Parameter(other)])
+    optimizer = lmm.optim.ProjectedMM([X])
+    with pytest.raises(ValueError, match="one dtype and one device"):
+        optimizer.add_param_group({"params": [parameter([1.0])]})
+    assert len(optimizer.param_groups) == 1
+
+
+def test_parameters_that_changed_their_dtype_are_refused() -> None:
+    model, loss = network()
+    optimizer = lmm.optim.ProjectedMM(model.parameters())
+    model.half()
+    with pytest.raises(TypeError, match=r"got torch\.float16"):
+        optimizer.step(loss)
+
+
+def test_parameters_are_finite() -> None:
+    x = parameter([1.0, torch.nan])
+    with pytest.raises(ValueError, match="parameters have NaN or infinite entries"):
+        lmm.optim.ProjectedMM([x]).step(lambda: x.square().sum())
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"lr": 1.5}, ValueError, r"must be in \[0, 1\], got 1.5"),
+        ({"lr": -0.1}, ValueError, r"must be in \[0, 1\], got -0.1"),
+        ({"lr": torch.nan}, ValueError, r"must be in \[0, 1\], got nan"),
+        ({"max_iter": 0}, ValueError, "max_iter must be at least 1, got 0"),
+        ({"max_iter": 1.5}, TypeError, "max_iter must be an integer, got 1.5"),
+        ({"gtol": -1.0}, ValueError, "gtol must be non-negative, got -1.0"),
+        ({"curvature": "newton"}, ValueError, "'auto', 'hessian', 'secant'.*, got 'newton'"),
+        ({"safeguard": None}, TypeError, "safeguard must be a Safeguard, got None"),
+        ({"relaxation": 0.5}, TypeError, "relaxation must be a Relaxation or None, got 0.5"),
+        ({"momentum": 0.9}, TypeError, "unexpected keyword argument 'momentum'"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(
+    settings: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        lmm.optim.ProjectedMM([X], **settings)
+
+
+def test_a_scheduler_beyond_one_is_refused() -> None:
+    x = parameter([1.0])
+    optimizer = lmm.optim.ProjectedMM([x])
+    optimizer.param_groups[0]["lr"] = 3.0
+    with pytest.raises(ValueError, match=r"factor on the step and must be in \[0, 1\], got 3.0"):
+        optimizer.step(lambda: x.square().sum())
+
+
+@pytest.mark.parametrize("closure", [None, 3.0])
+def test_a_closure_is_needed(closure: Any) -> None:
+    name = type(closure).__name__
+    with pytest.raises(TypeError, match=f"needs a closure that returns the loss.*, got {name}"):
+        lmm.optim.ProjectedMM([X]).step(closure)
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "message"),
+    [
+        (lambda x: None, TypeError, "loss as a tensor, got NoneType"),
+        (lambda x: float(x.detach().sum()), TypeError, "loss as a tensor, got float"),
+        (lambda x: x.square(), ValueError, r"scalar loss, got shape \(2,\)"),
+        (lambda x: x.square()[:0], ValueError, r"scalar loss, got shape \(0,\)"),
+        (lambda x: x.sum().half(), TypeError, "float32 or float64 loss, got torch.float16"),
+        (lambda x: x.sum() * 1j, TypeError, "float32 or float64 loss, got torch.complex64"),
+        (lambda x: x.sum().long(), TypeError, "float32 or float64 loss, got torch.int64"),
+        (lambda x: x.detach().sum(), RuntimeError, "without a graph and left no gradients"),
+        (lambda x: torch.zeros(()), RuntimeError, "without a graph and left no gradients"),
+    ],
+)
+def test_a_closure_returns_a_differentiable_scalar(
+    loss: Any, error: type[Exception], message: str
+) -> None:
+    x = parameter([1.0, 2.0], torch.float32)
+    before = bits([x])
+    with pytest.raises(error, match=message):
+        lmm.optim.ProjectedMM([x]).step(lambda: loss(x))
+    assert bits([x]) == before
+
+
+def test_curvature_from_the_hessian_needs_the_graph() -> None:
+    x = parameter([1.0, 2.0])
+    optimizer = lmm.optim.ProjectedMM([x], curvature="hessian")
+    with pytest.raises(RuntimeError, match="return the loss alone, or use curvature='secant'"):
+        optimizer.step(lambda: never_zeroed(lambda: x.square().sum(), optimizer))
+
+
+class OnceDifferentiable(torch.autograd.Function):
+    """A square without second derivatives."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return 2 * ctx.saved_tensors[0] * gradient
+
+
+def test_a_loss_without_second_derivatives_says_what_to_do() -> None:
+    x, y = parameter(normal(3, 2)), normal(4, 2, seed=1)
+    loss = lambda: torch.cdist(x, y, p=3).square().sum()  # noqa: E731
+    with pytest.raises(RuntimeError, match="not implemented") as caught:
+        lmm.optim.ProjectedMM([x]).step(loss)
+    assert "curvature='secant'" in caught.value.__notes__[0]
+    losses = train(lmm.optim.ProjectedMM([x], curvature="secant"), loss, 5)
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_a_gradient_that_hides_its_curvature_is_not_taken_for_flat() -> None:
+    x = parameter([1.0, 2.0])
+    optimizer = lmm.optim.ProjectedMM([x])
+    losses = train(optimizer, lambda: OnceDifferentiable.apply(x).sum(), 3)
+    assert losses[-1] < 1e-6
+    assert optimizer.last_result is not None
+    assert optimizer.last_result.certificate.kind is lmm.Kind.ESTIMATE
+
+
+@pytest.mark.parametrize("style", [alone, with_zero_grad])
+def test_sparse_gradients_are_refused(style: Any) -> None:
+    embedding = nn.Embedding(5, 2, sparse=True)
+    optimizer = lmm.optim.ProjectedMM(embedding.parameters())
+    loss = lambda: embedding(torch.tensor([1, 2])).sum()  # noqa: E731
+    with pytest.raises(RuntimeError, match=r"dense gradients, got torch\.sparse_coo.*sparse=False"):
+        optimizer.step(lambda: style(loss, optimizer))
