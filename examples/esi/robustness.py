@@ -33,7 +33,7 @@ from learnmm_problems.esi.learned.inverse import find_weights
 from learnmm_problems.esi.metrics import Evaluator, SourceMetrics
 
 RESULTS = Path(__file__).parent / "results"
-BATCH, STEPS = 32, (10, 30)
+BATCH, STEPS = 32, (10,)
 COLUMNS = ("setting", "method", "steps", "LE", "LE-global", "AUC", "PSNR", "monotone", "worst rise")
 
 
@@ -131,7 +131,7 @@ def main() -> None:
     """Read the options, evaluate, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("weights", nargs="?", default="mm-net-erp")
-    parser.add_argument("--samples", type=int, default=128, help="of each setting")
+    parser.add_argument("--samples", type=int, default=64, help="of each setting")
     parser.add_argument("--seed", type=int, default=2, help="of the test sets")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     options = parser.parse_args()
