@@ -10,7 +10,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 def test_readme_runs_as_printed(capsys) -> None:
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, str(README), "exec"), names)
