@@ -43,7 +43,9 @@ def figure2(evaluations: list[dict], path: Path) -> None:
         axis.set(xscale="log", yscale="log", xlabel="iteration + 1", title=title)
         axis.axvline(11, color="0.8", zorder=0)
     axes[0].legend(frameon=False, fontsize=8)
-    figure.suptitle("Mean over the test set; the line is the training horizon")
+    figure.suptitle(
+        "Means over the test set, of each method's own energy; the line is the training horizon"
+    )
     figure.savefig(path, dpi=120)
 
 
