@@ -37,10 +37,10 @@ from learnmm.result import Certificate, Kind, Result, Status, StepInfo
 from learnmm.safeguard import Relaxation, Safeguard
 from learnmm.state import State
 from learnmm.storage import load_weights, save_weights
+from learnmm.unrolled import Unrolled, UnrolledMM
 
 if TYPE_CHECKING:
     from learnmm.training import FitResult, FitSettings, fit
-from learnmm.unrolled import Unrolled, UnrolledMM
 
 __all__ = [
     "Atom",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from learnmm.bound import Bound
 from learnmm.curvature import DiagonalCurvature, dot, norm
-from learnmm.majorants.hessian import CONCAVE_SHARE, LanczosMajorant, ritz_extremes, start_vector
+from learnmm.majorants.hessian import LanczosMajorant
 from learnmm.objective import Evaluation, Objective
 from learnmm.result import Kind
 
@@ -220,15 +220,11 @@ class ClosureMajorant:
 
     def _largest(self, product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Lanczos's bound of the largest curvature, ``(1,)``; zero where the Hessian vanishes."""
-        steps, share = self.lanczos.plan(x.numel())
-        start = start_vector(x, self.lanczos.generator)
         try:
-            least, most = ritz_extremes(product, start, steps)
+            return self.lanczos.largest(product, x)
         except RuntimeError as error:
             error.add_note("ProjectedMM: curvature='secant' needs no second derivatives.")
             raise
-        radius = torch.maximum(most.abs(), least.abs())
-        return torch.maximum(most + share * (most - least), CONCAVE_SHARE * radius)
 
     def _probe(self, x: Tensor, gradient: Tensor) -> float:
         """Secant along the gradient; where there is none, what makes a step double the iterate."""

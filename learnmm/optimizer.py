@@ -337,11 +337,6 @@ class ProjectedMMOptimizer:
                     state = stop(state, Status.STOPPED)
                     break
         state = stop(state, Status.MAX_ITER)
-        certificate = Certificate.of(
-            state.tally,
-            safeguarded=self.safeguard is not None,
-            projected=self.projection is not None,
-        )
 
         def first(t: Tensor) -> Tensor:
             return t[0] if single else t
@@ -352,9 +347,17 @@ class ProjectedMMOptimizer:
             gradient=first(state.gradient),
             status=first(state.status),
             iterations=first(state.tally.iterations),
-            certificate=certificate,
+            certificate=self.certificate(state.tally),
             history=StepInfo(*map(torch.stack, zip(*steps, strict=True))) if steps else None,
             initial_fun=first(initial),
+        )
+
+    def certificate(self, tally: Tally) -> Certificate:
+        """Read a certificate off the totals of a state, ``state.tally``."""
+        return Certificate.of(
+            tally,
+            safeguarded=self.safeguard is not None,
+            projected=self.projection is not None,
         )
 
     def _for_one_problem(self) -> ProjectedMMOptimizer:

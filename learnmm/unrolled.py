@@ -204,12 +204,7 @@ class UnrolledMM(nn.Module):
 
     def certificate(self, solved: Unrolled) -> Certificate:
         """What was promised for a solve, and what happened."""
-        optimizer = self._checked()
-        return Certificate.of(
-            solved.tally,
-            safeguarded=optimizer.safeguard is not None,
-            projected=optimizer.projection is not None,
-        )
+        return self._checked().certificate(solved.tally)
 
     def _checked(self) -> ProjectedMMOptimizer:
         """Return an optimizer of these settings for no problem in particular; raises if wrong."""

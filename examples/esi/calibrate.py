@@ -26,6 +26,7 @@ from learnmm_problems.esi.classical import LAMBDA2, apply_kernel, inverse_kernel
 from learnmm_problems.esi.erp import ERPSimulator
 from learnmm_problems.esi.fsaverage import fsaverage_head_model
 from learnmm_problems.esi.headmodel import HeadModel, HeadModelSettings
+from learnmm_problems.esi.learned.commands import processor
 from learnmm_problems.esi.metrics import Evaluator, SourceMetrics
 from learnmm_problems.esi.nmm import NMMSimulator
 from learnmm_problems.esi.paper import TABLE_I
@@ -177,16 +178,6 @@ def markdown(lines: list[list[str]], facts: dict[str, object]) -> str:
         "difference may come from; see [calibration_notes.md](calibration_notes.md).\n\n"
         f"{table}\n\n{told}\n"
     )
-
-
-def processor() -> str:
-    """Name the processor, where the system tells."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def main() -> None:

@@ -147,18 +147,18 @@ class LanczosMajorant:
 
     def __call__(self, x: Tensor, aux: Any = None) -> Bound:
         """Run Lanczos on the Hessian at ``x``."""
-        n = x[0].numel()
-        steps, share = self.plan(n)
-        product = hessian_product(self.fun, x, self.route)
+        largest = self.largest(hessian_product(self.fun, x, self.route), x)
+        bound = ScalarCurvature(largest.clamp(min=torch.finfo(x.dtype).eps))
+        return Bound(Kind.PROBABLE, bound, failure_probability=self.failure_probability)
+
+    def largest(self, product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Bound of the largest curvature, ``(B,)``, from products ``v -> H v``; 0 for ``H = 0``."""
+        steps, share = self.plan(x[0].numel())
         least, most = ritz_extremes(product, start_vector(x, self.generator), steps)
-        spread = most - least
-        level = most + share * spread
         # Any curvature above the largest eigenvalue is a bound; where f is concave that eigenvalue
         # is no scale for a step, so a share of the spectral radius is.
         radius = torch.maximum(most.abs(), least.abs())
-        floor = (CONCAVE_SHARE * radius).clamp(min=torch.finfo(x.dtype).eps)
-        bound = ScalarCurvature(torch.maximum(level, floor))
-        return Bound(Kind.PROBABLE, bound, failure_probability=self.failure_probability)
+        return torch.maximum(most + share * (most - least), CONCAVE_SHARE * radius)
 
     def plan(self, n: int) -> tuple[int, float]:
         """Steps to take for order ``n``, and the share of the spread to add."""

@@ -22,7 +22,6 @@ from .recordings import check_finite, check_reference, check_scale, spatial_filt
 
 __all__ = ["MMInverse", "apply_mm"]
 
-STEPS = 60
 BATCH_VALUES = 2**20  # sources x times x epochs solved at once: 4 MiB for each working array
 
 Recording = mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
@@ -122,7 +121,7 @@ class MMInverse:
         self.on_missing = on_missing
         self._settings = {"weight": weight, "diffusion": diffusion, "bound": bound}
         self.learned = None if weights is None else LearnedInverse(weights, model)
-        self.max_iter = STEPS if max_iter is None and self.learned is None else max_iter
+        self.max_iter = max_iter
         self._prepared: tuple[bytes, SourceEnergy] | None = None
 
     def __repr__(self) -> str:

@@ -16,6 +16,7 @@ from learnmm.atoms.smoother import SmootherBound
 
 from .classical import inverse_kernel
 from .patches import SourceModel
+from .scaling import amplitude, normalized, unit_norm
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,7 @@ class SourceEnergy:
 
     def start(self, sensors: ArrayLike | Tensor) -> Tensor:
         """Return the sLORETA estimate at unit norm, ``(batch, sources, times)``."""
-        estimate = self._start @ self._normalized(sensors)
-        return estimate / _norm(estimate)
+        return unit_norm(self._start @ self._normalized(sensors))
 
     def reconstruct(
         self, sensors: ArrayLike | Tensor, *, max_iter: int = 60, progress: bool = False
@@ -121,24 +121,10 @@ class SourceEnergy:
 
     def amplitude(self, x: Tensor, sensors: ArrayLike | Tensor) -> NDArray[np.float32]:
         """Scale estimates to the recordings by least squares, giving A m."""
-        y = torch.as_tensor(sensors, dtype=x.dtype)
-        image = self.leadfield(x)
-        factor = (image * y).sum((1, 2), keepdim=True) / _norm(image) ** 2
-        scaled: NDArray[np.float32] = (x * factor / self._gain).numpy().astype(np.float32)
-        return scaled
+        return amplitude(x, sensors, self.leadfield, self._gain)
 
     def _normalized(self, sensors: ArrayLike | Tensor) -> Tensor:
-        y = torch.as_tensor(sensors, dtype=self.leadfield.matrix.dtype)
-        m = self.leadfield.shape[0]
-        if y.dim() != 3 or y.shape[1] != m:
-            raise ValueError(
-                f"SourceEnergy: recordings must have shape (batch, {m}, times), got "
-                f"{tuple(y.shape)}"
-            )
-        size = _norm(y)
-        if not bool(((size > 0) & torch.isfinite(size)).all()):
-            raise ValueError("SourceEnergy: every recording must be finite and not zero")
-        return y / size
+        return normalized("SourceEnergy", sensors, self.leadfield)
 
 
 def heat_kernel(neighbours: csr_matrix, diffusion: float) -> NDArray[np.float64]:
@@ -152,8 +138,3 @@ def heat_kernel(neighbours: csr_matrix, diffusion: float) -> NDArray[np.float64]
     laplacian = (diags(degree) - graph).toarray()
     kernel: NDArray[np.float64] = expm(-diffusion / degree.mean() * laplacian)
     return kernel
-
-
-def _norm(v: Tensor) -> Tensor:
-    size: Tensor = torch.linalg.vector_norm(v, dim=(1, 2), keepdim=True)
-    return size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -179,19 +180,20 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 def hardware() -> str:
     """Name processor, cores in use and GPU."""
-    import platform
-
     import torch
 
-    name = platform.processor() or platform.machine()
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{processor()}, {torch.get_num_threads()} of {os.cpu_count()} cores, {gpu}"
+
+
+def processor() -> str:
+    """Name the processor, where the system tells."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():
             if line.startswith("model name"):
-                name = line.split(":", 1)[1].strip()
-                break
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{name}, {torch.get_num_threads()} of {os.cpu_count()} cores, {gpu}"
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def _limit(threads: int | None) -> None:

@@ -16,6 +16,7 @@ from learnmm.linear import Form
 
 from ..classical import inverse_kernel
 from ..patches import SourceModel
+from ..scaling import amplitude, normalized, unit_norm
 
 Start = Literal["sLORETA", "MNE", "noise"]
 
@@ -112,8 +113,7 @@ class LearnedEnergy(nn.Module):
             noise = torch.randn(self.matrix.shape[1], y.shape[2], generator=generator)
             noise = 1e-3 * noise / noise.abs().max()
             return noise.to(y).expand(len(y), -1, -1).clone()
-        estimate = self.kernel @ y
-        return estimate / _norm(estimate)
+        return unit_norm(self.kernel @ y)
 
     def terms(self, x: Tensor, sensors: Tensor) -> tuple[Tensor, Tensor]:
         """Data term and (unweighted) prior term at ``x``, ``(B,)`` each."""
@@ -127,30 +127,12 @@ class LearnedEnergy(nn.Module):
         ValueError
             If their shape does not fit, or one is zero or not finite.
         """
-        y = torch.as_tensor(sensors, dtype=self.matrix.dtype, device=self.matrix.device)
-        if y.dim() != 3 or y.shape[1] != self.matrix.shape[0]:
-            raise ValueError(
-                f"recordings must have shape (batch, {self.matrix.shape[0]}, times), got "
-                f"{tuple(y.shape)}"
-            )
-        size = _norm(y)
-        if not bool(((size > 0) & torch.isfinite(size)).all()):
-            raise ValueError("every recording must be finite and not zero")
-        return y / size
+        return normalized("LearnedEnergy", sensors, self.leadfield)
 
     def amplitude(self, x: Tensor, sensors: ArrayLike | Tensor) -> NDArray[np.float32]:
         """Scale estimates to the recordings by least squares, giving A m."""
-        y = torch.as_tensor(sensors, dtype=x.dtype, device=x.device)
-        image = self.leadfield(x)
-        factor = (image * y).sum((1, 2), keepdim=True) / _norm(image) ** 2
-        scaled: NDArray[np.float32] = (x * factor / self.gain).cpu().numpy().astype(np.float32)
-        return scaled
+        return amplitude(x, sensors, self.leadfield, self.gain)
 
 
 def _float(values: NDArray[np.float64]) -> Tensor:
     return torch.tensor(values, dtype=torch.float32)
-
-
-def _norm(v: Tensor) -> Tensor:
-    size: Tensor = torch.linalg.vector_norm(v, dim=(1, 2), keepdim=True)
-    return size

@@ -131,31 +131,27 @@ def _evaluate_batch(
     y = solver.energy.normalized(sensors)
     optimizer = solver.unrolled.optimizer(y, max_iter=horizons[-1])
     metrics, monotone, rejected, worst = {}, {}, {}, {}
-    terms: list[tuple[torch.Tensor, torch.Tensor]] = []
     start = solver.energy.start(y)
-    terms.append(solver.energy.terms(start, y))
+    terms = [solver.energy.terms(start, y)]
+
+    def record(steps: int, x: torch.Tensor, totals: Any, iterations: torch.Tensor) -> None:
+        metrics[steps] = compare(batch.sources, x, batch.seed_source)
+        monotone[steps] = (totals.worst_increase <= 0).cpu().numpy()
+        worst[steps] = totals.worst_increase.double().cpu().numpy()
+        rejected[steps] = (totals.rejected / iterations.clamp(min=1)).double().cpu().numpy()
 
     def look(state: lmm.State, info: lmm.StepInfo) -> bool:
         terms.append(solver.energy.terms(state.x, y))
         steps = len(terms) - 1
         if steps in horizons:
-            metrics[steps] = compare(batch.sources, state.x, batch.seed_source)
-            monotone[steps] = (state.tally.worst_increase <= 0).cpu().numpy()
-            worst[steps] = state.tally.worst_increase.double().cpu().numpy()
-            count = state.tally.iterations.clamp(min=1)
-            rejected[steps] = (state.tally.rejected / count).double().cpu().numpy()
+            record(steps, state.x, state.tally, state.tally.iterations)
         return False
 
-    result = optimizer.minimize(start, callback=look, history=True)
+    result = optimizer.minimize(start, callback=look)
     # All problems may have come to rest before the last horizon.
     for steps in horizons:
         if steps not in metrics:
-            look_at = result.certificate
-            metrics[steps] = compare(batch.sources, result.x, batch.seed_source)
-            monotone[steps] = look_at.monotone.cpu().numpy()
-            worst[steps] = look_at.worst_increase.double().cpu().numpy()
-            share = look_at.rejected / result.iterations.clamp(min=1)
-            rejected[steps] = share.double().cpu().numpy()
+            record(steps, result.x, result.certificate, result.iterations)
     while len(terms) <= horizons[-1]:
         terms.append(terms[-1])
     data_term, prior_term = (

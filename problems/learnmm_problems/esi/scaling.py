@@ -1,0 +1,64 @@
+"""Energies have no units: recordings come in at norm one, estimates go out in A m."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+import learnmm as lmm
+
+
+def unit_norm(v: Tensor) -> Tensor:
+    """Divide every array of ``(batch, rows, times)`` by its norm."""
+    return v / _norm(v)
+
+
+def normalized(name: str, sensors: ArrayLike | Tensor, leadfield: lmm.LinearMap) -> Tensor:
+    """Check recordings ``(batch, sensors, times)`` and scale each to norm one.
+
+    Raises
+    ------
+    ValueError
+        If their shape does not fit, or one is zero or not finite; `name` is who complains.
+    """
+    matrix = leadfield.matrix
+    y = torch.as_tensor(sensors, dtype=matrix.dtype, device=matrix.device)
+    m = matrix.shape[0]
+    if y.dim() != 3 or y.shape[1] != m:
+        raise ValueError(
+            f"{name}: recordings must have shape (batch, {m}, times), got {tuple(y.shape)}"
+        )
+    size = _norm(y)
+    if not bool(((size > 0) & torch.isfinite(size)).all()):
+        raise ValueError(f"{name}: every recording must be finite and not zero")
+    return y / size
+
+
+def amplitude(
+    x: Tensor, sensors: ArrayLike | Tensor, leadfield: lmm.LinearMap, gain: float
+) -> NDArray[np.float32]:
+    """Scale estimates to the recordings by least squares, giving A m.
+
+    Parameters
+    ----------
+    x : Tensor, shape (batch, sources, times)
+        Estimates in any unit.
+    sensors : array or Tensor, shape (batch, sensors, times)
+        Recordings in V.
+    leadfield : learnmm.LinearMap
+        Lead field divided by `gain`, V/(A m).
+    gain : float
+        What it was divided by.
+    """
+    y = torch.as_tensor(sensors, dtype=x.dtype, device=x.device)
+    image = leadfield(x)
+    factor = (image * y).sum((1, 2), keepdim=True) / _norm(image) ** 2
+    scaled: NDArray[np.float32] = (x * factor / gain).cpu().numpy().astype(np.float32)
+    return scaled
+
+
+def _norm(v: Tensor) -> Tensor:
+    size: Tensor = torch.linalg.vector_norm(v, dim=(1, 2), keepdim=True)
+    return size
