@@ -81,9 +81,11 @@ def interruptible() -> Iterator[Interruption]:
     if threading.current_thread() is not threading.main_thread():
         yield caught
         return
-    # None stands for a handler that Python did not install and cannot put back.
+    # None stands for a handler that Python did not install and cannot put back; what is ignored,
+    # as SIGINT is behind nohup and in the background of a script, stays ignored.
+    ignored = (None, signal.SIG_IGN)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before = {number: handler for number, handler in before.items() if handler is not None}
+    before = {number: handler for number, handler in before.items() if handler not in ignored}
 
     def restore() -> None:
         for number, handler in before.items():

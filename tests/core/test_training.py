@@ -297,6 +297,27 @@ def test_a_killed_process_changes_nothing(
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """SIGINT as at a terminal, also where the tests run in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_ignored_signal_stays_ignored(
+    tmp_path: Path, unbroken: tuple[lmm.FitResult, nn.Module]
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        result, model = train(tmp_path, breaking(8, lambda: os.kill(os.getpid(), signal.SIGINT)))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert result.steps == unbroken[0].steps
+    assert same(model, unbroken[1])
+
+
+@pytest.mark.usefixtures("interrupts")
 @pytest.mark.parametrize(
     ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Broken)]
 )
@@ -324,6 +345,7 @@ def test_signals_leave_a_checkpoint(
     assert same(model, unbroken[1])
 
 
+@pytest.mark.usefixtures("interrupts")
 def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
     def twice() -> None:
         for _ in range(2):
