@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
+
+from .energy import Start
 
 METHODS: dict[str, str] = {
     "mm-net": "any multipliers on the damped gradient, every step verified",
@@ -37,8 +39,8 @@ class MethodSettings:
         Channels inside the autoencoder (128 in the paper).
     kernel : int
         Kernel length of all convolutions in samples.
-    start : {"sLORETA", "MNE", "noise"}
-        First iterate; "noise" is the paper's.
+    start : {"learned", "sLORETA", "MNE", "noise"}
+        First iterate; "learned" is trained before the steps are, "noise" is the paper's.
     learn_weight : bool
         Whether the weight of the prior is learned; the paper's is 1.
     times : int
@@ -57,7 +59,7 @@ class MethodSettings:
     hidden: int = 48
     width: int = 128
     kernel: int = 3
-    start: str = "sLORETA"
+    start: Start = "learned"
     learn_weight: bool = True
     times: int = 64
     sfreq: float = 512.0
@@ -72,8 +74,8 @@ class MethodSettings:
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel must be odd, got {self.kernel}")
-        if self.start not in ("sLORETA", "MNE", "noise"):
-            raise ValueError(f"start must be 'sLORETA', 'MNE' or 'noise', got {self.start!r}")
+        if self.start not in get_args(Start):
+            raise ValueError(f"start must be one of {get_args(Start)}, got {self.start!r}")
         if not self.sfreq > 0:
             raise ValueError(f"sfreq must be positive, got {self.sfreq}")
 

@@ -41,7 +41,7 @@ def read_evaluations(folder: Path) -> list[dict[str, Any]]:
     found = []
     for path in sorted(folder.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
-        if not {"method", "tested_on", "steps", "samples"} <= set(content):
+        if not {"method", "tested_on", "steps", "samples", "horizon"} <= set(content):
             raise ValueError(f"{path} is not an evaluation of learnmm-esi evaluate")
         found.append(content)
     if not found:
@@ -169,8 +169,8 @@ def markdown(header: tuple[str, ...], lines: list[list[str]]) -> str:
 
 
 def _steps(content: dict[str, Any]) -> str:
-    """The number of steps of Table I: the method's own."""
-    return next(iter(content["steps"]))
+    """The number of steps of Table I: the one that the method was trained for."""
+    return str(content["horizon"])
 
 
 def _paper_line(row: Any) -> list[str]:
