@@ -24,7 +24,7 @@ from learnmm_problems.esi.learned.losses import LOSSES, deep_loss, distance, pap
 from learnmm_problems.esi.learned.presets import PRESETS, Preset, TrainingSettings, load_preset
 from learnmm_problems.esi.learned.settings import FIXED_LENGTH, METHODS, MethodSettings
 from learnmm_problems.esi.learned.solver import SourceSolver, fingerprint, same_leadfield
-from learnmm_problems.esi.learned.table1 import missing, read_evaluations, rows
+from learnmm_problems.esi.learned.table1 import COLUMNS, missing, read_evaluations, rows
 from learnmm_problems.esi.learned.train import simulator, train
 from learnmm_problems.esi.metrics import Evaluator
 from learnmm_problems.esi.paper import TABLE_I
@@ -379,6 +379,7 @@ def test_table_holds_every_row_of_the_paper_and_names_what_is_missing(head, tmp_
         "method": "mm-net",
         "trained_on": "erp",
         "tested_on": "erp",
+        "start": "sLORETA",
         "horizon": 4,
         "parameters": solver.parameter_counts(),
         "training": {"minutes": 1.0},
@@ -387,6 +388,7 @@ def test_table_holds_every_row_of_the_paper_and_names_what_is_missing(head, tmp_
     (tmp_path / "a.json").write_text(json.dumps(content))
     evaluations = read_evaluations(tmp_path)
     lines = rows(evaluations, [])
+    assert {len(line) for line in lines} == {len(COLUMNS)}
     assert len(lines) == len(TABLE_I) + 1
     assert lines[7][2] == "mm-net"
     assert lines[6][2] == "*mm-net, paper*"

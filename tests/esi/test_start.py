@@ -14,7 +14,12 @@ from learnmm_problems.esi.external import head_model_from_leadfield
 from learnmm_problems.esi.learned.files import load_solver, save_solver
 from learnmm_problems.esi.learned.losses import distance
 from learnmm_problems.esi.learned.presets import Preset, TrainingSettings
-from learnmm_problems.esi.learned.pretrain import FactoredRecordings, Starting, start_loss
+from learnmm_problems.esi.learned.pretrain import (
+    FactoredRecordings,
+    Preparing,
+    preparation_loss,
+    start_loss,
+)
 from learnmm_problems.esi.learned.settings import MethodSettings
 from learnmm_problems.esi.learned.solver import SourceSolver
 from learnmm_problems.esi.learned.start import RANK, LearnedStart, leading_components
@@ -92,9 +97,34 @@ def test_a_start_follows_the_sign_of_the_recording_and_no_neighbour(head) -> Non
 @pytest.mark.parametrize("patches", [1, 2])
 def test_the_loss_in_factors_is_the_dense_one(head, patches) -> None:
     batch = batch_of(head, patches=patches)
-    found = Starting(solver_on(head).energy)(batch)
+    found = Preparing(solver_on(head).energy)(batch).start
     dense = distance(found.sum(), batch["maps"].mT @ batch["courses"])
     torch.testing.assert_close(start_loss(found, batch), dense)
+
+
+def test_the_autoencoder_sees_windows_as_it_sees_whole_recordings(head) -> None:
+    """What is compared of a window does not depend on where the window ends."""
+    energy = solver_on(head).energy
+    model, batch = Preparing(energy), batch_of(head, count=8)
+    long = {**batch, "courses": torch.cat([batch["courses"]] * 4, 2)}
+    long["sensors"] = torch.cat([batch["sensors"]] * 4, 2)
+    for _ in range(5):
+        found = model(long)
+        whole = long["maps"][:2].mT @ long["courses"][:2]
+        phi = energy.autoencoder(whole)
+        for i in range(2):
+            # Where the window lies in the recording.
+            fits = [
+                t
+                for t in range(whole.shape[2] - found.truth.shape[2] + 1)
+                if torch.equal(whole[i, :, t : t + found.truth.shape[2]], found.truth[i])
+            ]
+            assert fits
+            cut = phi[i, :, fits[0] : fits[0] + found.truth.shape[2]]
+            torch.testing.assert_close(found.from_truth[i], cut, rtol=1e-4, atol=1e-6)
+            peak = int(long["courses"][i, 0].abs().argmax())
+            assert any(t <= peak < t + found.truth.shape[2] for t in fits)
+    assert set(preparation_loss(found, long)[1]) == {"start", "prior", "truth"}
 
 
 @pytest.mark.parametrize("patches", [1, 2])
@@ -115,7 +145,7 @@ def test_factors_are_those_of_the_sample(head, patches) -> None:
 def test_the_start_is_trained_first_and_then_left_alone(head, tmp_path) -> None:
     solver, result, known = train(head, "mm-net", "erp", preset(), tmp_path / "a", progress=False)
     assert known["step"] > 0
-    assert known["loss"] < 0.9
+    assert known["loss"] < 1.3, "untrained networks have about 2"
     assert result.steps == 2
     sharpener = solver.energy.sharpener
     assert sharpener is not None

@@ -157,7 +157,9 @@ def evaluate(
             **summary,
         }
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{solver.settings.method}-{trained_on}-on-{data}.json"
+        path = (
+            folder / f"{solver.settings.method}-{solver.settings.start}-{trained_on}-on-{data}.json"
+        )
         path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         table = Table(title=f"{solver.settings.method}, trained on {trained_on}, tested on {data}")
         for column in (

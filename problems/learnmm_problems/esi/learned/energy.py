@@ -117,8 +117,7 @@ class LearnedEnergy(nn.Module):
             noise = 1e-3 * noise / noise.abs().max()
             return noise.to(y).expand(len(y), -1, -1).clone()
         x = self.kernel @ y if self.sharpener is None else self.sharpener(y)
-        # The scale is free but for the bends of the autoencoder, which learns from truths like it.
-        return x / x.abs().amax((1, 2), keepdim=True)
+        return peak_one(x)
 
     def terms(self, x: Tensor, sensors: Tensor) -> tuple[Tensor, Tensor]:
         """Data term and (unweighted) prior term at ``x``, ``(B,)`` each."""
@@ -137,6 +136,15 @@ class LearnedEnergy(nn.Module):
     def amplitude(self, x: Tensor, sensors: ArrayLike | Tensor) -> NDArray[np.float32]:
         """Scale estimates to the recordings by least squares, giving A m."""
         return amplitude(x, sensors, self.leadfield, self.gain)
+
+
+def peak_one(x: Tensor) -> Tensor:
+    """Scale every array of ``(batch, sources, times)`` to a largest entry of one.
+
+    The scale of an iterate is free but for the bends of the autoencoder, which is shown truths of
+    this scale.
+    """
+    return x / x.abs().amax((1, 2), keepdim=True)
 
 
 def _float(values: NDArray[np.float64]) -> Tensor:

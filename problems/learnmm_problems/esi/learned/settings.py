@@ -22,6 +22,9 @@ METHODS: dict[str, str] = {
 FIXED_LENGTH = ("meta-curvature", "modgrad")
 """Methods that are tied to the number of time samples they were trained with."""
 
+LEARNED_START = ("mm-net", "r-mm-net")
+"""Methods whose start is learned unless the settings say otherwise."""
+
 
 @dataclass(frozen=True)
 class MethodSettings:
@@ -39,8 +42,9 @@ class MethodSettings:
         Channels inside the autoencoder (128 in the paper).
     kernel : int
         Kernel length of all convolutions in samples.
-    start : {"learned", "sLORETA", "MNE", "noise"}
-        First iterate; "learned" is trained before the steps are, "noise" is the paper's.
+    start : {"learned", "sLORETA", "MNE", "noise"}, optional
+        First iterate; "learned" is trained before the steps are, "noise" is the paper's. Default:
+        "learned" for `LEARNED_START` methods, else "sLORETA".
     learn_weight : bool
         Whether the weight of the prior is learned; the paper's is 1.
     times : int
@@ -59,7 +63,7 @@ class MethodSettings:
     hidden: int = 48
     width: int = 128
     kernel: int = 3
-    start: Start = "learned"
+    start: Start | None = None
     learn_weight: bool = True
     times: int = 64
     sfreq: float = 512.0
@@ -74,6 +78,9 @@ class MethodSettings:
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel must be odd, got {self.kernel}")
+        if self.start is None:
+            learned: Start = "learned" if self.method in LEARNED_START else "sLORETA"
+            object.__setattr__(self, "start", learned)
         if self.start not in get_args(Start):
             raise ValueError(f"start must be one of {get_args(Start)}, got {self.start!r}")
         if not self.sfreq > 0:

@@ -52,7 +52,7 @@ class SourceSolver(nn.Module):
             width=settings.width,
             kernel=settings.kernel,
             learn_weight=settings.learn_weight,
-            start=settings.start,
+            start=settings.start or "sLORETA",
             **mm_net.BOUNDS.get(settings.method, {}),  # type: ignore[arg-type]
         )
         build = _BUILDERS.get(settings.method, mm_net.build)
