@@ -134,7 +134,9 @@ def test_methods_tied_to_a_length_say_so(head, method) -> None:
 def test_parameter_counts_are_those_of_the_paper_where_it_tells(fsaverage_model) -> None:
     """Kernels over time alone have a third of the 3 x 3 kernels' weights (MM-Net, 4DVarNet)."""
     counts = {
-        m: SourceSolver(fsaverage_model, MethodSettings(m, start="noise")).parameter_counts()
+        m: SourceSolver(
+            fsaverage_model, MethodSettings(m, start="noise", width=128, reach=3)
+        ).parameter_counts()
         for m in METHODS
     }
     for count in counts.values():

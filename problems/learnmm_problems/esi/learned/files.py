@@ -106,7 +106,7 @@ def check_model(path: str | os.PathLike[str], config: dict[str, Any], model: Hea
 
 
 HOW_TO_TRAIN = (
-    "learnmm-esi train mm-net --data erp --forward yours-fwd.fif, about an hour on one core"
+    "learnmm-esi train mm-net --data erp --forward yours-fwd.fif, about half an hour on one core"
 )
 ADVICE = f"Use the head model they were trained on, or train for yours: {HOW_TO_TRAIN}"
 

@@ -40,8 +40,10 @@ class MethodSettings:
         Feature channels of the recurrent networks (48 in the paper).
     width : int
         Channels inside the autoencoder (128 in the paper).
+    reach : int
+        Kernel length of the autoencoder in samples (3 in the paper, for about as many weights).
     kernel : int
-        Kernel length of all convolutions in samples.
+        Kernel length of all other convolutions in samples.
     start : {"learned", "sLORETA", "MNE", "noise"}, optional
         First iterate; "learned" is trained before the steps are, "noise" is the paper's. Default:
         "learned" for `LEARNED_START` methods, else "sLORETA".
@@ -61,7 +63,8 @@ class MethodSettings:
     method: str = "mm-net"
     steps: int = 10
     hidden: int = 48
-    width: int = 128
+    width: int = 384
+    reach: int = 1
     kernel: int = 3
     start: Start | None = None
     learn_weight: bool = True
@@ -72,12 +75,13 @@ class MethodSettings:
         """Refuse what does not exist."""
         if self.method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
-        for name in ("steps", "hidden", "width", "kernel", "times"):
+        for name in ("steps", "hidden", "width", "reach", "kernel", "times"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")
-        if self.kernel % 2 == 0:
-            raise ValueError(f"kernel must be odd, got {self.kernel}")
+        for name in ("kernel", "reach"):
+            if getattr(self, name) % 2 == 0:
+                raise ValueError(f"{name} must be odd, got {getattr(self, name)}")
         if self.start is None:
             learned: Start = "learned" if self.method in LEARNED_START else "sLORETA"
             object.__setattr__(self, "start", learned)

@@ -50,7 +50,7 @@ class SourceSolver(nn.Module):
         energy = LearnedEnergy(
             model,
             width=settings.width,
-            kernel=settings.kernel,
+            kernel=settings.reach,
             learn_weight=settings.learn_weight,
             start=settings.start or "sLORETA",
             **mm_net.BOUNDS.get(settings.method, {}),  # type: ignore[arg-type]
