@@ -156,9 +156,9 @@ def test_noise_start_is_the_papers_and_the_same_for_all(head) -> None:
 
 
 def test_weights_of_the_energy_can_be_fixed(head) -> None:
-    solver = build(head, "mm-net", learn_weight=False)
+    solver = build(head, "mm-net", weight=3.0, learn_weight=False)
     assert not solver.energy.log_weight.requires_grad
-    assert float(solver.energy.weight.detach()) == 1.0
+    assert float(solver.energy.weight.detach()) == pytest.approx(3.0)
 
 
 # --- losses, data, presets ---------------------------------------------------------------------
@@ -233,7 +233,8 @@ def test_the_papers_preset_is_the_papers() -> None:
     assert preset.fit.steps == 500 * 8000 // 32
     assert (preset.fit.lr, preset.fit.lr_factors["unrolled.energy"]) == (5e-5, 0.5)
     assert (preset.fit.clip, preset.fit.final_lr, preset.training.loss) == (0.5, 1.0, "paper")
-    assert preset.method == {"start": "noise", "learn_weight": False}
+    paper = {"start": "noise", "width": 128, "reach": 3, "weight": 1.0, "learn_weight": False}
+    assert preset.method == paper
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -36,8 +37,10 @@ class LearnedEnergy(nn.Module):
         Channels inside the autoencoder.
     kernel : int
         Odd kernel length in samples.
+    weight : float
+        ``w`` at first, positive; 1 in the paper.
     learn_weight : bool
-        Whether ``w`` is learned; it starts at 1, the paper's.
+        Whether ``w`` is learned from there.
     start : {"learned", "sLORETA", "MNE", "noise"}
         Where iterates start: a network on the maps of a linear estimate (see `LearnedStart`), the
         linear estimate, or ``1e-3 N(0, 1) / max`` (the paper's).
@@ -55,6 +58,7 @@ class LearnedEnergy(nn.Module):
         *,
         width: int = 128,
         kernel: int = 3,
+        weight: float = 1.0,
         learn_weight: bool = True,
         start: Start = "sLORETA",
         form: Form = "structured",
@@ -76,7 +80,7 @@ class LearnedEnergy(nn.Module):
             lmm.SoftReLU(),
             nn.Conv1d(width, sources, kernel, padding=pad, bias=False),
         )
-        self.log_weight = nn.Parameter(torch.zeros(()), requires_grad=learn_weight)
+        self.log_weight = nn.Parameter(torch.tensor(math.log(weight)), requires_grad=learn_weight)
         self.prior = lmm.AutoencoderPrior(self.autoencoder, prior_bound)
         self.initial: Start = start
         self.sharpener = LearnedStart(self.kernel) if start == "learned" else None

@@ -47,8 +47,11 @@ class MethodSettings:
     start : {"learned", "sLORETA", "MNE", "noise"}, optional
         First iterate; "learned" is trained before the steps are, "noise" is the paper's. Default:
         "learned" for `LEARNED_START` methods, else "sLORETA".
+    weight : float, optional
+        Weight of the prior at first (1 in the paper). Default: 20 with a learned start, where the
+        prior has learned too and may hold back the fit of noise; else 1.
     learn_weight : bool
-        Whether the weight of the prior is learned; the paper's is 1.
+        Whether the weight is learned from there.
     times : int
         Samples of a recording; matters to `FIXED_LENGTH` methods only.
     sfreq : float
@@ -67,6 +70,7 @@ class MethodSettings:
     reach: int = 1
     kernel: int = 3
     start: Start | None = None
+    weight: float | None = None
     learn_weight: bool = True
     times: int = 64
     sfreq: float = 512.0
@@ -87,6 +91,10 @@ class MethodSettings:
             object.__setattr__(self, "start", learned)
         if self.start not in get_args(Start):
             raise ValueError(f"start must be one of {get_args(Start)}, got {self.start!r}")
+        if self.weight is None:
+            object.__setattr__(self, "weight", 20.0 if self.start == "learned" else 1.0)
+        if not 0 < self.weight < float("inf"):
+            raise ValueError(f"weight must be positive and finite, got {self.weight}")
         if not self.sfreq > 0:
             raise ValueError(f"sfreq must be positive, got {self.sfreq}")
 

@@ -51,6 +51,7 @@ class SourceSolver(nn.Module):
             model,
             width=settings.width,
             kernel=settings.reach,
+            weight=settings.weight or 1.0,
             learn_weight=settings.learn_weight,
             start=settings.start or "sLORETA",
             **mm_net.BOUNDS.get(settings.method, {}),  # type: ignore[arg-type]
