@@ -15,20 +15,24 @@ from learnmm.atoms.networks import SoftReLU
 from learnmm.atoms.separable import HalfQuadratic, Logistic, Quadratic, least_squares
 from learnmm.atoms.smoother import LinearSmootherPrior
 from learnmm.atoms.softmax import Softmax
-from learnmm.bound import Bound, Majorant
+from learnmm.bound import AdaptiveMajorant, Bound, Majorant
 from learnmm.curvature import Curvature, DiagonalCurvature, LowRankCurvature, ScalarCurvature
 from learnmm.linear import LinearMap
 from learnmm.majorants.hessian import LanczosMajorant, LipschitzMajorant, PowerIterationMajorant
+from learnmm.majorants.secant import SecantMajorant
 from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective, hessian_product
 from learnmm.optimizer import ProjectedMMOptimizer, minimize
 from learnmm.preconditioners.base import (
+    Direction,
     Features,
     LearnedComponent,
     LearnedDirection,
     LearnedPreconditioner,
+    Point,
 )
 from learnmm.preconditioners.conv_lstm import DualConvLSTM
 from learnmm.preconditioners.coordinatewise import CoordinatewiseLSTM, SpectralLSTM
+from learnmm.preconditioners.limited_memory import LimitedMemory
 from learnmm.preconditioners.simple import Constant, Identity
 from learnmm.preconditioners.unprojected import DampedInverse, Unprojected
 from learnmm.projection import Projection
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
     from learnmm.training import FitResult, FitSettings, fit
 
 __all__ = [
+    "AdaptiveMajorant",
     "Atom",
     "AutoencoderPrior",
     "Bound",
@@ -54,6 +59,7 @@ __all__ = [
     "Curvature",
     "DampedInverse",
     "DiagonalCurvature",
+    "Direction",
     "DomainError",
     "DualConvLSTM",
     "Evaluation",
@@ -68,6 +74,7 @@ __all__ = [
     "LearnedComponent",
     "LearnedDirection",
     "LearnedPreconditioner",
+    "LimitedMemory",
     "LinearMap",
     "LinearSmootherPrior",
     "LipschitzMajorant",
@@ -75,6 +82,7 @@ __all__ = [
     "LowRankCurvature",
     "Majorant",
     "Objective",
+    "Point",
     "PowerIterationMajorant",
     "Problem",
     "ProjectedMMOptimizer",
@@ -84,6 +92,7 @@ __all__ = [
     "Result",
     "Safeguard",
     "ScalarCurvature",
+    "SecantMajorant",
     "SoftReLU",
     "Softmax",
     "SpectralLSTM",

@@ -125,3 +125,19 @@ class Majorant(Protocol):
     def __call__(self, x: Tensor, aux: Any = None) -> Bound:
         """Return the bound at ``x``."""
         ...
+
+
+@runtime_checkable
+class AdaptiveMajorant(Majorant, Protocol):
+    """A majorant that learns from the steps taken; what it knows travels in ``aux``.
+
+    Its knowledge is a tensor with the batch first, or nested tuples of them.
+    """
+
+    def start(self, x: Tensor, gradient: Tensor) -> Any:
+        """Return what is known before the first step, ``(B, *shape)`` each."""
+        ...
+
+    def follow(self, aux: Any, move: Tensor, change: Tensor) -> Any:
+        """Return what is known after ``x`` has moved, and its gradient changed, by these."""
+        ...

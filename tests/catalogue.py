@@ -166,7 +166,7 @@ class PreconditionerCase:
     """A preconditioner for iterates of a shape."""
 
     name: str
-    build: Callable[[torch.dtype], lmm.LearnedComponent]
+    build: Callable[[torch.dtype], lmm.LearnedComponent | lmm.Direction]
     shape: tuple[int, ...] = (UNKNOWNS,)
 
 
@@ -188,6 +188,7 @@ PRECONDITIONERS = [
         lambda dtype: lmm.SpectralLSTM(_operator(dtype), 4).to(dtype),
         (UNKNOWNS, 3),
     ),
+    PreconditionerCase("limited-memory", lambda dtype: lmm.LimitedMemory(3)),
     PreconditionerCase(
         "unprojected", lambda dtype: lmm.Unprojected(lmm.CoordinatewiseLSTM(4)).to(dtype)
     ),

@@ -281,7 +281,8 @@ def test_the_route_of_hessian_products_is_known() -> None:
 def test_a_preconditioner_is_one(proposer: Any) -> None:
     name = type(proposer).__name__
     with pytest.raises(
-        TypeError, match=f"must be a LearnedPreconditioner or a LearnedDirection, got {name}"
+        TypeError,
+        match=f"must be a LearnedPreconditioner, a LearnedDirection or a Direction, got {name}",
     ):
         minimize(preconditioner=proposer)
 

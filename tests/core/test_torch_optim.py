@@ -137,7 +137,8 @@ def test_it_takes_the_steps_of_the_library(relaxation: lmm.Relaxation | None) ->
     """With as many Lanczos steps as unknowns the bound does not depend on the start vector."""
     x = parameter([-1.2, 1.0, -0.5])
     batch = lambda z: torch.stack([rosenbrock(row) for row in z])  # noqa: E731
-    result = lmm.minimize(batch, x.detach()[None].clone(), relaxation=relaxation, max_iter=60)
+    plain = lmm.ProjectedMMOptimizer(batch, relaxation=relaxation, max_iter=60)
+    result = plain.minimize(x.detach()[None].clone())
     optimizer = lmm.optim.ProjectedMM([x], relaxation=relaxation)
     for _ in range(int(result.certificate.accepted)):
         optimizer.step(lambda: rosenbrock(x))
