@@ -21,6 +21,7 @@ from learnmm.linear import LinearMap
 from learnmm.majorants.hessian import LanczosMajorant, LipschitzMajorant, PowerIterationMajorant
 from learnmm.majorants.secant import SecantMajorant
 from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective, hessian_product
+from learnmm.operators import LinearOperator
 from learnmm.optimizer import ProjectedMMOptimizer, minimize
 from learnmm.preconditioners.base import (
     Direction,
@@ -41,6 +42,7 @@ from learnmm.result import Certificate, Kind, Result, Status, StepInfo
 from learnmm.safeguard import Relaxation, Safeguard
 from learnmm.state import State
 from learnmm.storage import load_weights, save_weights
+from learnmm.transforms import convolution, subsampled_fourier
 from learnmm.unrolled import Unrolled, UnrolledMM
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ __all__ = [
     "LearnedPreconditioner",
     "LimitedMemory",
     "LinearMap",
+    "LinearOperator",
     "LinearSmootherPrior",
     "LipschitzMajorant",
     "Logistic",
@@ -103,6 +106,7 @@ __all__ = [
     "Unrolled",
     "UnrolledMM",
     "checks",
+    "convolution",
     "fit",
     "hessian_product",
     "least_squares",
@@ -112,6 +116,7 @@ __all__ = [
     "problem",
     "problems",
     "save_weights",
+    "subsampled_fourier",
 ]
 
 __version__ = "0.1.0"

@@ -67,6 +67,13 @@ class Bound:
         """Bound of ``factor * f`` for a positive number, or one per problem ``(B,)``."""
         return map_bound(self, lambda curvature: curvature.scaled(factor), self.radius)
 
+    def weakened(self, kind: Kind, failure_probability: float) -> Bound:
+        """Bound that also rests on something of a `kind` of its own, such as a norm."""
+        if kind <= self.kind and failure_probability == 0:
+            return self
+        failure = min(1.0, self.failure_probability + failure_probability)
+        return Bound(Kind(max(self.kind, kind)), self.curvature, self.radius, failure)
+
     def relaxed(self, factor: Tensor) -> Curvature:
         """Curvature with the uncertain part multiplied by ``factor``, shape ``(B,)``."""
         if self.uncertain is None:

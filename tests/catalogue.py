@@ -94,6 +94,10 @@ def _smoother(draw: Draw) -> Tensor:
     return (eye.roll(1, 0) + eye.roll(-1, 0)) / 2
 
 
+def _frequencies() -> Tensor:
+    return torch.tensor([[True, True, False], [False, True, True]])
+
+
 def _signs(draw: Draw) -> Tensor:
     return torch.where(draw.target() > 0, 1.0, -1.0).to(draw.dtype)
 
@@ -132,6 +136,36 @@ ATOMS = [
     AtomCase(
         "huber-separable",
         lambda d: lmm.HalfQuadratic(d.target(ROWS)) @ lmm.LinearMap(d.matrix(), form="separable"),
+    ),
+    AtomCase(
+        "huber-sparse",
+        lambda d: (
+            lmm.HalfQuadratic(d.target(ROWS))
+            @ lmm.LinearMap(d.matrix().to_sparse_coo(), form="separable")
+        ),
+    ),
+    AtomCase(
+        "cauchy-blur",
+        lambda d: (
+            lmm.HalfQuadratic(d.target(2, 3), "cauchy")
+            @ lmm.convolution(d.shared(1, 3, key=3), (2, 3), "zero")
+        ),
+        shape=(2, 3),
+    ),
+    AtomCase(
+        "huber-fourier",
+        lambda d: lmm.HalfQuadratic(d.target(2, ROWS)) @ lmm.subsampled_fourier(_frequencies()),
+        shape=(2, 3),
+    ),
+    AtomCase(
+        "huber-products",
+        lambda d: (
+            lmm.HalfQuadratic(d.target(ROWS))
+            @ lmm.LinearOperator(
+                lambda x: x @ d.matrix().mT, lambda z: z @ d.matrix(), (UNKNOWNS,), (ROWS,)
+            )
+        ),
+        lmm.Kind.PROBABLE,
     ),
     AtomCase(
         "cosine-times",
