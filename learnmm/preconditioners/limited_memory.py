@@ -10,6 +10,9 @@ from torch import Tensor
 from learnmm.curvature import dot, expand, norm
 from learnmm.preconditioners.base import Direction, Point
 
+STRETCH = 2.0
+"""Factor on the step after each one that has seen no positive curvature."""
+
 
 class Pairs(NamedTuple):
     """Memory of :class:`LimitedMemory`; the newest pair comes last.
@@ -22,6 +25,8 @@ class Pairs(NamedTuple):
         ``s_i`` and ``y_i``, ``(B, history, *shape)``.
     rates : Tensor
         ``1 / <s_i, y_i>``, ``(B, history)``; zero for a pair that is not there yet.
+    stretch : Tensor
+        Factor on the step, ``(B,)``; above 1 after steps without positive curvature.
     """
 
     x: Tensor
@@ -29,6 +34,7 @@ class Pairs(NamedTuple):
     moves: Tensor
     changes: Tensor
     rates: Tensor
+    stretch: Tensor
 
 
 class LimitedMemory(Direction):
@@ -38,7 +44,8 @@ class LimitedMemory(Direction):
     ``H_0 = <s, y> / <y, B^+ y> B^+``, which is ``<s, y> / |y|^2 I`` for a scalar ``B``. So
     structure that a majorant knows is not learned again, and the first step is the majorant's own.
     Pairs that have seen no positive curvature, ``<s, y> <= eps |s| |y|``, are left out, so ``H``
-    is positive definite without conditions on the length of steps.
+    is positive definite without conditions on the length of steps; as long as there is none, a
+    step is twice as long as ``H`` says, then four times, and so on.
 
     Nothing confines such steps: they are verified, and shortened where they are refused.
 
@@ -73,12 +80,14 @@ class LimitedMemory(Direction):
     def init_state(self, x: Tensor) -> Pairs:
         """No pairs."""
         none = x.new_zeros(x.shape[0], self.history, *x.shape[1:])
-        return Pairs(x, torch.zeros_like(x), none, none, x.new_zeros(x.shape[0], self.history))
+        rates = x.new_zeros(x.shape[0], self.history)
+        return Pairs(x, torch.zeros_like(x), none, none, rates, torch.ones_like(rates[:, 0]))
 
     def forward(self, point: Point, state: Pairs) -> tuple[Tensor, Pairs]:
         """Append the pair of the last step, then apply the two-loop recursion."""
         pairs = _append(state, point)
-        return _two_loops(pairs, point), pairs
+        step = _two_loops(pairs, point)
+        return expand(pairs.stretch, step) * step, pairs
 
 
 def _append(state: Pairs, point: Point) -> Pairs:
@@ -89,6 +98,8 @@ def _append(state: Pairs, point: Point) -> Pairs:
     rate = 1 / torch.where(useful, product, 1.0)
     useful = useful & torch.isfinite(rate)
 
+    concave = (norm(move) > 0) & ~useful
+
     def pushed(old: Tensor, new: Tensor) -> Tensor:
         return torch.where(expand(useful, old), torch.cat([old[:, 1:], new[:, None]], 1), old)
 
@@ -98,12 +109,13 @@ def _append(state: Pairs, point: Point) -> Pairs:
         moves=pushed(state.moves, move),
         changes=pushed(state.changes, change),
         rates=pushed(state.rates, rate),
+        stretch=torch.where(concave, STRETCH * state.stretch, 1.0),
     )
 
 
 def _two_loops(pairs: Pairs, point: Point) -> Tensor:
     """``H g`` (Nocedal & Wright 2006, Algorithm 7.4); a rate of zero passes its pair over."""
-    moves, changes, rates = (part.unbind(1) for part in pairs[2:])
+    moves, changes, rates = (part.unbind(1) for part in pairs[2:5])
     step = point.gradient
     weights: list[Tensor] = []
     for s, y, rate in zip(reversed(moves), reversed(changes), reversed(rates), strict=True):

@@ -19,7 +19,11 @@ DTYPE = torch.float64
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=DTYPE)
+    return torch.randn(*shape, generator=seeded(seed), dtype=DTYPE)
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def rosenbrock(x: Tensor) -> Tensor:
@@ -54,11 +58,12 @@ def dense_bfgs(
     points: list[Tensor], gradients: list[Tensor], diagonal: Tensor, history: int
 ) -> Tensor:
     """``H g`` of one problem by updates of a matrix (Nocedal & Wright 2006, Eq. 7.16)."""
-    pairs = [
-        (b - a, gb - ga)
-        for a, b, ga, gb in zip(points, points[1:], gradients, gradients[1:], strict=False)
-        if float((b - a) @ (gb - ga)) > 0
-    ][-history:]
+    pairs, stretch = [], 1.0
+    for a, b, ga, gb in zip(points, points[1:], gradients, gradients[1:], strict=False):
+        if float((b - a) @ (gb - ga)) > 0:
+            pairs, stretch = [*pairs, (b - a, gb - ga)][-history:], 1.0
+        else:
+            stretch = 2 * stretch  # the longer there is no curvature, the longer the steps
     inverse = torch.diag(1 / diagonal)
     if pairs:
         s, y = pairs[-1]
@@ -67,7 +72,7 @@ def dense_bfgs(
         rate = 1 / (s @ y)
         keep = torch.eye(len(s), dtype=DTYPE) - rate * torch.outer(y, s)
         inverse = keep.mT @ inverse @ keep + rate * torch.outer(s, s)
-    return inverse @ gradients[-1]
+    return stretch * inverse @ gradients[-1]
 
 
 @given(seed=st.integers(0, 10**6), history=st.integers(1, 5), steps=st.integers(0, 7))
@@ -128,6 +133,18 @@ def test_hard_small_problems_are_solved_without_a_rise(name: str) -> None:
     gap = (result.fun - drawn.optimum[:1]) / drawn.optimum[:1].clamp(min=1.0)
     assert (gap < 1e-6).all()
     assert result.certificate.monotone.all()
+
+
+def test_a_valley_that_bends_down_is_left_quickly() -> None:
+    """From there on no step sees positive curvature, and each is taken: they must not stay short.
+
+    Starts on the ridge of the valley, with two pairs from the way down to it; seven hundred steps
+    of one length without stretching.
+    """
+    x0 = MGHProblem("rosenbrock").instance(1024, generator=seeded(11)).x0[399:400]
+    result = lmm.minimize(MGHProblem("rosenbrock").instance(1).objective, x0, gtol=1e-9)
+    assert result.success.all()
+    assert int(result.iterations) < 200
 
 
 def test_fewer_evaluations_than_the_majorants_own_steps() -> None:
