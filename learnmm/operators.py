@@ -31,13 +31,13 @@ class LinearOperator:
     A curvature ``C`` behind the operator becomes one of the iterate in the sharpest form that the
     arguments allow:
 
-    - `absolute` given: the separable ``diag(|A|^T C |A| 1)``, `GLOBAL`;
+    - `absolute` given: the separable ``max(C) diag(|A|^T |A| 1)``, `GLOBAL`;
     - `norm` given: ``|A|^2 max(C) I`` (MM-Net Eq. 16), `GLOBAL` on the caller's word;
     - neither: the same with an upper bound of ``|A|`` from Lanczos's method on ``A^T A``, which
       fails with a stated probability: `PROBABLE`. It is computed once, on first use; a
       certificate counts its probability at every step, which overstates it.
 
-    Build it once and reuse it: what the bounds need is kept.
+    None of them costs a product per step. Build it once and reuse it: what the bounds need is kept.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ class LinearOperator:
         self.failure_probability = 0.0 if certain else failure_probability
         self._generator = generator
         self._norm = norm
-        self._ones: dict[torch.dtype, tuple[Tensor, Tensor]] = {}
+        self._kept: dict[torch.dtype, Tensor] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
         """``A x``."""
@@ -161,9 +161,8 @@ class LinearOperator:
                     square = top_bound(
                         lambda v: self.adjoint(self.apply(v)), start, self.failure_probability
                     )
-                else:  # |A|^2 <= ||A|_1 |A|_inf for the matrix of absolute entries
-                    columns = self.absolute[1](like.new_ones(1, *self.image))
-                    square = self._sums(like)[0].amax() * columns.amax()
+                else:  # the largest row sum of |A|^T |A|
+                    square = self._columns(like).amax()
                 rounding = 1 + MARGIN * torch.finfo(like.dtype).eps
                 self._norm = math.sqrt(float(square)) * rounding
         return self._norm
@@ -172,11 +171,8 @@ class LinearOperator:
         """Curvature that dominates ``A^T C A`` in the coordinates of ``x``."""
         if self.absolute is None:
             return ScalarCurvature(curvature.largest() * self.norm(x) ** 2)
-        # v^T A^T C A v <= v^T diag(|A|^T c |A| 1) v for C = diag(c) (Jensen, row by row).
-        rows, columns = self._sums(x)
-        if isinstance(curvature, DiagonalCurvature):
-            return DiagonalCurvature(self.absolute[1](curvature.entries * rows))
-        return DiagonalCurvature(expand(curvature.largest(), x) * columns)
+        # v^T A^T A v <= v^T diag(|A|^T |A| 1) v (Jensen, row by row).
+        return DiagonalCurvature(expand(curvature.largest(), x) * self._columns(x))
 
     def pull_back_radius(self, radius: Tensor | None) -> Tensor | None:
         """Radius around ``x`` whose image stays within ``radius`` of ``A x``."""
@@ -184,14 +180,14 @@ class LinearOperator:
             return None
         return radius / self.norm(radius.new_zeros(1, *self.domain))
 
-    def _sums(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """``|A| 1`` and ``|A|^T |A| 1``, ``(1, *image)`` and ``(1, *domain)``."""
-        if like.dtype not in self._ones:
+    def _columns(self, like: Tensor) -> Tensor:
+        """``|A|^T |A| 1``, ``(1, *domain)``."""
+        if like.dtype not in self._kept:
             assert self.absolute is not None
+            apply, adjoint = self.absolute
             with torch.no_grad():
-                rows = self.absolute[0](torch.ones_like(like[:1]))
-                self._ones[like.dtype] = (rows, self.absolute[1](rows))
-        return self._ones[like.dtype]
+                self._kept[like.dtype] = adjoint(apply(torch.ones_like(like[:1])))
+        return self._kept[like.dtype]
 
 
 def _checked(name: str, product: Product, v: Tensor, shape: tuple[int, ...]) -> Tensor:
