@@ -53,7 +53,7 @@ def test_functions_of_one_problem_are_for_minimize() -> None:
         lmm.ProjectedMMOptimizer(torch.sum).init(X)
 
 
-@pytest.mark.parametrize("fun", [lambda x: 3.0, lambda x: None, lambda x: x.sum(1).numpy()])
+@pytest.mark.parametrize("fun", [lambda x: 3.0, lambda x: None, lambda x: x.tolist()])
 def test_the_objective_returns_a_tensor(fun: Any) -> None:
     name = type(fun(X)).__name__
     with pytest.raises(TypeError, match=rf"must return a torch.Tensor, got {name}"):
@@ -111,6 +111,119 @@ def test_the_gradient_of_an_objective_has_the_shape_and_dtype_of_the_iterate() -
         minimize(Wrong(), majorant=lmm.LipschitzMajorant(2.0))
 
 
+def test_the_objective_does_not_leave_torch() -> None:
+    with pytest.raises(TypeError, match=r"torch operations from x0 on, but it calls numpy\(\)"):
+        minimize(lambda x: torch.from_numpy(x.numpy()).sum(1))
+
+
+@pytest.mark.parametrize(
+    "fun",
+    [
+        lambda x: squares(x.detach()),
+        lambda x: squares(torch.from_numpy(x.detach().numpy())),
+        torch.no_grad()(squares),
+        lambda x: torch.zeros(2),
+        lambda x: torch.zeros(()),
+    ],
+)
+def test_the_objective_is_computed_from_the_iterate(fun: Any) -> None:
+    with pytest.raises(ValueError, match=r"no graph back to x0.* detach, no_grad or NumPy"):
+        minimize(fun)
+
+
+class Answering(lmm.Objective):
+    """Squares, whose evaluation is changed on the way out."""
+
+    def __init__(self, change: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
+        self.change = change
+
+    def evaluate(self, x: Tensor) -> lmm.Evaluation:
+        return lmm.Evaluation(*self.change(squares(x), 2 * x))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        # "meta" stands in for an accelerator.
+        (lambda f, g: (f.to("meta"), g), ValueError, "values must be .* of x0, cpu, got meta"),
+        (lambda f, g: (f, g.to("meta")), ValueError, "gradient must be .* of x0, cpu, got meta"),
+        (lambda f, g: (f, g.to_sparse()), RuntimeError, "dense, got torch.sparse_coo; .*=False"),
+    ],
+)
+def test_evaluations_are_dense_and_where_the_iterate_is(
+    change: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        minimize(Answering(change), majorant=lmm.LipschitzMajorant(2.0))
+
+
+def test_sparse_gradients_are_refused() -> None:
+    rows = torch.tensor([0, 1])
+
+    def loss(weight: Tensor) -> Tensor:
+        return torch.nn.functional.embedding(rows, weight, sparse=True).square().sum()
+
+    with pytest.raises(RuntimeError, match=r"gradient must be dense; embeddings .* sparse=False"):
+        minimize(loss)
+
+
+def test_other_errors_of_an_objective_come_through() -> None:
+    def broken(x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and not x.requires_grad:
+            raise RuntimeError("out of luck")
+        return squares(x)
+
+    with pytest.raises(RuntimeError, match="out of luck"):
+        lmm.ProjectedMMOptimizer(lambda x: broken(x.detach())).minimize(X)
+
+
+# --- objectives that draw at random ------------------------------------------------------------
+
+
+def noisy(x: Tensor) -> Tensor:
+    """Of three problems only the second is noisy."""
+    return squares(x) + torch.tensor([0.0, 1.0, 0.0]) * torch.rand(3)
+
+
+def test_random_objectives_are_found_out() -> None:
+    x0 = torch.ones(3, 2)
+    message = r"not deterministic: it returned 2\.\d+ and then 2\.\d+ .*\(problem 1\).*dropout"
+    for strict in (True, False):
+        with pytest.raises(RuntimeError, match=message):
+            minimize(noisy, x0, check_deterministic=True, strict=strict)
+    with pytest.raises(RuntimeError, match=r"\(problem 0\)"):
+        minimize(lambda x: squares(x[None])[0] + torch.rand(()), x0[0], check_deterministic=True)
+    minimize(noisy, x0, max_iter=2)  # unless asked
+
+
+def test_rounding_is_not_taken_for_chance() -> None:
+    calls = [0]
+
+    def rounded(x: Tensor) -> Tensor:
+        calls[0] += 1
+        return squares(x) * (1 + (calls[0] % 2) * torch.finfo(x.dtype).eps)
+
+    minimize(rounded, max_iter=2, check_deterministic=True)
+
+
+def test_finding_out_costs_one_evaluation() -> None:
+    class Counting(lmm.Objective):
+        calls = 0
+
+        def evaluate(self, x: Tensor) -> lmm.Evaluation:
+            self.calls += 1
+            return lmm.Evaluation(squares(x), 2 * x)
+
+    ends = []
+    for check in (False, True):
+        objective = Counting()
+        majorant = lmm.LipschitzMajorant(3.0)
+        result = minimize(objective, majorant=majorant, check_deterministic=check, max_iter=5)
+        assert objective.calls == int(result.iterations.max()) + 1 + check
+        ends.append(result.x)
+    assert torch.equal(*ends)
+
+
 # --- the start -------------------------------------------------------------------------------
 
 
@@ -126,6 +239,11 @@ def test_the_start_has_a_working_dtype(dtype: torch.dtype) -> None:
 def test_the_start_is_a_tensor(x0: Any) -> None:
     with pytest.raises(TypeError, match=f"x0 must be a torch.Tensor, got {type(x0).__name__}"):
         minimize(x0=x0)
+
+
+def test_the_start_is_dense() -> None:
+    with pytest.raises(TypeError, match=r"x0 must be a dense tensor, got torch\.sparse_coo"):
+        minimize(x0=X.to_sparse())
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (2, 0)])
@@ -234,6 +352,17 @@ def test_radii_are_one_per_problem() -> None:
     bound = lmm.Bound(lmm.Kind.REGION, curvature, radius=torch.ones(3))
     with pytest.raises(ValueError, match=r"one radius per problem, shape \(2,\), got \(3,\)"):
         minimize(majorant=lambda x, aux: bound)
+
+
+def test_bounds_are_where_the_iterate_is() -> None:
+    here, there = (lmm.ScalarCurvature(torch.ones(2, device=d)) for d in ("cpu", "meta"))
+    radius = torch.ones(2, device="meta")
+    for bound, name in (
+        (lmm.Bound(lmm.Kind.GLOBAL, there), "curvature"),
+        (lmm.Bound(lmm.Kind.REGION, here, radius=radius), "radius"),
+    ):
+        with pytest.raises(ValueError, match=rf"its {name} on the device of x0, cpu, got meta"):
+            minimize(majorant=lambda x, aux, bound=bound: bound)
 
 
 def test_a_bound_holds_a_curvature() -> None:

@@ -36,6 +36,11 @@ def test_parameters_have_a_working_dtype(dtype: torch.dtype, message: str) -> No
         lmm.optim.ProjectedMM([torch.ones(2, dtype=dtype, requires_grad=True)])
 
 
+def test_parameters_are_dense() -> None:
+    with pytest.raises(TypeError, match=r"parameters must be dense, got torch\.sparse_coo"):
+        lmm.optim.ProjectedMM([torch.eye(2).to_sparse().requires_grad_()])
+
+
 def test_parameters_share_dtype_and_device() -> None:
     for other in (X.detach().double(), torch.ones(2, device="meta")):
         with pytest.raises(ValueError, match=r"one dtype and one device, got .*float32 on .*, "):
