@@ -29,6 +29,23 @@ from learnmm.state import State
 __all__ = ["ProjectedMM"]
 
 
+SETTINGS = (
+    "max_iter",
+    "curvature",
+    "gtol",
+    "safeguard",
+    "relaxation",
+    "check_deterministic",
+    "last_step",
+    "last_result",
+    "_generator",
+    "_lanczos",
+)
+"""What a copy needs beside what every optimizer of `torch.optim` copies."""
+
+MEMORY = {"level", "relaxation", "tally", "generator"}
+
+
 class ProjectedMM(torch.optim.Optimizer):
     """Steps that lower the loss, verified one by one, behind the interface of `torch.optim`.
 
@@ -151,8 +168,15 @@ class ProjectedMM(torch.optim.Optimizer):
         Raises
         ------
         TypeError, ValueError
-            If they do not fit those that are there.
+            If they do not fit those that are there, or the group asks for what would change the
+            loss behind the closure's back.
         """
+        for option in ("weight_decay", "maximize"):
+            if param_group.get(option):
+                raise ValueError(
+                    f"ProjectedMM has no {option}: put it in the loss that the closure returns, "
+                    "where it is verified with the rest"
+                )
         super().add_param_group(param_group)
         try:
             self._sorted_parameters()
@@ -161,12 +185,28 @@ class ProjectedMM(torch.optim.Optimizer):
             raise
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Resume from what :meth:`state_dict` returned, the random start vectors included."""
+        """Resume from what :meth:`state_dict` returned, the random start vectors included.
+
+        Raises
+        ------
+        ValueError
+            If it comes from another optimizer, or from other parameter groups.
+        """
+        foreign = {name for entry in state_dict["state"].values() for name in entry} - MEMORY
+        if foreign:
+            raise ValueError(
+                "the state_dict is that of another optimizer: ProjectedMM keeps no "
+                f"{', '.join(sorted(foreign))}"
+            )
         super().load_state_dict(state_dict)
         self.last_step = self.last_result = None
         saved = self._memory().get("generator")
         if saved is not None:
             self._generator.set_state(torch.frombuffer(bytearray(saved), dtype=torch.uint8))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold; `torch.optim.Optimizer` leaves settings out."""
+        return super().__getstate__() | {name: getattr(self, name) for name in SETTINGS}
 
     def step(self, closure: Closure | None = None) -> Tensor:  # type: ignore[override]
         """Lower the loss, or leave the parameters alone.
@@ -270,7 +310,7 @@ class ProjectedMM(torch.optim.Optimizer):
         moving: dict[Tensor, float] = {}
         others: list[Tensor] = []
         for group in self.param_groups:
-            rate = float(group["lr"])
+            rate = _number(group["lr"])
             if not 0 <= rate <= 1:
                 raise ValueError(
                     f"lr is a factor on the step and must be in [0, 1], got {rate}: a longer step "
@@ -292,6 +332,13 @@ class ProjectedMM(torch.optim.Optimizer):
             found = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds))
             raise ValueError(f"parameters must share one dtype and one device, got {found}")
         return moving, others
+
+
+def _number(lr: Any) -> float:
+    try:
+        return float(lr)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"lr must be a number, got {lr!r}") from error
 
 
 def _undecided(state: State, before: State) -> bool:
