@@ -188,14 +188,20 @@ def goals(
         for name, found in runs.items()
     }
     best = max(ours, key=lambda name: solved[name])
-    speeds = {}
+    largest = max(size for _, size in results)
+    raced = []
     for (family, size), found in results.items():
-        base = throughput(found[BASELINE], size, MAIN)
-        mine = [throughput(found[name], size, MAIN) or 0.0 for name in ours if name in found]
-        if size == max(s for _, s in results) and base and mine:
-            speeds[f"{family}, {size}"] = max(mine) / base
+        if size == largest:
+            fastest = max(
+                (name for name in ours if name in found),
+                key=lambda name, f=found: throughput(f[name], largest, MAIN) or 0.0,
+            )
+            mine, base = (throughput(found[name], size, MAIN) for name in (fastest, BASELINE))
+            speed = (mine or 0.0) / base if base else math.inf
+            parts = [found[name]["solved"][MAIN] for name in (fastest, BASELINE)]
+            raced.append((family, speed, *parts))
+    quick = all(speed >= GOAL_SPEED and mine >= base for _, speed, mine, base in raced)
     cheap = sum(c["over autograd"] <= GOAL_STEP for c in costs.values())
-    quick = all(speed >= GOAL_SPEED for speed in speeds.values())
     rows = [
         [
             "monotone on every problem",
@@ -208,8 +214,12 @@ def goals(
             verdict(solved[best] >= solved[BASELINE]),
         ],
         [
-            f"the largest batch {GOAL_SPEED} times as fast as torch LBFGS in turn",
-            "; ".join(f"{k}: {number(v)}" for k, v in speeds.items()),
+            f"{largest} problems at once: {GOAL_SPEED} times the speed of torch LBFGS in turn, "
+            "and as many solved",
+            "; ".join(
+                f"{family}: {number(speed)} times, {mine:.0%} and {base:.0%} solved"
+                for family, speed, mine, base in raced
+            ),
             verdict(quick),
         ],
         [

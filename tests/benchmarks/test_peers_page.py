@@ -150,7 +150,11 @@ def test_lost_rows_stay() -> None:
     costs = {"p": {"over autograd": 1.2}, "q": {"over autograd": 1.0}}
     rows = page.goals(runs, ["mine"], results, costs)
     assert [row.count("**missed**") for row in rows[2:6]] == [1, 1, 0, 1]
-    assert "40" in rows[4]
+    assert "family: 40 times, 100% and 100% solved" in rows[4]
+    results["family", 4]["mine"]["solved"] = [0.75] * 3
+    assert "30 times, 75% and 100% solved | **missed**" in "\n".join(
+        page.goals(runs, ["mine"], results, costs)
+    )
 
 
 def _summary(seconds: float) -> dict[str, Any]:
