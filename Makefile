@@ -9,11 +9,11 @@ JAX_STAMP := $(JAX)/.installed
 .PHONY: help demo test lint bench bench-jax clean
 
 help:
-	@echo "make demo    reconstruct simulated EEG sources, next to MNE and sLORETA"
-	@echo "make test    style, types, import rules and the whole test suite"
-	@echo "make bench   time the optimizer against its energy and against other libraries"
+	@echo "make demo        reconstruct simulated EEG sources, next to MNE and sLORETA"
+	@echo "make test        style, types, import rules and the whole test suite"
+	@echo "make bench       time the optimizer against its energy and against other libraries"
 	@echo "make bench-jax   the same, beside JAX's batched solvers too"
-	@echo "make clean   remove the environment and build products"
+	@echo "make clean       remove the environment and build products"
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("learnmm needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .batches import Summary, throughput
@@ -14,6 +14,8 @@ from .solvers import BASELINE
 
 Runs = dict[str, dict[str, dict[str, Any]]]
 """Solver, then problem, to what happened."""
+
+Cost = Callable[[Sequence[float] | None], float]
 
 MAIN = 1
 """The tolerance of comparisons: 1e-6."""
@@ -36,6 +38,11 @@ def evaluations(hit: Sequence[float] | None) -> float:
 def seconds(hit: Sequence[float] | None) -> float:
     """Wall time; infinite if never reached."""
     return math.inf if hit is None else hit[0]
+
+
+def milliseconds(hit: Sequence[float] | None) -> float:
+    """Wall time in thousandths."""
+    return 1e3 * seconds(hit)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -101,14 +108,12 @@ def lost(runs: Runs, ours: Sequence[str], problems: Sequence[str]) -> list[str]:
     return table(["problem", "closest entry", "share of the gap left", "because"], rows)
 
 
-def by_problem(runs: Runs, problems: Sequence[str]) -> list[str]:
-    """Evaluations to each tolerance, a row per problem."""
+def by_problem(runs: Runs, problems: Sequence[str], cost: Cost) -> list[str]:
+    """What it cost to come within each tolerance, a row per problem."""
     rows = []
     for problem in problems:
         cells = [
-            " ".join(number(evaluations(h), 4) for h in found[problem]["hits"])
-            if problem in found
-            else ""
+            " ".join(number(cost(h), 3) for h in found[problem]["hits"]) if problem in found else ""
             for found in runs.values()
         ]
         rows.append([problem, *cells])

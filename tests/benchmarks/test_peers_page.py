@@ -18,7 +18,7 @@ from benchmarks.peers.batches import summarized, throughput
 from benchmarks.peers.cache import Cache
 from benchmarks.peers.recorder import Budget
 from benchmarks.peers.references import least_value
-from benchmarks.peers.solvers import BASELINE, SOLVERS, Solver
+from benchmarks.peers.solvers import BASELINE, IN_BATCHES, SOLVERS, Solver
 from benchmarks.peers.suite import BATCHES, singles
 
 
@@ -104,22 +104,40 @@ def test_problems_of_a_batch_are_the_problems_alone(family: str) -> None:
         assert torch.equal(one.optimum, case.optimum[i : i + 1])
 
 
-def test_batches_are_summed_up_by_solver() -> None:
+def test_batches_are_summed_up_by_solver(monkeypatch: pytest.MonkeyPatch) -> None:
     """Solvers of one problem are charged for all of the batch, others once."""
-    case = BATCHES["logistic-regression"](64)
-    lbfgs = next(s for s in SOLVERS if s.name == BASELINE)
-    alone = summarized(lbfgs, case, Budget(5.0, 100))
+    case = BATCHES["rosenbrock"](64)
+    times = iter(range(1, 200))
+
+    def fixed(solver: Solver, case: Any, budget: Budget) -> list[dict[str, Any]]:
+        problems = []
+        for _ in range(case.batch):
+            time = float(next(times))
+            hits = [[time, 10, 1], [time, 20, 2] if time % 2 else None, None]
+            problems.append({"hits": hits, "monotone": time > 1})
+        return problems
+
+    monkeypatch.setattr("benchmarks.peers.batches.measured", fixed)
+    alone = summarized(Solver("one by one", lambda *_: None), case, Budget(1.0, 1))
     assert alone["measured"] == 32
-    assert alone["solved"] == [1.0, 1.0, 1.0]
-    single = measure.measured(lbfgs, case.one(0), Budget(5.0, 100))[0]["hits"][1][0]
-    assert 64 * single / 5 < alone["seconds"][1] < 64 * single * 5
-    speed = throughput(alone, 64, 1)
-    assert speed is not None
-    assert speed == pytest.approx(64 / alone["seconds"][1])
-    ours = summarized(SOLVERS[0], case, Budget(20.0, 1000))
-    assert ours["measured"] == 64
-    assert ours["solved"][0] == 1.0
-    assert ours["monotone"] == 1.0
+    assert alone["solved"] == [1.0, 0.5, 0.0]
+    assert alone["seconds"] == [2 * sum(range(1, 33)), 2 * sum(range(1, 33, 2)), None]
+    assert alone["evaluations"] == [12, 24, None]
+    assert alone["monotone"] == 31 / 32
+    assert throughput(alone, 64, 1) == 32 / (2 * sum(range(1, 33, 2)))
+    assert throughput(alone, 64, 2) is None
+    together = summarized(Solver("at once", lambda *_: None, batched=True), case, Budget(1.0, 1))
+    assert together["measured"] == 64
+    assert together["seconds"] == [32 + 64, 32 + 63, None]
+
+
+def test_batches_are_solved() -> None:
+    case = BATCHES["logistic-regression"](40)
+    for solver in SOLVERS:
+        if solver.name in IN_BATCHES:
+            summary = summarized(solver, case, Budget(60.0, 300))
+            assert summary["solved"][0] == 1.0
+            assert summary["monotone"] == 1.0
 
 
 @pytest.mark.parametrize("name", ["mgh/bard", "mgh/kowalik-osborne", "logistic-regression"])

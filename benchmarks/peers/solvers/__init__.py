@@ -29,5 +29,5 @@ SOLVERS: tuple[Solver, ...] = (
     Solver("qmm mmmg", qmm_solvers.mmmg, suits=qmm_solvers.suits),
 )
 
-IN_BATCHES = ("learnmm minimize", BASELINE, "SciPy L-BFGS-B")
+IN_BATCHES = (*(solver.name for solver in SOLVERS if solver.batched), BASELINE, "SciPy L-BFGS-B")
 """Entries of the comparison of batches; those that are not batched go from problem to problem."""
