@@ -39,7 +39,15 @@ from learnmm.projection import (
 from learnmm.result import Certificate, Result, Status, StepInfo, Tally
 from learnmm.safeguard import Relaxation, Safeguard, judge, rounding_slack, shorter
 from learnmm.state import State, count, select, stop
-from learnmm.validation import check_bound, check_evaluation, check_start, is_single, require
+from learnmm.validation import (
+    check_bound,
+    check_deterministic,
+    check_evaluation,
+    check_start,
+    is_single,
+    require,
+    sparse_gradients_explained,
+)
 
 Callback = Callable[[State, StepInfo], bool | None]
 
@@ -70,6 +78,9 @@ class ProjectedMMOptimizer:
         Stop when the largest absolute gradient entry is at most this.
     rtol, atol : float
         Stop when a step lowers ``f`` by at most ``atol + rtol |f|``; both 0 switch this off.
+    check_deterministic : bool
+        Evaluate twice at the start, and raise if the values differ by more than rounding: an
+        objective that draws at random is another function each time, and descent says nothing.
 
     Raises
     ------
@@ -103,6 +114,7 @@ class ProjectedMMOptimizer:
         gtol: float = 1e-5,
         rtol: float = 0.0,
         atol: float = 0.0,
+        check_deterministic: bool = False,
     ) -> None:
         if not callable(objective):
             raise TypeError(
@@ -144,6 +156,7 @@ class ProjectedMMOptimizer:
         self.gtol = gtol
         self.rtol = rtol
         self.atol = atol
+        self.check_deterministic = check_deterministic
 
     def init(self, x0: Tensor, *, strict: bool = True) -> State:
         """Check the start and evaluate it.
@@ -158,7 +171,7 @@ class ProjectedMMOptimizer:
 
         Raises
         ------
-        TypeError, ValueError
+        TypeError, ValueError, RuntimeError
             For a start or an objective that cannot be used.
         """
         check_start(x0)
@@ -170,6 +183,8 @@ class ProjectedMMOptimizer:
                 raise
         value, gradient, aux = self._evaluate(x0)
         check_evaluation(x0, value, gradient)
+        if self.check_deterministic:
+            check_deterministic(value, self._evaluate(x0).value, rounding_slack(value))
         gradient_norm = _largest(gradient)
         finite = torch.isfinite(value) & torch.isfinite(gradient_norm)
         if isinstance(self.majorant, AdaptiveMajorant):
@@ -332,7 +347,7 @@ class ProjectedMMOptimizer:
 
         Raises
         ------
-        TypeError, ValueError
+        TypeError, ValueError, RuntimeError
             For misuse, before the first iteration.
         """
         check_start(x0)
@@ -340,7 +355,8 @@ class ProjectedMMOptimizer:
         solver = self._for_one_problem() if single else self
         with torch.no_grad(), Progress(self.max_iter, enabled=progress) as bar:
             start = x0.detach().clone()  # the result must not share memory with x0
-            state = solver.init(start[None] if single else start, strict=strict)
+            with sparse_gradients_explained():
+                state = solver.init(start[None] if single else start, strict=strict)
             initial = state.value
             steps: list[StepInfo] = []
             for _ in range(self.max_iter):
