@@ -532,7 +532,7 @@ def minimize(
 ) -> Result:
     """Minimize an objective, for one problem or for a batch of independent ones.
 
-    Atoms are minimized by the steps of their own bound. Plain functions are minimized by
+    Atoms are minimized by the steps of their own bound, everything else by
     :class:`~learnmm.LimitedMemory` steps, unless `settings` name a majorant or a preconditioner.
 
     Parameters
@@ -557,7 +557,7 @@ def minimize(
     >>> result.x.round(decimals=3).tolist()
     [3.0, 3.0, 3.0, 3.0]
     """
-    if not isinstance(fun, Objective) and not settings.keys() & {"majorant", "preconditioner"}:
+    if not isinstance(fun, Atom) and not settings.keys() & {"majorant", "preconditioner"}:
         settings["preconditioner"] = LimitedMemory()
     optimizer = ProjectedMMOptimizer(fun, **settings)
     return optimizer.minimize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import learnmm as lmm
+
 from . import (
     learnmm_solvers,
     qmm_solvers,
@@ -15,6 +17,12 @@ BASELINE = "torch LBFGS, strong Wolfe"
 
 SOLVERS: tuple[Solver, ...] = (
     Solver("learnmm minimize", learnmm_solvers.minimize(), batched=True, ours=True),
+    Solver(
+        "learnmm LimitedMemory",
+        learnmm_solvers.minimize(preconditioner=lmm.LimitedMemory()),
+        batched=True,
+        ours=True,
+    ),
     Solver("learnmm ProjectedMM", learnmm_solvers.projected_mm(), ours=True),
     Solver(
         "learnmm ProjectedMM, secant", learnmm_solvers.projected_mm(curvature="secant"), ours=True

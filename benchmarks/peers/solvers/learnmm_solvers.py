@@ -44,19 +44,19 @@ class Counted(lmm.Objective):
         self.objective.check(x)
 
 
-def counted(case: Case, recorder: Recorder) -> tuple[Counted, Any]:
-    """The objective of a case and the majorant it has of its own, if any."""
+def counted(case: Case, recorder: Recorder) -> tuple[Counted, dict[str, Any]]:
+    """The objective of a case, and as a setting the majorant it has of its own, if any."""
     plain = isinstance(case.objective, lmm.Objective)
     inner = case.objective if plain else lmm.CallableObjective(case.objective)
     majorant = case.majorant or (inner.bound if isinstance(inner, Atom) else None)
-    return Counted(inner, recorder), majorant
+    return Counted(inner, recorder), {} if majorant is None else {"majorant": majorant}
 
 
 def minimize(**settings: Any) -> Callable[[Case, Recorder], None]:
     """`lmm.minimize` with settings, on the whole batch at once."""
 
     def run(case: Case, recorder: Recorder) -> None:
-        objective, majorant = counted(case, recorder)
+        objective, own = counted(case, recorder)
 
         def note(state: lmm.State, _: lmm.StepInfo) -> None:
             recorder.iterate(state.value.numpy())
@@ -64,11 +64,10 @@ def minimize(**settings: Any) -> Callable[[Case, Recorder], None]:
         lmm.minimize(
             objective,
             case.x0,
-            majorant=majorant,
             max_iter=UNLIMITED,
             gtol=0.0,
             callback=note,
-            **settings,
+            **(own | settings),
         )
 
     return run
