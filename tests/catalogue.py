@@ -94,6 +94,10 @@ def _smoother(draw: Draw) -> Tensor:
     return (eye.roll(1, 0) + eye.roll(-1, 0)) / 2
 
 
+def _frequencies() -> Tensor:
+    return torch.tensor([[True, True, False], [False, True, True]])
+
+
 def _signs(draw: Draw) -> Tensor:
     return torch.where(draw.target() > 0, 1.0, -1.0).to(draw.dtype)
 
@@ -134,6 +138,36 @@ ATOMS = [
         lambda d: lmm.HalfQuadratic(d.target(ROWS)) @ lmm.LinearMap(d.matrix(), form="separable"),
     ),
     AtomCase(
+        "huber-sparse",
+        lambda d: (
+            lmm.HalfQuadratic(d.target(ROWS))
+            @ lmm.LinearMap(d.matrix().to_sparse_coo(), form="separable")
+        ),
+    ),
+    AtomCase(
+        "cauchy-blur",
+        lambda d: (
+            lmm.HalfQuadratic(d.target(2, 3), "cauchy")
+            @ lmm.convolution(d.shared(1, 3, key=3), (2, 3), "zero")
+        ),
+        shape=(2, 3),
+    ),
+    AtomCase(
+        "huber-fourier",
+        lambda d: lmm.HalfQuadratic(d.target(2, ROWS)) @ lmm.subsampled_fourier(_frequencies()),
+        shape=(2, 3),
+    ),
+    AtomCase(
+        "huber-products",
+        lambda d: (
+            lmm.HalfQuadratic(d.target(ROWS))
+            @ lmm.LinearOperator(
+                lambda x: x @ d.matrix().mT, lambda z: z @ d.matrix(), (UNKNOWNS,), (ROWS,)
+            )
+        ),
+        lmm.Kind.PROBABLE,
+    ),
+    AtomCase(
         "cosine-times",
         lambda d: lmm.CosineDistance(d.target(ROWS, 3)) @ d.matrix(),
         shape=(UNKNOWNS, 3),
@@ -166,7 +200,7 @@ class PreconditionerCase:
     """A preconditioner for iterates of a shape."""
 
     name: str
-    build: Callable[[torch.dtype], lmm.LearnedComponent]
+    build: Callable[[torch.dtype], lmm.LearnedComponent | lmm.Direction]
     shape: tuple[int, ...] = (UNKNOWNS,)
 
 
@@ -188,6 +222,7 @@ PRECONDITIONERS = [
         lambda dtype: lmm.SpectralLSTM(_operator(dtype), 4).to(dtype),
         (UNKNOWNS, 3),
     ),
+    PreconditionerCase("limited-memory", lambda dtype: lmm.LimitedMemory(3)),
     PreconditionerCase(
         "unprojected", lambda dtype: lmm.Unprojected(lmm.CoordinatewiseLSTM(4)).to(dtype)
     ),
