@@ -104,7 +104,7 @@ def test_the_loss_in_factors_is_the_dense_one(head, patches) -> None:
 
 def test_the_autoencoder_sees_windows_as_it_sees_whole_recordings(head) -> None:
     """What is compared of a window does not depend on where the window ends."""
-    energy = solver_on(head).energy
+    energy = solver_on(head, reach=3).energy
     model, batch = Preparing(energy), batch_of(head, count=8)
     long = {**batch, "courses": torch.cat([batch["courses"]] * 4, 2)}
     long["sensors"] = torch.cat([batch["sensors"]] * 4, 2)
