@@ -12,6 +12,7 @@ from torch import Tensor
 
 import learnmm as lmm
 from learnmm import checks
+from learnmm.objective import CallableObjective
 from learnmm.safeguard import shorter
 from learnmm_problems.toy.mgh import MGHProblem
 
@@ -358,3 +359,20 @@ def test_secants_follow_the_steps_within_limits() -> None:
     factor = torch.tensor([2.0, -3.0, 1e-9, 1e9, 0.0], dtype=DTYPE)
     found = majorant.follow(level, move, factor[:, None] * move)
     torch.testing.assert_close(found, torch.tensor([2.0, 3.0, 0.5, 1e3, 1.0], dtype=DTYPE))
+
+
+def test_minimize_takes_limited_memory_for_whatever_has_no_bound_of_its_own() -> None:
+    """A function gets the same steps as an objective of it; an atom keeps its own."""
+    x0 = torch.tensor([[-1.2, 1.0], [2.0, 2.0]], dtype=torch.float64)
+
+    def rosenbrock(x: torch.Tensor) -> torch.Tensor:
+        return 100 * (x[:, 1] - x[:, 0] ** 2) ** 2 + (1 - x[:, 0]) ** 2
+
+    wanted = lmm.ProjectedMMOptimizer(rosenbrock, preconditioner=lmm.LimitedMemory(), max_iter=20)
+    expected = wanted.minimize(x0).x
+    for fun in (rosenbrock, CallableObjective(rosenbrock)):
+        assert torch.equal(lmm.minimize(fun, x0, max_iter=20).x, expected)
+    own = lmm.minimize(rosenbrock, x0, max_iter=20, preconditioner=None)
+    assert own.certificate.kind is lmm.Kind.PROBABLE
+    atom = lmm.Quadratic(torch.ones(2, 2, dtype=torch.float64))
+    assert lmm.minimize(atom, x0, max_iter=2).certificate.kind is lmm.Kind.GLOBAL

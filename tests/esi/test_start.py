@@ -12,6 +12,7 @@ from learnmm.training import FitSettings
 from learnmm_problems.esi.erp import ERPSimulator
 from learnmm_problems.esi.external import head_model_from_leadfield
 from learnmm_problems.esi.learned.files import load_solver, save_solver
+from learnmm_problems.esi.learned.inverse import find_weights
 from learnmm_problems.esi.learned.losses import distance
 from learnmm_problems.esi.learned.presets import Preset, TrainingSettings
 from learnmm_problems.esi.learned.pretrain import (
@@ -24,6 +25,7 @@ from learnmm_problems.esi.learned.settings import MethodSettings
 from learnmm_problems.esi.learned.solver import SourceSolver
 from learnmm_problems.esi.learned.start import RANK, LearnedStart, leading_components
 from learnmm_problems.esi.learned.train import train
+from learnmm_problems.esi.metrics import Evaluator
 
 TIMES = 16
 
@@ -183,3 +185,17 @@ def test_a_start_serves_other_channels(head, small_model, tmp_path) -> None:
         x = other(torch.from_numpy(made.batch(range(3)).sensors)).x
     assert x.shape == (3, len(small_model.positions), TIMES)
     assert bool(torch.isfinite(x).all())
+
+
+def test_the_shipped_weights_do_what_they_are_shipped_for(fsaverage_model) -> None:
+    """On a coarser model of the head than they were trained on, and far beyond ten steps."""
+    solver = load_solver(find_weights("mm-net-erp"), fsaverage_model, transfer=True)
+    batch = ERPSimulator(fsaverage_model, seed=2).batch(range(12))
+    compare = Evaluator(fsaverage_model, 512.0)
+    for steps in (10, 60):
+        found = solver.reconstruct(batch.sensors, steps=steps)
+        metrics = compare(batch.sources, found.sources, batch.seed_source).summary()
+        assert metrics["localization_error_global"] < 4.0  # mm; sLORETA has about 14
+        assert metrics["auc"] > 0.995
+        assert metrics["psnr"] > 36.0
+        assert bool(found.result.certificate.monotone.all())
