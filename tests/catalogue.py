@@ -258,10 +258,18 @@ PROBLEMS = [
     ProblemCase("mgh", lambda: lmm.problem("mgh"), certain=False),
     ProblemCase("logistic-regression", lambda: lmm.problem("logistic-regression")),
     ProblemCase("softmax-regression", lambda: lmm.problem("softmax-regression")),
+    ProblemCase("logistic-digits", lambda: lmm.problem("logistic-digits")),
     ProblemCase("signal-deconvolution", lambda: lmm.problem("signal-deconvolution")),
     ProblemCase("signal-cauchy", lambda: _varied("signal-deconvolution", loss="cauchy")),
     ProblemCase("image-deconvolution", lambda: lmm.problem("image-deconvolution")),
     ProblemCase("image-huber", lambda: _varied("image-deconvolution", loss="huber")),
+    ProblemCase(
+        "image-photographs",
+        lambda: _varied("image-deconvolution", images="photographs", noise=0.02),
+    ),
+    ProblemCase("tomography", lambda: lmm.problem("tomography")),
+    ProblemCase("template-matching", lambda: lmm.problem("template-matching")),
+    ProblemCase("matrix-factorisation", lambda: lmm.problem("matrix-factorisation"), certain=False),
     ProblemCase("cosine-regression", lambda: lmm.problem("cosine-regression")),
     ProblemCase("autoencoder-inverse", lambda: lmm.problem("autoencoder-inverse")),
     ProblemCase(

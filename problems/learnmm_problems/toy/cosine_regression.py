@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from learnmm import CosineDistance, LinearMap
 from learnmm.registry import Instance, Problem
@@ -54,16 +55,30 @@ class CosineRegressionProblem(Problem):
         values = self.condition ** torch.linspace(0, -1, n, dtype=torch.float64)
         matrix = (left * values) @ right
         y = gain * (truth @ matrix.mT + self.noise * noise)
-        image = y @ left  # coordinates of P y
-        missed = y - image @ left.mT
-        size = torch.linalg.vector_norm(y, dim=1)
-        cosine = torch.linalg.vector_norm(image, dim=1) / size
-        # 1 - c = (1 - c^2) / (1 + c) without cancellation.
-        optimum = (torch.linalg.vector_norm(missed, dim=1) / size) ** 2 / (1 + cosine)
+        optimum, minimizer = closest(left, values, right, y)
         return Instance(
             objective=CosineDistance(y.to(dtype)) @ LinearMap(matrix.to(dtype)),
             x0=x0.to(dtype),
             optimum=optimum.to(dtype),
-            minimizer=((image / values) @ right).to(dtype),
+            minimizer=minimizer.to(dtype),
             facts={"condition": self.condition, "gain": gain[:, 0].to(dtype), "convex": False},
         )
+
+
+def closest(left: Tensor, values: Tensor, right: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Smallest ``1 - cos(A x, y)``, ``(B,)``, and ``A^+ y`` that attains it, ``(B, n)``.
+
+    Parameters
+    ----------
+    left, values, right : Tensor
+        Thin singular value decomposition of ``A``, of full column rank.
+    y : Tensor
+        ``(B, m)``.
+    """
+    image = y @ left  # coordinates of P y
+    missed = y - image @ left.mT
+    size = torch.linalg.vector_norm(y, dim=1)
+    cosine = torch.linalg.vector_norm(image, dim=1) / size
+    # 1 - c = (1 - c^2) / (1 + c) without cancellation.
+    optimum = (torch.linalg.vector_norm(missed, dim=1) / size) ** 2 / (1 + cosine)
+    return optimum, (image / values) @ right

@@ -1,15 +1,17 @@
-"""Robust deconvolution of a small image of rectangles."""
+"""Robust deconvolution of a small image: rectangles, or a piece of a photograph."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor
 
 from learnmm import HalfQuadratic, LinearMap
 from learnmm.atoms.separable import Loss
 from learnmm.registry import Instance, Problem
+from learnmm_problems.toy.bundled import photographs
 from learnmm_problems.toy.signal_deconvolution import CONVEX
 from learnmm_problems.toy.stencils import image_blur, image_differences
 
@@ -38,6 +40,13 @@ class ImageDeconvolutionProblem(Problem):
         Share of pixels replaced.
     weight : float
         On the smoothness.
+    images : {"rectangles", "photographs"}
+        Sums of rectangles, or crops of scikit-learn's photographs (the extra ``toy``).
+
+    Raises
+    ------
+    ValueError
+        For other images; when drawing, for a side that exceeds the photographs.
     """
 
     name: ClassVar[str] = "image-deconvolution"
@@ -47,6 +56,12 @@ class ImageDeconvolutionProblem(Problem):
     noise: float = 0.05
     outliers: float = 0.05
     weight: float = 0.05
+    images: Literal["rectangles", "photographs"] = "rectangles"
+
+    def __post_init__(self) -> None:
+        """Refuse images that do not exist."""
+        if self.images not in ("rectangles", "photographs"):
+            raise ValueError(f"images must be 'rectangles' or 'photographs', got {self.images!r}")
 
     def instance(
         self,
@@ -55,16 +70,15 @@ class ImageDeconvolutionProblem(Problem):
         generator: torch.Generator | None = None,
         dtype: torch.dtype = torch.float64,
     ) -> Instance:
-        """Draw rectangles, noise and outliers; start at the data."""
+        """Draw images, noise and outliers; start at the data."""
         side = self.side
         shape = (batch, side * side)
-        edges = torch.randint(0, side + 1, (batch, RECTANGLES, 4), generator=generator)
+        if self.images == "photographs":
+            truth = photographs(self.name, batch, side, generator).flatten(1)
+        else:
+            truth = rectangles(batch, side, generator).flatten(1)
         noise = torch.randn(shape, generator=generator, dtype=torch.float64)
         broken = torch.rand(shape, generator=generator, dtype=torch.float64) < self.outliers
-        pixel = torch.arange(side)
-        low, high = edges[..., 2:].minimum(edges[..., :2]), edges[..., 2:].maximum(edges[..., :2])
-        inside = (pixel >= low[..., None]) & (pixel < high[..., None])  # (B, rectangles, 2, side)
-        truth = (inside[:, :, 0, :, None] & inside[:, :, 1, None, :]).double().sum(1).flatten(1)
         blur = image_blur(side, side, self.blur)
         y = truth @ blur.mT + self.noise * noise
         y = torch.where(broken, 5 * noise, y).to(dtype)
@@ -78,3 +92,12 @@ class ImageDeconvolutionProblem(Problem):
             x0=y.clone(),
             facts={"truth": truth.to(dtype), "convex": self.loss in CONVEX},
         )
+
+
+def rectangles(batch: int, side: int, generator: torch.Generator | None = None) -> Tensor:
+    """Sums of rectangles of height one, ``(batch, side, side)``."""
+    edges = torch.randint(0, side + 1, (batch, RECTANGLES, 4), generator=generator)
+    pixel = torch.arange(side)
+    low, high = edges[..., 2:].minimum(edges[..., :2]), edges[..., 2:].maximum(edges[..., :2])
+    inside = (pixel >= low[..., None]) & (pixel < high[..., None])  # (B, rectangles, 2, side)
+    return (inside[:, :, 0, :, None] & inside[:, :, 1, None, :]).double().sum(1)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from learnmm import Atom, LinearMap, Quadratic, Softmax
 from learnmm.registry import Instance, Problem
+from learnmm_problems.toy.bundled import datasets
 
 NEWTON_STEPS = 20
 
@@ -73,14 +74,8 @@ class SoftmaxRegressionProblem(Problem):
 
 def load(data: str) -> tuple[Tensor, Tensor]:
     """Features ``(rows, p)`` with a constant one last, float64, and class numbers ``(rows,)``."""
-    try:
-        from sklearn import datasets
-    except ImportError as error:
-        raise ImportError(
-            "the problem 'softmax-regression' takes its data from scikit-learn: "
-            "pip install 'learnmm[toy]'"
-        ) from error
-    loaders = {"iris": datasets.load_iris, "digits": datasets.load_digits}
+    bundled = datasets(SoftmaxRegressionProblem.name)
+    loaders = {"iris": bundled.load_iris, "digits": bundled.load_digits}
     if data not in loaders:
         raise ValueError(f"data must be one of {tuple(loaders)}, got {data!r}")
     values, labels = loaders[data](return_X_y=True)
