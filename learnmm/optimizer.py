@@ -183,7 +183,7 @@ class ProjectedMMOptimizer:
         status = torch.where(finite, status, int(Status.NON_FINITE))
         return State(
             x=x0,
-            value=value,
+            value=value.clone(),  # `aux` may hold the same tensor, see Tally.start
             gradient=gradient,
             aux=aux,
             memory=memory,
