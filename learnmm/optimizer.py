@@ -206,7 +206,7 @@ class ProjectedMMOptimizer:
         status = torch.where(finite, status, int(Status.NON_FINITE))
         return State(
             x=x0,
-            value=value,
+            value=value.clone(),  # `aux` may hold the same tensor, see Tally.start
             gradient=gradient,
             aux=aux,
             memory=memory,
@@ -251,6 +251,9 @@ class ProjectedMMOptimizer:
         if bound.radius is not None:
             proposal, cut = cut_to_region(proposal, step_norm, bound.radius)
             step_norm = torch.minimum(step_norm, bound.radius)
+        # What decides and reports needs no gradient; a graph behind it would keep arrays alive.
+        step_norm = step_norm.detach()
+        proposal = Proposal(proposal.step, *(product.detach() for product in proposal[1:]))
 
         moving = running & valid & torch.isfinite(step_norm)
         candidate = state.x - proposal.step.to(state.x.dtype)
@@ -266,7 +269,7 @@ class ProjectedMMOptimizer:
         # An objective can be finite, and flat, at infinity.
         finite = finite & torch.isfinite(_largest(candidate))
         predicted = proposal.slope - proposal.bend / 2
-        actual = state.value - value
+        actual = (state.value - value).detach()
         least = (self.projection or Projection()).lower
         required = torch.maximum(proposal.slope, least * proposal.own)
         slack = self._slack(state)
@@ -277,13 +280,13 @@ class ProjectedMMOptimizer:
         relaxation = state.relaxation
         if self.relaxation is not None and bound.uncertain is not None:
             # f(x - d) = f(x) - <g, d> + <d, H d> / 2. The factor steers; no gradient through it.
-            seen = 2 * (proposal.slope - actual).detach()
+            seen = 2 * (proposal.slope - actual)
             measurable = predicted > 8 * slack
             if isinstance(self.preconditioner, Direction):
                 # It goes where the curvature is small, which says little about the own step.
                 measurable = measurable & ~learned
             relaxation = self.relaxation.update(
-                relaxation, accepted & measurable, enlargement, seen, proposal.bend.detach()
+                relaxation, accepted & measurable, enlargement, seen, proposal.bend
             )
         info = StepInfo(
             value=torch.where(accepted, value, state.value),
@@ -413,7 +416,8 @@ class ProjectedMMOptimizer:
         """Rounding error of a difference of values: of ``f`` itself, and of the iterate in it."""
         noise = 0.0 if self.safeguard is None else self.safeguard.noise
         eps = torch.finfo(state.x.dtype).eps
-        return rounding_slack(state.value, noise) + eps * norm(state.gradient) * norm(state.x)
+        value, gradient, x = (t.detach() for t in (state.value, state.gradient, state.x))
+        return rounding_slack(value, noise) + eps * norm(gradient) * norm(x)
 
     def _evaluate(self, x: Tensor) -> Evaluation:
         with _full_precision(x):
@@ -577,7 +581,8 @@ def _basis(component: LearnedComponent | Direction) -> Tensor | None:
 
 
 def _largest(gradient: Tensor) -> Tensor:
-    flat = gradient.reshape(gradient.shape[0], -1)
+    """Largest absolute entry per problem, a record without a gradient."""
+    flat = gradient.detach().reshape(gradient.shape[0], -1)
     # Two reductions: the infinity norm of torch is over ten times slower. NaN comes through.
     return torch.maximum(flat.amax(1), -flat.amin(1))
 

@@ -125,21 +125,17 @@ class Tally(NamedTuple):
     @staticmethod
     def start(value: Tensor) -> Tally:
         """Totals before the first step."""
-        zero = torch.zeros_like(value)
-        none = torch.zeros_like(value, dtype=torch.int64)
-        return Tally(
-            iterations=none,
-            accepted=none,
-            learned=none,
-            rejected=none,
-            violations=none,
-            worst_increase=zero - torch.inf,
-            failure_probability=zero,
-            relaxation_min=zero + 1,
-            relaxation_max=zero + 1,
-            clipped=zero,
-            kind=none,
-        )
+        # Each its own tensor: torch.compile would take shared ones for a special case.
+        zero = {name: torch.zeros_like(value) for name in _MEASURED}
+        none = {name: torch.zeros_like(value, dtype=torch.int64) for name in _COUNTED}
+        zero["worst_increase"] -= torch.inf
+        zero["relaxation_min"] += 1
+        zero["relaxation_max"] += 1
+        return Tally(**zero, **none)
+
+
+_MEASURED = ("worst_increase", "failure_probability", "relaxation_min", "relaxation_max", "clipped")
+_COUNTED = ("iterations", "accepted", "learned", "rejected", "violations", "kind")
 
 
 @dataclass(frozen=True)

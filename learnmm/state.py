@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -56,6 +57,23 @@ def select(mask: Tensor, new: Any, old: Any) -> Any:
         parts = [select(mask, a, b) for a, b in zip(new, old, strict=True)]
         return type(new)(*parts) if hasattr(new, "_fields") else tuple(parts)
     return new
+
+
+def tensors_of(nested: Any) -> list[Tensor]:
+    """Tensors in nested tuples, in order."""
+    if isinstance(nested, Tensor):
+        return [nested]
+    return [t for part in nested for t in tensors_of(part)] if isinstance(nested, tuple) else []
+
+
+def refill(nested: Any, tensors: Iterator[Tensor]) -> Any:
+    """The same nesting with other tensors; whatever is no tensor stays."""
+    if isinstance(nested, Tensor):
+        return next(tensors)
+    if isinstance(nested, tuple):
+        parts = [refill(part, tensors) for part in nested]
+        return type(nested)(*parts) if hasattr(nested, "_fields") else tuple(parts)
+    return nested
 
 
 def stop(state: State, reason: Status) -> State:

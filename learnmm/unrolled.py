@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any, Literal, NamedTuple, get_args
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +17,15 @@ from learnmm.objective import Objective
 from learnmm.optimizer import ProjectedMMOptimizer
 from learnmm.preconditioners.base import LearnedComponent
 from learnmm.result import Certificate, StepInfo, Tally
-from learnmm.state import State
+from learnmm.state import State, refill, tensors_of
 
 Backward = Literal["unroll", "truncated", "checkpoint", "implicit"]
 EnergyFor = Callable[[Any], Objective | Callable[[Tensor], Tensor]]
+
+Out = TypeVar("Out")
+
+FLAT = 16
+"""Up to this many steps "checkpoint" keeps the state before each of them; see `_by_segments`."""
 
 
 class Unrolled(NamedTuple):
@@ -30,7 +37,8 @@ class Unrolled(NamedTuple):
         Last iterate, ``(B, *shape)``.
     iterates : tuple of Tensor
         The first iterate with a graph behind its successors and all that follow, the last one
-        being `x`: ``steps + 1`` of them, or ``window + 1`` where truncated, or one for "implicit".
+        being `x`: ``steps + 1`` of them, or ``window + 1`` where truncated, or one for "implicit"
+        and without `keep_iterates`.
     values : Tensor
         Objective at every iterate, ``(steps + 1, B)``.
     steps : StepInfo
@@ -68,11 +76,15 @@ class UnrolledMM(nn.Module):
     backward : {"unroll", "truncated", "checkpoint", "implicit"}
         How gradients are computed. "unroll": through every step. "truncated": through the last
         `window` steps; those before run without a graph. "checkpoint": through every step,
-        recomputing each, so that memory holds little more than the iterates. "implicit": of the
+        recomputing each once (beyond 16 steps twice), so that memory holds the states of at most
+        16 or ``2 sqrt(steps)`` steps, the iterates, and what one step needs. "implicit": of the
         stationary point that the last iterate is taken for (see `implicit_gradient`), whatever
         path led there; only the energy then gets gradients.
     window : int, optional
         For "truncated".
+    keep_iterates : bool
+        Whether `Unrolled.iterates` holds all that the gradient passes through. False keeps the
+        last alone, for outer losses that need no other.
     **settings
         Of `ProjectedMMOptimizer`, such as `majorant`, `projection`, `safeguard`, `relaxation`.
 
@@ -104,6 +116,7 @@ class UnrolledMM(nn.Module):
         steps: int = 10,
         backward: Backward = "unroll",
         window: int | None = None,
+        keep_iterates: bool = True,
         **settings: Any,
     ) -> None:
         super().__init__()
@@ -117,6 +130,8 @@ class UnrolledMM(nn.Module):
             raise ValueError(f"window goes with backward='truncated', got {backward!r}, {window}")
         if window is not None and window < 1:
             raise ValueError(f"window must be at least 1, got {window}")
+        if not isinstance(keep_iterates, bool):
+            raise TypeError(f"keep_iterates must be True or False, got {keep_iterates!r}")
         _check_steps(steps)
         if "max_iter" in settings:
             raise TypeError("UnrolledMM takes steps= in place of max_iter=")
@@ -126,6 +141,7 @@ class UnrolledMM(nn.Module):
         self.steps = steps
         self.backward = backward
         self.window = window
+        self.keep_iterates = keep_iterates
         # Tolerances would end some problems of a batch early, which gains nothing here.
         self.settings = {"gtol": 0.0, **settings}
         self._checked()
@@ -178,27 +194,22 @@ class UnrolledMM(nn.Module):
         recording = torch.is_grad_enabled()
         with torch.set_grad_enabled(recording and free == 0):
             state = optimizer.init(x0)
-        values, iterates, infos = [state.value], [state.x], []
-        for k in range(count):
-            graph = recording and k >= free
-            with torch.set_grad_enabled(graph):
-                if graph and self.backward == "checkpoint":
-                    state, info = _checkpointed(optimizer, state)
-                else:
-                    state, info = optimizer.step(state)
-            values.append(state.value)
-            infos.append(StepInfo(*(field.detach() for field in info)))
-            if k < free:
-                iterates = []
-            iterates.append(state.x)
+        initial = state.value
+        with torch.no_grad():
+            state, before = _plainly(optimizer, state, free, keep=False)
+        start = state.x
+        run = _by_segments if recording and self.backward == "checkpoint" else _plainly
+        state, after = run(optimizer, state, count - free, keep=self.keep_iterates)
+        values = [initial, *before.values, *after.values]
+        iterates = (start, *after.iterates) if self.keep_iterates else (state.x,)
         if self.backward == "implicit" and recording:
-            iterates = [implicit_gradient(optimizer.objective, state.x)]
+            iterates = (implicit_gradient(optimizer.objective, state.x),)
             values[-1] = optimizer.objective(iterates[0])
         return Unrolled(
             x=iterates[-1],
-            iterates=tuple(iterates),
+            iterates=iterates,
             values=torch.stack(values),
-            steps=StepInfo(*map(torch.stack, zip(*infos, strict=True))),
+            steps=StepInfo(*map(torch.stack, zip(*before.infos, *after.infos, strict=True))),
             tally=state.tally,
         )
 
@@ -211,9 +222,77 @@ class UnrolledMM(nn.Module):
         return ProjectedMMOptimizer(torch.sum, preconditioner=self.preconditioner, **self.settings)
 
 
-def _checkpointed(optimizer: ProjectedMMOptimizer, state: State) -> tuple[State, StepInfo]:
-    result: tuple[State, StepInfo] = checkpoint(optimizer.step, state, use_reentrant=False)
+class _Trace(NamedTuple):
+    """What some steps leave behind, in their order; iterates only if they are to be kept."""
+
+    values: tuple[Tensor, ...] = ()
+    iterates: tuple[Tensor, ...] = ()
+    infos: tuple[StepInfo, ...] = ()
+
+    def then(self, other: _Trace) -> _Trace:
+        return _Trace(
+            self.values + other.values,
+            self.iterates + other.iterates,
+            self.infos + other.infos,
+        )
+
+
+def _plainly(
+    optimizer: ProjectedMMOptimizer, state: State, count: int, *, keep: bool
+) -> tuple[State, _Trace]:
+    """Run some steps, with their graph where gradients are enabled."""
+    return _repeat(optimizer.step, state, count, keep)
+
+
+def _by_segments(
+    optimizer: ProjectedMMOptimizer, state: State, count: int, *, keep: bool
+) -> tuple[State, _Trace]:
+    """Run some steps, keeping for the backward pass the states of few of them.
+
+    A checkpointed step keeps the state before it and is recomputed. That makes ``K`` states, so a
+    longer run is cut into about ``sqrt(K)`` segments, each checkpointed too: while one of them is
+    recomputed, its own states join those between segments, ``2 sqrt(K)`` in all (Chen et al. 2016).
+    """
+
+    def step(state: State) -> tuple[State, StepInfo]:
+        return _recomputed(optimizer.step, state)
+
+    if count <= FLAT:
+        return _repeat(step, state, count, keep)
+    trace, length = _Trace(), math.isqrt(count)
+    for done in range(0, count, length):
+        size = min(length, count - done)
+        run = partial(_repeat, step, count=size, keep=keep)
+        state, segment = _recomputed(run, state)
+        trace = trace.then(segment)
+    return state, trace
+
+
+def _recomputed(run: Callable[[State], tuple[State, Out]], state: State) -> tuple[State, Out]:
+    """Checkpoint some steps.
+
+    The tensors of the state are arguments of their own: what is hidden in a tuple, torch would
+    hold on to, and a checkpoint within a checkpoint would save nothing.
+    """
+    # Closures see the nesting of the state, not the tensors of it.
+    shell = refill(state, iter([torch.empty(0)] * len(tensors_of(state))))
+    result: tuple[State, Out] = checkpoint(
+        lambda *tensors: run(refill(shell, iter(tensors))),
+        *tensors_of(state),
+        use_reentrant=False,
+    )
     return result
+
+
+def _repeat(
+    step: Callable[[State], tuple[State, StepInfo]], state: State, count: int, keep: bool
+) -> tuple[State, _Trace]:
+    trace = _Trace()
+    for _ in range(count):
+        state, info = step(state)
+        detached = StepInfo(*(field.detach() for field in info))
+        trace = trace.then(_Trace((state.value,), (state.x,) if keep else (), (detached,)))
+    return state, trace
 
 
 def _without_autocast() -> ExitStack:

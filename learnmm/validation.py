@@ -10,6 +10,7 @@ from torch import Tensor
 
 from learnmm.bound import Bound
 from learnmm.objective import CallableObjective
+from learnmm.truth import holds
 
 SPARSE = "embeddings give dense gradients with sparse=False"
 
@@ -24,7 +25,7 @@ def check_start(x0: Tensor) -> None:
         raise TypeError(f"x0 must be float32 or float64, got {x0.dtype}")
     if x0.numel() == 0:
         raise ValueError(f"x0 is empty: shape {tuple(x0.shape)}")
-    if not bool(torch.isfinite(x0).all()):
+    if not holds(torch.isfinite(x0).all()):
         raise ValueError("x0 has NaN or infinite entries")
 
 
@@ -132,8 +133,8 @@ def check_bound(bound: Bound, valid: Tensor, gradient: Tensor) -> None:
         )
 
 
-def require(holds: Tensor, complaint: str) -> None:
+def require(condition: Tensor, complaint: str) -> None:
     """Raise with the numbers of the problems for which something does not hold."""
-    if not bool(holds.all()):
-        bad = (~holds).nonzero().flatten().tolist()
+    if not holds(condition.all()):
+        bad = (~condition).nonzero().flatten().tolist()
         raise ValueError(f"{complaint} for problems {bad[:10]}{' ...' if len(bad) > 10 else ''}")

@@ -32,16 +32,17 @@ class Draw:
     seed: int = 0
     rows: Sequence[int] | None = None
     scales: Mapping[int, float] = field(default_factory=dict)
+    device: str = "cpu"
 
     def normal(self, *shape: int, key: int) -> Tensor:
         """Gaussian ``(B, *shape)``; other keys give other data."""
         rows = range(self.batch) if self.rows is None else self.rows
         drawn = [self.scales.get(row, 1.0) * self._gaussian(shape, key, row) for row in rows]
-        return torch.stack(drawn).to(self.dtype)
+        return torch.stack(drawn).to(self.device, self.dtype)
 
     def shared(self, *shape: int, key: int) -> Tensor:
         """Gaussian of a shape, the same for every batch."""
-        return self._gaussian(shape, key, 0).to(self.dtype)
+        return self._gaussian(shape, key, 0).to(self.device, self.dtype)
 
     def _gaussian(self, shape: tuple[int, ...], key: int, row: int) -> Tensor:
         generator = torch.Generator().manual_seed(10_000 * self.seed + 100 * key + row)
@@ -79,10 +80,11 @@ class AtomCase:
 def _network(draw: Draw) -> nn.Sequential:
     """A fixed autoencoder with layers of norm below 1."""
     network = nn.Sequential(
-        nn.Linear(UNKNOWNS, 3, dtype=draw.dtype),
+        nn.Linear(UNKNOWNS, 3),
         nn.Tanh(),
-        nn.Linear(3, UNKNOWNS, dtype=draw.dtype),
-    ).requires_grad_(False)
+        nn.Linear(3, UNKNOWNS),
+    )
+    network = network.to(draw.device, draw.dtype).requires_grad_(False)
     for key, weight in enumerate(network.parameters()):
         weight.copy_(draw.shared(*weight.shape, key=10 + key) / 4)
     return network
@@ -90,7 +92,7 @@ def _network(draw: Draw) -> nn.Sequential:
 
 def _smoother(draw: Draw) -> Tensor:
     """Mean with the neighbours on a ring."""
-    eye = torch.eye(UNKNOWNS, dtype=draw.dtype)
+    eye = torch.eye(UNKNOWNS, dtype=draw.dtype, device=draw.device)
     return (eye.roll(1, 0) + eye.roll(-1, 0)) / 2
 
 

@@ -13,6 +13,7 @@ from learnmm.curvature import expand
 from learnmm.linear import LinearMap
 from learnmm.objective import Evaluation, Objective, differentiate
 from learnmm.operators import LinearOperator
+from learnmm.truth import holds
 
 
 class Atom(Objective):
@@ -110,7 +111,7 @@ class Scaled(Atom):
 
     def __init__(self, weight: float | Tensor, atom: Atom) -> None:
         level = torch.as_tensor(weight)
-        if not bool(((level > 0) & torch.isfinite(level)).all()):
+        if not holds(((level > 0) & torch.isfinite(level)).all()):
             raise ValueError(f"an atom's weight must be positive and finite, got {weight}")
         if isinstance(weight, Tensor) and weight.dim() > 1:
             raise ValueError(f"a weight has shape () or (B,), got {tuple(weight.shape)}")

@@ -13,6 +13,7 @@ from learnmm.bound import Bound
 from learnmm.curvature import ScalarCurvature, dot, expand, norm
 from learnmm.objective import DomainError, Evaluation
 from learnmm.result import Kind
+from learnmm.truth import holds
 
 CosineBound = Literal["global", "pointwise", "paper"]
 
@@ -64,7 +65,7 @@ def _gradient(v: Tensor, size: Tensor, pieces: Cosine, sign: float = 1.0) -> Ten
 def require_direction(name: str, vector: Tensor, floor: float) -> None:
     """Raise `DomainError` where a cosine is undefined because ``vector`` vanishes."""
     zero = norm(vector) == 0
-    if floor == 0 and bool(zero.any()):
+    if floor == 0 and not holds(~zero.any()):
         raise DomainError(
             f"the cosine is undefined at zero: {name} vanishes for problems "
             f"{zero.nonzero().flatten().tolist()}; start elsewhere or give floor="
@@ -140,7 +141,7 @@ class CosineDistance(Atom):
             )
         size = norm(y)
         bad = ~((size > 0) & torch.isfinite(size))
-        if bool(bad.any()):
+        if not holds(~bad.any()):
             raise ValueError(
                 "the cosine needs finite, non-zero targets; problems "
                 f"{bad.nonzero().flatten().tolist()} have none"

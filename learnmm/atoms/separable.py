@@ -18,6 +18,7 @@ from learnmm.linear import LinearMap
 from learnmm.objective import Evaluation
 from learnmm.operators import LinearOperator
 from learnmm.result import Kind
+from learnmm.truth import holds
 
 Loss = Literal["huber", "hyperbolic", "logcosh", "cauchy", "geman_mcclure", "welsch"]
 
@@ -71,7 +72,7 @@ class _Separable(Atom):
                 f"{type(self).__name__} expects floating-point targets (B, ...), got shape "
                 f"{tuple(target.shape)} and dtype {target.dtype}"
             )
-        if not bool(torch.isfinite(target).all()):
+        if not holds(torch.isfinite(target).all()):
             raise ValueError(f"{type(self).__name__} expects finite targets")
         self.target = target
 
@@ -120,7 +121,7 @@ class Quadratic(_Separable):
     def __init__(self, target: Tensor, weight: float | Tensor = 1.0) -> None:
         super().__init__(target)
         self.weight = torch.as_tensor(weight, dtype=target.dtype, device=target.device)
-        if not bool((self.weight > 0).all()):
+        if not holds((self.weight > 0).all()):
             raise ValueError("Quadratic expects positive weights")
 
     def entries(self, z: Tensor) -> Tensor:

@@ -65,7 +65,8 @@ class PowerIterationMajorant:
     margin : float
         Factor on the estimate.
     generator : torch.Generator, optional
-        Of the start vectors.
+        Of the start vectors. Default: torch's global one, which alone works under `torch.compile`
+        and is rewound by checkpointing.
     route : {"auto", "forward", "reverse"}
         How Hessian-vector products are differentiated.
     """
@@ -123,7 +124,8 @@ class LanczosMajorant:
     generator : torch.Generator, optional
         Of the start vectors; one vector is drawn per bound and shared by the batch, so that a
         problem's result does not depend on its neighbours. It advances with every bound, so steps
-        repeat exactly only from the same state of the generator.
+        repeat exactly only from the same state of the generator. Default: torch's global one,
+        which alone works under `torch.compile` and is rewound by checkpointing.
     route : {"auto", "forward", "reverse"}
         How Hessian-vector products are differentiated.
     """

@@ -96,8 +96,9 @@ class DualConvLSTM(LearnedPreconditioner):
                 f"DualConvLSTM expects iterates (B, {self.channels}, T), got {tuple(x.shape)}"
             )
         dtype = self.encode_x.weight.dtype
-        zero = x.new_zeros(x.shape[0], self.hidden, x.shape[2], dtype=dtype)
-        return DualState(CellState(zero, zero), CellState(zero, zero))
+        # Each its own tensor: torch.compile would take shared ones for a special case.
+        zeros = [x.new_zeros(x.shape[0], self.hidden, x.shape[2], dtype=dtype) for _ in range(4)]
+        return DualState(CellState(*zeros[:2]), CellState(*zeros[2:]))
 
     def forward(self, features: Features, state: DualState) -> tuple[Tensor, DualState]:
         """Encode both, run both cells, multiply what both decode."""

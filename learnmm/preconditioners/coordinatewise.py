@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from learnmm.curvature import left_multiply
@@ -30,15 +31,17 @@ class _CoordinateLSTM(nn.Module):
 
     def start(self, like: Tensor) -> CoordinateState:
         zero = like.new_zeros(*like.shape, self.hidden, dtype=self.decode.weight.dtype)
-        return CoordinateState(zero, zero)
+        return CoordinateState(zero, zero.clone())  # torch.compile takes shared ones for special
 
     def forward(self, inputs: Tensor, state: CoordinateState) -> tuple[Tensor, CoordinateState]:
         inputs = inputs.to(self.decode.weight.dtype)
-        flat = [part.reshape(-1, part.shape[-1]) for part in (inputs, *state)]
-        hidden, cell = self.cell(flat[0], (flat[1], flat[2]))
-        multipliers: Tensor = self.decode(hidden).reshape(inputs.shape[:-1])
-        shape = state.hidden.shape
-        return multipliers, CoordinateState(hidden.reshape(shape), cell.reshape(shape))
+        # The equations of nn.LSTMCell, whose fused kernel torch.func.vmap cannot map.
+        gates = F.linear(inputs, self.cell.weight_ih, self.cell.bias_ih)
+        gates = gates + F.linear(state.hidden, self.cell.weight_hh, self.cell.bias_hh)
+        enter, forget, new, leave = gates.chunk(4, -1)
+        cell = forget.sigmoid() * state.cell + enter.sigmoid() * new.tanh()
+        hidden = leave.sigmoid() * cell.tanh()
+        return self.decode(hidden).squeeze(-1), CoordinateState(hidden, cell)
 
 
 class CoordinatewiseLSTM(LearnedPreconditioner):
