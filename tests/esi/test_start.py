@@ -163,6 +163,16 @@ def test_the_start_is_trained_first_and_then_left_alone(head, tmp_path) -> None:
         torch.testing.assert_close(again.energy.sharpener.state_dict()[name], value)
 
 
+def test_a_training_can_be_repeated(head, tmp_path) -> None:
+    """First weights included, whatever was drawn from the global generator before."""
+    losses = []
+    for name in ("a", "b"):
+        torch.rand(len(losses) + 1)
+        _, result, _ = train(head, "mm-net", "erp", preset(), tmp_path / name, progress=False)
+        losses.append([row["loss"] for row in result.history if "loss" in row])
+    assert losses[0] == losses[1]
+
+
 def test_a_start_of_other_data_or_for_a_method_without_one_is_refused(head, tmp_path) -> None:
     train(head, "mm-net", "erp", preset(), tmp_path / "a", progress=False)
     first = tmp_path / "a" / "start" / "best.safetensors"

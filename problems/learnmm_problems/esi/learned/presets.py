@@ -37,8 +37,8 @@ class TrainingSettings:
     window : int
         Samples of the random windows that long recordings are cut to; 0: whole recordings.
     seed : int
-        Of the data: `seed` names the training set, `seed + 1` the validation set, and `seed + 2`
-        the test set.
+        Of the first weights and of the data: `seed` names the training set, `seed + 1` the
+        validation set, and `seed + 2` the test set.
     """
 
     loss: str = "deep"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from learnmm.training import FitResult, fit
 
@@ -99,7 +100,9 @@ def train(
         method,
         **{"times": window or training.times, "sfreq": training.sfreq, **preset.method},
     )
-    solver = SourceSolver(model, settings)
+    with torch.random.fork_rng(devices=[]):  # the first weights, too, follow from the settings
+        torch.manual_seed(setting.seed)
+        solver = SourceSolver(model, settings)
 
     def solve(step: int) -> dict[str, Any]:
         progress = step / preset.fit.steps
