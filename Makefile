@@ -3,19 +3,22 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+JAX := .venv-jax
+JAX_STAMP := $(JAX)/.installed
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench bench-jax clean
 
 help:
-	@echo "make demo    reconstruct simulated EEG sources, next to MNE and sLORETA"
-	@echo "make test    style, types, import rules and the whole test suite"
-	@echo "make bench   time the optimizer against its energy and against L-BFGS"
-	@echo "make clean   remove the environment and build products"
+	@echo "make demo        reconstruct simulated EEG sources, next to MNE and sLORETA"
+	@echo "make test        style, types, import rules and the whole test suite"
+	@echo "make bench       time the optimizer against its energy and against other libraries"
+	@echo "make bench-jax   the same, beside JAX's batched solvers too"
+	@echo "make clean       remove the environment and build products"
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("learnmm needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[esi,train,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[esi,train,bench,dev]"
 	touch $(STAMP)
 
 demo: $(STAMP)
@@ -32,7 +35,16 @@ test: lint
 	$(BIN)/python -m pytest -n auto --durations 10
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/esi_iteration.py
+	$(BIN)/python -m benchmarks.esi_iteration
+	$(BIN)/python -m benchmarks.peers $(if $(wildcard $(JAX_STAMP)),--jax $(JAX)/bin/python)
+
+# An environment of its own: JAX and torch need not agree about anything.
+$(JAX_STAMP): constraints.txt
+	$(PYTHON) -m venv $(JAX)
+	$(JAX)/bin/python -m pip install --quiet --constraint constraints.txt jax jaxopt optimistix
+	touch $(JAX_STAMP)
+
+bench-jax: $(JAX_STAMP) bench
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(JAX) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

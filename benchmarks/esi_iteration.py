@@ -25,6 +25,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 import learnmm as lmm
+from benchmarks.timing import paired_times, ratio
 from learnmm.objective import differentiate
 from learnmm_problems.esi.energy import SourceEnergy
 from learnmm_problems.esi.erp import ERPSimulator
@@ -64,24 +65,6 @@ def autoencoder(model, steps: int) -> nn.Sequential:
         loss.backward()
         adam.step()
     return network.requires_grad_(False)
-
-
-def paired_times(*tasks: Callable[[], object], repeats: int) -> list[list[float]]:
-    """Seconds of each task, run in turn, so that a drifting machine slows all of them alike."""
-    for task in tasks:
-        task()
-    times: list[list[float]] = [[] for _ in tasks]
-    for _ in range(repeats):
-        for task, record in zip(tasks, times, strict=True):
-            begin = time.perf_counter()
-            task()
-            record.append(time.perf_counter() - begin)
-    return times
-
-
-def ratio(a: list[float], b: list[float]) -> float:
-    """Median of the ratios, pair by pair."""
-    return statistics.median(x / y for x, y in zip(a, b, strict=True))
 
 
 @torch.no_grad()
@@ -209,7 +192,7 @@ def main() -> None:
         [
             "# The EEG energy: cost of a step, and a race with L-BFGS",
             "",
-            f"`python benchmarks/esi_iteration.py`, seed {SEED}, torch {torch.__version__}, "
+            f"`python -m benchmarks.esi_iteration`, seed {SEED}, torch {torch.__version__}, "
             f"{torch.get_num_threads()} threads, {platform.machine()}; batch {settings.batch}, "
             "994 sources x 64 samples, float32, structured bounds. Times are medians of runs in "
             "turn; ratios are paired.",

@@ -15,20 +15,25 @@ from learnmm.atoms.networks import SoftReLU
 from learnmm.atoms.separable import HalfQuadratic, Logistic, Quadratic, least_squares
 from learnmm.atoms.smoother import LinearSmootherPrior
 from learnmm.atoms.softmax import Softmax
-from learnmm.bound import Bound, Majorant
+from learnmm.bound import AdaptiveMajorant, Bound, Majorant
 from learnmm.curvature import Curvature, DiagonalCurvature, LowRankCurvature, ScalarCurvature
 from learnmm.linear import LinearMap
 from learnmm.majorants.hessian import LanczosMajorant, LipschitzMajorant, PowerIterationMajorant
+from learnmm.majorants.secant import SecantMajorant
 from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective, hessian_product
+from learnmm.operators import LinearOperator
 from learnmm.optimizer import ProjectedMMOptimizer, minimize
 from learnmm.preconditioners.base import (
+    Direction,
     Features,
     LearnedComponent,
     LearnedDirection,
     LearnedPreconditioner,
+    Point,
 )
 from learnmm.preconditioners.conv_lstm import DualConvLSTM
 from learnmm.preconditioners.coordinatewise import CoordinatewiseLSTM, SpectralLSTM
+from learnmm.preconditioners.limited_memory import LimitedMemory
 from learnmm.preconditioners.simple import Constant, Identity
 from learnmm.preconditioners.unprojected import DampedInverse, Unprojected
 from learnmm.projection import Projection
@@ -37,12 +42,14 @@ from learnmm.result import Certificate, Kind, Result, Status, StepInfo
 from learnmm.safeguard import Relaxation, Safeguard
 from learnmm.state import State
 from learnmm.storage import load_weights, save_weights
+from learnmm.transforms import convolution, subsampled_fourier
 from learnmm.unrolled import Unrolled, UnrolledMM
 
 if TYPE_CHECKING:
     from learnmm.training import FitResult, FitSettings, fit
 
 __all__ = [
+    "AdaptiveMajorant",
     "Atom",
     "AutoencoderPrior",
     "Bound",
@@ -54,6 +61,7 @@ __all__ = [
     "Curvature",
     "DampedInverse",
     "DiagonalCurvature",
+    "Direction",
     "DomainError",
     "DualConvLSTM",
     "Evaluation",
@@ -68,13 +76,16 @@ __all__ = [
     "LearnedComponent",
     "LearnedDirection",
     "LearnedPreconditioner",
+    "LimitedMemory",
     "LinearMap",
+    "LinearOperator",
     "LinearSmootherPrior",
     "LipschitzMajorant",
     "Logistic",
     "LowRankCurvature",
     "Majorant",
     "Objective",
+    "Point",
     "PowerIterationMajorant",
     "Problem",
     "ProjectedMMOptimizer",
@@ -84,6 +95,7 @@ __all__ = [
     "Result",
     "Safeguard",
     "ScalarCurvature",
+    "SecantMajorant",
     "SoftReLU",
     "Softmax",
     "SpectralLSTM",
@@ -94,6 +106,7 @@ __all__ = [
     "Unrolled",
     "UnrolledMM",
     "checks",
+    "convolution",
     "fit",
     "hessian_product",
     "least_squares",
@@ -103,6 +116,7 @@ __all__ = [
     "problem",
     "problems",
     "save_weights",
+    "subsampled_fourier",
 ]
 
 __version__ = "0.1.0"

@@ -67,6 +67,13 @@ class Bound:
         """Bound of ``factor * f`` for a positive number, or one per problem ``(B,)``."""
         return map_bound(self, lambda curvature: curvature.scaled(factor), self.radius)
 
+    def weakened(self, kind: Kind, failure_probability: float) -> Bound:
+        """Bound that also rests on something of a `kind` of its own, such as a norm."""
+        if kind <= self.kind and failure_probability == 0:
+            return self
+        failure = min(1.0, self.failure_probability + failure_probability)
+        return Bound(Kind(max(self.kind, kind)), self.curvature, self.radius, failure)
+
     def relaxed(self, factor: Tensor) -> Curvature:
         """Curvature with the uncertain part multiplied by ``factor``, shape ``(B,)``."""
         if self.uncertain is None:
@@ -124,4 +131,20 @@ class Majorant(Protocol):
 
     def __call__(self, x: Tensor, aux: Any = None) -> Bound:
         """Return the bound at ``x``."""
+        ...
+
+
+@runtime_checkable
+class AdaptiveMajorant(Majorant, Protocol):
+    """A majorant that learns from the steps taken; what it knows travels in ``aux``.
+
+    Its knowledge is a tensor with the batch first, or nested tuples of them.
+    """
+
+    def start(self, x: Tensor, gradient: Tensor) -> Any:
+        """Return what is known before the first step, ``(B, *shape)`` each."""
+        ...
+
+    def follow(self, aux: Any, move: Tensor, change: Tensor) -> Any:
+        """Return what is known after ``x`` has moved, and its gradient changed, by these."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from learnmm.curvature import (
     ScalarCurvature,
     left_multiply,
 )
+from learnmm.result import Kind
 
 Form = Literal["structured", "uniform", "separable"]
 FORMS: tuple[Form, ...] = ("structured", "uniform", "separable")
@@ -31,7 +33,7 @@ class LinearMap:
     ----------
     matrix : Tensor
         ``A``, shape ``(m, n)``, float32 or float64; sparse (CSR or COO) matrices work with
-        ``form="uniform"``.
+        ``form="uniform"`` and ``form="separable"``.
     offset : Tensor, optional
         ``c``, broadcastable to ``(B, m, *rest)``.
     form : {"structured", "uniform", "separable"}
@@ -44,6 +46,9 @@ class LinearMap:
     TypeError, ValueError
         If the matrix is not a finite, real floating-point matrix, or the form is unknown.
     """
+
+    kind = Kind.GLOBAL
+    failure_probability = 0.0
 
     def __init__(
         self, matrix: Tensor, offset: Tensor | None = None, form: Form = "structured"
@@ -58,13 +63,15 @@ class LinearMap:
         if form not in FORMS:
             raise ValueError(f"form must be one of {FORMS}, got {form!r}")
         self.sparse = matrix.layout != torch.strided
-        if self.sparse and form != "uniform":
-            raise ValueError(f"a sparse matrix works with form='uniform' only, got form={form!r}")
+        if self.sparse and form == "structured":
+            raise ValueError(
+                "a sparse matrix has no cheap singular value decomposition: it works with "
+                f"form='uniform' or 'separable', got form={form!r}"
+            )
         entries = matrix.to_sparse_coo().coalesce().values() if self.sparse else matrix
         if not bool(torch.isfinite(entries).all()):
             raise ValueError("LinearMap expects a finite matrix, got NaN or infinite entries")
         self.matrix = _csr(matrix) if self.sparse else matrix
-        # CSR has no cheap transposed product; a second CSR copy does.
         self._transposed = _csr(matrix.to_sparse_coo().mT) if self.sparse else matrix.mT
         self.offset = offset
         self.form: Form = form
@@ -111,11 +118,8 @@ class LinearMap:
         return self._product(z, adjoint=True)
 
     def _product(self, x: Tensor, *, adjoint: bool = False) -> Tensor:
-        if not self.sparse:
-            return left_multiply(self._transposed if adjoint else self.matrix, x)
-        columns = x.movedim(0, -1).reshape(x.shape[1], -1)
-        image = _sparse_product(self, columns, adjoint)
-        return image.reshape(-1, *x.shape[2:], x.shape[0]).movedim(-1, 0)
+        products = _Products(self.matrix, self._transposed)
+        return products.flipped()(x) if adjoint else products(x)
 
     @cached_property
     def svd(self) -> tuple[Tensor, Tensor]:
@@ -141,8 +145,16 @@ class LinearMap:
         return float(torch.linalg.matrix_norm(self.matrix.double(), 2)) * margin
 
     @cached_property
-    def _absolute(self) -> Tensor:
-        return self.matrix.abs()
+    def _absolute(self) -> _Products:
+        """Products with ``|A|``."""
+        return _Products(self.matrix.abs(), self._transposed.abs())
+
+    @cached_property
+    def _sums(self) -> tuple[Tensor, Tensor]:
+        """``|A| 1`` and ``|A|^T |A| 1``, ``(1, m)`` and ``(1, n)``."""
+        ones = torch.ones(1, self.shape[1], dtype=self.matrix.dtype, device=self.matrix.device)
+        rows = self._absolute(ones)
+        return rows, self._absolute.flipped()(rows)
 
     def pull_back(self, curvature: Curvature, x: Tensor) -> Curvature:
         """Curvature that dominates ``A^T C A`` in the coordinates of ``x``, in this map's form."""
@@ -150,12 +162,9 @@ class LinearMap:
             return ScalarCurvature(curvature.largest() * self.norm**2)
         if self.form == "separable":
             # v^T A^T C A v <= v^T diag(|A|^T c |A| 1) v for C = diag(c) (Jensen, row by row).
-            absolute = self._absolute
+            rows, columns = (sums.reshape(1, -1, *([1] * (x.dim() - 2))) for sums in self._sums)
             if isinstance(curvature, DiagonalCurvature):
-                weights = curvature.entries
-                rows = absolute.sum(1).reshape(-1, *([1] * (weights.dim() - 2)))
-                return DiagonalCurvature(left_multiply(absolute.mT, weights * rows))
-            columns = (absolute.mT @ absolute.sum(1)).reshape(1, -1, *([1] * (x.dim() - 2)))
+                return DiagonalCurvature(self._absolute.flipped()(curvature.entries * rows))
             level = curvature.largest().reshape(-1, *([1] * (x.dim() - 1)))
             return DiagonalCurvature((level * columns).expand_as(x))
         values, basis = self.svd
@@ -167,29 +176,59 @@ class LinearMap:
         return None if radius is None else radius / self.norm
 
 
+@dataclass(frozen=True, eq=False)
+class _Products:
+    """``M x`` on the first dimension after the batch, for a dense or a CSR matrix.
+
+    CSR has no cheap transposed product; a second CSR copy does.
+    """
+
+    matrix: Tensor
+    transposed: Tensor
+
+    def flipped(self) -> _Products:
+        """Products with ``M^T``."""
+        return _Products(self.transposed, self.matrix)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.matrix.layout == torch.strided:
+            return left_multiply(self.matrix, x)
+        columns = x.movedim(0, -1).reshape(x.shape[1], -1)
+        image = _sparse_product(self, columns)
+        return image.reshape(-1, *x.shape[2:], x.shape[0]).movedim(-1, 0)
+
+
 class _SparseProduct(torch.autograd.Function):
-    """``A x`` or ``A^T x`` for columns ``x``: torch.func has no derivatives of CSR products."""
+    """``M x`` for columns ``x``: torch.func has no derivatives of CSR products."""
 
     @staticmethod
-    def forward(linear: LinearMap, columns: Tensor, adjoint: bool) -> Tensor:
-        return (linear._transposed if adjoint else linear.matrix) @ columns
+    def forward(products: _Products, columns: Tensor) -> Tensor:
+        return products.matrix @ columns
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[LinearMap, Tensor, bool], output: Tensor) -> None:
-        ctx.linear, _, ctx.adjoint = inputs
+    def setup_context(ctx: Any, inputs: tuple[_Products, Tensor], output: Tensor) -> None:
+        ctx.products, _ = inputs
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
-        return None, _sparse_product(ctx.linear, gradient, not ctx.adjoint), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        return None, _sparse_product(ctx.products.flipped(), gradient)
 
     @staticmethod
-    def jvp(ctx: Any, _: None, tangent: Tensor, __: None) -> Tensor:
-        return _sparse_product(ctx.linear, tangent, ctx.adjoint)
+    def jvp(ctx: Any, _: None, tangent: Tensor) -> Tensor:
+        return _sparse_product(ctx.products, tangent)
+
+    @staticmethod
+    def vmap(
+        _: Any, in_dims: tuple[None, int], products: _Products, columns: Tensor
+    ) -> tuple[Tensor, int]:
+        columns = columns.movedim(in_dims[1], -1)  # (n, columns, mapped): only more columns
+        image = _sparse_product(products, columns.flatten(1))
+        return image.unflatten(1, columns.shape[1:]), 2
 
 
-def _sparse_product(linear: LinearMap, columns: Tensor, adjoint: bool) -> Tensor:
-    product: Tensor = _SparseProduct.apply(linear, columns, adjoint)  # type: ignore[no-untyped-call]
-    return product
+def _sparse_product(products: _Products, columns: Tensor) -> Tensor:
+    image: Tensor = _SparseProduct.apply(products, columns)  # type: ignore[no-untyped-call]
+    return image
 
 
 def _csr(matrix: Tensor) -> Tensor:

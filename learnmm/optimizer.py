@@ -10,18 +10,22 @@ import torch
 from torch import Tensor
 
 from learnmm.atoms.base import Atom
-from learnmm.bound import Bound, Majorant
+from learnmm.bound import AdaptiveMajorant, Bound, Majorant
 from learnmm.curvature import Curvature, expand, norm
 from learnmm.majorants.hessian import LanczosMajorant
+from learnmm.majorants.secant import SecantMajorant
 from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective
 from learnmm.preconditioners.base import (
+    Direction,
     Features,
     LearnedComponent,
     LearnedDirection,
     LearnedPreconditioner,
+    Point,
     rms,
     scale_free,
 )
+from learnmm.preconditioners.limited_memory import LimitedMemory
 from learnmm.preconditioners.simple import Identity
 from learnmm.progress import Progress
 from learnmm.projection import (
@@ -33,9 +37,17 @@ from learnmm.projection import (
     scaled_step,
 )
 from learnmm.result import Certificate, Result, Status, StepInfo, Tally
-from learnmm.safeguard import Relaxation, Safeguard, judge, rounding_slack
+from learnmm.safeguard import Relaxation, Safeguard, judge, rounding_slack, shorter
 from learnmm.state import State, count, select, stop
-from learnmm.validation import check_bound, check_evaluation, check_start, is_single, require
+from learnmm.validation import (
+    check_bound,
+    check_deterministic,
+    check_evaluation,
+    check_start,
+    is_single,
+    require,
+    sparse_gradients_explained,
+)
 
 Callback = Callable[[State, StepInfo], bool | None]
 
@@ -50,8 +62,9 @@ class ProjectedMMOptimizer:
         function of one problem, ``(*shape) -> ()``.
     majorant : Majorant, optional
         Default: the atom's own bound; for a callable, Lanczos on Hessian-vector products
-        (`PROBABLE`). Majorants always see batches, ``(1, *shape)`` for one problem.
-    preconditioner : LearnedPreconditioner or LearnedDirection, optional
+        (`PROBABLE`), or below a `Direction` the secants of its steps (`ESTIMATE`). Majorants
+        always see batches, ``(1, *shape)`` for one problem.
+    preconditioner : LearnedPreconditioner, LearnedDirection or Direction, optional
         Proposes multipliers, or whole steps. Default: none, the majorant's own steps.
     projection : Projection or None
         Interval for the multipliers; None leaves them as proposed. Whole steps have none.
@@ -65,6 +78,9 @@ class ProjectedMMOptimizer:
         Stop when the largest absolute gradient entry is at most this.
     rtol, atol : float
         Stop when a step lowers ``f`` by at most ``atol + rtol |f|``; both 0 switch this off.
+    check_deterministic : bool
+        Evaluate twice at the start, and raise if the values differ by more than rounding: an
+        objective that draws at random is another function each time, and descent says nothing.
 
     Raises
     ------
@@ -90,7 +106,7 @@ class ProjectedMMOptimizer:
         objective: Objective | Callable[[Tensor], Tensor],
         *,
         majorant: Majorant | None = None,
-        preconditioner: LearnedComponent | None = None,
+        preconditioner: LearnedComponent | Direction | None = None,
         projection: Projection | None = Projection(),  # noqa: B008 - frozen
         safeguard: Safeguard | None = Safeguard(),  # noqa: B008 - frozen
         relaxation: Relaxation | None = Relaxation(),  # noqa: B008 - frozen
@@ -98,6 +114,7 @@ class ProjectedMMOptimizer:
         gtol: float = 1e-5,
         rtol: float = 0.0,
         atol: float = 0.0,
+        check_deterministic: bool = False,
     ) -> None:
         if not callable(objective):
             raise TypeError(
@@ -105,10 +122,10 @@ class ProjectedMMOptimizer:
             )
         if majorant is not None and not callable(majorant):
             raise TypeError(f"majorant must be callable, got {type(majorant).__name__}")
-        if preconditioner is not None and not isinstance(preconditioner, LearnedComponent):
+        if not isinstance(preconditioner, LearnedComponent | Direction | None):
             raise TypeError(
-                "preconditioner must be a LearnedPreconditioner or a LearnedDirection, got "
-                f"{type(preconditioner).__name__}"
+                "preconditioner must be a LearnedPreconditioner, a LearnedDirection or a "
+                f"Direction, got {type(preconditioner).__name__}"
             )
         for name, setting, kind in (
             ("projection", projection, Projection),
@@ -128,16 +145,18 @@ class ProjectedMMOptimizer:
             objective if isinstance(objective, Objective) else CallableObjective(objective)
         )
         self._given_majorant = majorant
-        self.majorant = majorant or _default_majorant(self.objective)
         plain = isinstance(preconditioner, Identity)
         self.preconditioner = None if plain else preconditioner
-        self.projection = None if isinstance(preconditioner, LearnedDirection) else projection
+        self.majorant = majorant or self._default_majorant(self.objective)
+        whole = isinstance(preconditioner, LearnedDirection | Direction)
+        self.projection = None if whole else projection
         self.safeguard = safeguard
         self.relaxation = relaxation if safeguard is not None else None
         self.max_iter = max_iter
         self.gtol = gtol
         self.rtol = rtol
         self.atol = atol
+        self.check_deterministic = check_deterministic
 
     def init(self, x0: Tensor, *, strict: bool = True) -> State:
         """Check the start and evaluate it.
@@ -152,7 +171,7 @@ class ProjectedMMOptimizer:
 
         Raises
         ------
-        TypeError, ValueError
+        TypeError, ValueError, RuntimeError
             For a start or an objective that cannot be used.
         """
         check_start(x0)
@@ -164,8 +183,12 @@ class ProjectedMMOptimizer:
                 raise
         value, gradient, aux = self._evaluate(x0)
         check_evaluation(x0, value, gradient)
+        if self.check_deterministic:
+            check_deterministic(value, self._evaluate(x0).value, rounding_slack(value))
         gradient_norm = _largest(gradient)
         finite = torch.isfinite(value) & torch.isfinite(gradient_norm)
+        if isinstance(self.majorant, AdaptiveMajorant):
+            aux = self.majorant.start(x0, gradient)
         bound = self._bound(x0, aux)
         valid = bound.curvature.valid()
         with _full_precision(x0):
@@ -188,6 +211,7 @@ class ProjectedMMOptimizer:
             aux=aux,
             memory=memory,
             trial=torch.zeros_like(status),
+            shortening=torch.ones_like(value),
             relaxation=torch.ones_like(value),
             gradient_norm=gradient_norm,
             status=status,
@@ -205,13 +229,14 @@ class ProjectedMMOptimizer:
         Returns
         -------
         State
-            The next state. Refused problems keep their iterate and count a trial: next comes the
-            majorant's own step, then ever larger curvatures.
+            The next state. Refused problems keep their iterate and count a trial: next comes a
+            shorter step along a `Direction`, or the majorant's own step, then ever larger
+            curvatures.
         StepInfo
             What happened, per problem.
         """
         running = state.status == int(Status.RUNNING)
-        first_plain = 0 if self.preconditioner is None else 1
+        first_plain = _trials(self.preconditioner)
         learned = running & (state.trial < first_plain)
         enlargements = torch.where(running, state.trial - first_plain, 0).clamp(min=0)
         growth = 1.0 if self.safeguard is None else self.safeguard.growth
@@ -237,6 +262,8 @@ class ProjectedMMOptimizer:
             # spoil the gradients of the whole batch.
             candidate = torch.where(expand(moving, candidate), candidate, state.x)
         value, gradient, aux = self._evaluate(candidate)
+        if isinstance(self.majorant, AdaptiveMajorant):
+            aux = self.majorant.follow(state.aux, candidate - state.x, gradient - state.gradient)
         gradient_norm = _largest(gradient)
         finite = moving & torch.isfinite(value) & torch.isfinite(gradient_norm)
         # An objective can be finite, and flat, at infinity.
@@ -255,6 +282,9 @@ class ProjectedMMOptimizer:
             # f(x - d) = f(x) - <g, d> + <d, H d> / 2. The factor steers; no gradient through it.
             seen = 2 * (proposal.slope - actual)
             measurable = predicted > 8 * slack
+            if isinstance(self.preconditioner, Direction):
+                # It goes where the curvature is small, which says little about the own step.
+                measurable = measurable & ~learned
             relaxation = self.relaxation.update(
                 relaxation, accepted & measurable, enlargement, seen, proposal.bend
             )
@@ -272,6 +302,7 @@ class ProjectedMMOptimizer:
             cut=cut & running,
         )
         trial = torch.where(accepted, 0, state.trial + running)
+        shortened = state.shortening * shorter(proposal.slope, actual).detach()
         following = State(
             x=select(accepted, candidate, state.x),
             value=info.value,
@@ -280,6 +311,7 @@ class ProjectedMMOptimizer:
             # A refused proposal is forgotten, so a broken memory cannot spoil what follows.
             memory=select(accepted, memory, state.memory),
             trial=trial,
+            shortening=torch.where(accepted, 1.0, shortened),
             relaxation=relaxation,
             gradient_norm=info.gradient_norm,
             status=self._status(state, info, valid, finite, slack, trial - first_plain),
@@ -318,7 +350,7 @@ class ProjectedMMOptimizer:
 
         Raises
         ------
-        TypeError, ValueError
+        TypeError, ValueError, RuntimeError
             For misuse, before the first iteration.
         """
         check_start(x0)
@@ -326,7 +358,8 @@ class ProjectedMMOptimizer:
         solver = self._for_one_problem() if single else self
         with torch.no_grad(), Progress(self.max_iter, enabled=progress) as bar:
             start = x0.detach().clone()  # the result must not share memory with x0
-            state = solver.init(start[None] if single else start, strict=strict)
+            with sparse_gradients_explained():
+                state = solver.init(start[None] if single else start, strict=strict)
             initial = state.value
             steps: list[StepInfo] = []
             for _ in range(self.max_iter):
@@ -368,8 +401,16 @@ class ProjectedMMOptimizer:
         solver = copy.copy(self)
         fun = self.objective.fun  # type: ignore[attr-defined]
         solver.objective = CallableObjective(fun, single=True)
-        solver.majorant = self._given_majorant or _default_majorant(solver.objective)
+        solver.majorant = self._given_majorant or self._default_majorant(solver.objective)
         return solver
+
+    def _default_majorant(self, objective: Objective) -> Majorant:
+        if isinstance(objective, Atom):
+            return objective.bound
+        if isinstance(self.preconditioner, Direction):
+            # Own steps are rare then: the gradients seen are curvature enough for them.
+            return SecantMajorant(objective)
+        return LanczosMajorant(objective)
 
     def _slack(self, state: State) -> Tensor:
         """Rounding error of a difference of values: of ``f`` itself, and of the iterate in it."""
@@ -397,10 +438,18 @@ class ProjectedMMOptimizer:
         if self.preconditioner is None:
             with _full_precision(state.x):
                 return own_step(curvature, state.gradient), None, none
-        proposed, memory = self._ask(self.preconditioner, state)
+        if isinstance(self.preconditioner, Direction):
+            with _full_precision(state.x):
+                point = Point(state.x, state.gradient, curvature)
+                proposed, memory = self._ask(self.preconditioner, point, state)
+                step = expand(state.shortening, proposed) * proposed
+                return self._direct(state, curvature, learned, step), memory, none
+        features = Features(scale_free(state.x), scale_free(state.gradient))
+        proposed, memory = self._ask(self.preconditioner, features, state)
         with _full_precision(state.x):
             if isinstance(self.preconditioner, LearnedDirection):
-                return self._direct(state, curvature, learned, proposed), memory, none
+                step = expand(rms(state.x), proposed) * proposed
+                return self._direct(state, curvature, learned, step), memory, none
             multipliers = proposed if self.projection is None else self.projection(proposed)
             changed = (multipliers != proposed).reshape(len(proposed), -1)
             clipped = torch.where(learned, changed.to(proposed.dtype).mean(1), 0.0)
@@ -409,22 +458,21 @@ class ProjectedMMOptimizer:
             return scaled_step(curvature, state.gradient, multipliers, basis), memory, clipped
 
     def _direct(
-        self, state: State, curvature: Curvature, learned: Tensor, proposed: Tensor
+        self, state: State, curvature: Curvature, learned: Tensor, step: Tensor
     ) -> Proposal:
         """Return a direction's step, and the majorant's own where the safeguard asked for it."""
-        step = expand(rms(state.x), proposed) * proposed
         if self.safeguard is None:  # nothing is ever refused
             return given_step(curvature, state.gradient, step, torch.zeros_like(state.value))
         own = own_step(curvature, state.gradient)
         step = torch.where(expand(learned, step), step, own.step)
         return given_step(curvature, state.gradient, step, own.slope)
 
-    def _ask(self, component: LearnedComponent, state: State) -> tuple[Tensor, Any]:
+    def _ask(
+        self, component: LearnedComponent | Direction, seen: Features | Point, state: State
+    ) -> tuple[Tensor, Any]:
         """Return a component's proposal in the dtype of the iterate, and its next memory."""
         name = type(component).__name__
-        returned = component(
-            Features(scale_free(state.x), scale_free(state.gradient)), state.memory
-        )
+        returned = component(seen, state.memory)
         if not (isinstance(returned, tuple) and len(returned) == 2):
             raise TypeError(f"{name} must return (proposal, memory), got {type(returned).__name__}")
         proposed, memory = returned
@@ -455,12 +503,14 @@ class ProjectedMMOptimizer:
         refused = running & ~info.accepted
         plain = running & ~info.learned & (info.enlargements == 0)
         negligible = info.predicted <= slack
+        # A step so small that nothing changed, after longer ones had only raised the objective.
+        idle = info.accepted & (info.enlargements > 0) & negligible & (info.actual == 0)
         small = info.actual <= self.atol + self.rtol * state.value.abs()
         wants_decrease = self.atol > 0 or self.rtol > 0
         reasons = (
             (
                 Status.STALLED,
-                refused & (retries > (self.safeguard.trials if self.safeguard else 0)),
+                (refused & (retries > (self.safeguard.trials if self.safeguard else 0))) | idle,
             ),
             (Status.NON_FINITE, refused & ~finite & (self.safeguard is None)),
             (Status.PRECISION, plain & finite & negligible & (info.actual <= 0)),
@@ -486,6 +536,9 @@ def minimize(
 ) -> Result:
     """Minimize an objective, for one problem or for a batch of independent ones.
 
+    Atoms are minimized by the steps of their own bound, everything else by
+    :class:`~learnmm.LimitedMemory` steps, unless `settings` name a majorant or a preconditioner.
+
     Parameters
     ----------
     fun : Objective or callable
@@ -508,17 +561,22 @@ def minimize(
     >>> result.x.round(decimals=3).tolist()
     [3.0, 3.0, 3.0, 3.0]
     """
+    if not isinstance(fun, Atom) and not settings.keys() & {"majorant", "preconditioner"}:
+        settings["preconditioner"] = LimitedMemory()
     optimizer = ProjectedMMOptimizer(fun, **settings)
     return optimizer.minimize(
         x0, callback=callback, progress=progress, history=history, strict=strict
     )
 
 
-def _default_majorant(objective: Objective) -> Majorant:
-    return objective.bound if isinstance(objective, Atom) else LanczosMajorant(objective)
+def _trials(component: LearnedComponent | Direction | None) -> int:
+    """Candidates that a component has at an iterate before the majorant's own step."""
+    if isinstance(component, Direction):
+        return component.trials
+    return 0 if component is None else 1
 
 
-def _basis(component: LearnedComponent) -> Tensor | None:
+def _basis(component: LearnedComponent | Direction) -> Tensor | None:
     return component.basis() if isinstance(component, LearnedPreconditioner) else None
 
 

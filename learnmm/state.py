@@ -24,6 +24,8 @@ class State(NamedTuple):
         State of the preconditioner.
     trial : Tensor of int
         Candidates rejected at this iterate so far, ``(B,)``.
+    shortening : Tensor
+        Factor on a `Direction` that was refused at this iterate, ``(B,)``.
     relaxation : Tensor
         Factor on the uncertain part of the curvature, ``(B,)``.
     gradient_norm : Tensor
@@ -40,6 +42,7 @@ class State(NamedTuple):
     aux: Any
     memory: Any
     trial: Tensor
+    shortening: Tensor
     relaxation: Tensor
     gradient_norm: Tensor
     status: Tensor

@@ -23,10 +23,27 @@ from learnmm.curvature import dot
 from learnmm.majorants.hessian import LanczosMajorant
 from learnmm.optimizer import ProjectedMMOptimizer
 from learnmm.result import Certificate, Result, Status, StepInfo, Tally
-from learnmm.safeguard import Relaxation, Safeguard, rounding_slack
+from learnmm.safeguard import Relaxation, Safeguard
 from learnmm.state import State
 
 __all__ = ["ProjectedMM"]
+
+
+SETTINGS = (
+    "max_iter",
+    "curvature",
+    "gtol",
+    "safeguard",
+    "relaxation",
+    "check_deterministic",
+    "last_step",
+    "last_result",
+    "_generator",
+    "_lanczos",
+)
+"""What a copy needs beside what every optimizer of `torch.optim` copies."""
+
+MEMORY = {"level", "relaxation", "tally", "generator"}
 
 
 class ProjectedMM(torch.optim.Optimizer):
@@ -151,8 +168,15 @@ class ProjectedMM(torch.optim.Optimizer):
         Raises
         ------
         TypeError, ValueError
-            If they do not fit those that are there.
+            If they do not fit those that are there, or the group asks for what would change the
+            loss behind the closure's back.
         """
+        for option in ("weight_decay", "maximize"):
+            if param_group.get(option):
+                raise ValueError(
+                    f"ProjectedMM has no {option}: put it in the loss that the closure returns, "
+                    "where it is verified with the rest"
+                )
         super().add_param_group(param_group)
         try:
             self._sorted_parameters()
@@ -161,12 +185,28 @@ class ProjectedMM(torch.optim.Optimizer):
             raise
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Resume from what :meth:`state_dict` returned, the random start vectors included."""
+        """Resume from what :meth:`state_dict` returned, the random start vectors included.
+
+        Raises
+        ------
+        ValueError
+            If it comes from another optimizer, or from other parameter groups.
+        """
+        foreign = {name for entry in state_dict["state"].values() for name in entry} - MEMORY
+        if foreign:
+            raise ValueError(
+                "the state_dict is that of another optimizer: ProjectedMM keeps no "
+                f"{', '.join(sorted(foreign))}"
+            )
         super().load_state_dict(state_dict)
         self.last_step = self.last_result = None
         saved = self._memory().get("generator")
         if saved is not None:
             self._generator.set_state(torch.frombuffer(bytearray(saved), dtype=torch.uint8))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold; `torch.optim.Optimizer` leaves settings out."""
+        return super().__getstate__() | {name: getattr(self, name) for name in SETTINGS}
 
     def step(self, closure: Closure | None = None) -> Tensor:  # type: ignore[override]
         """Lower the loss, or leave the parameters alone.
@@ -218,10 +258,12 @@ class ProjectedMM(torch.optim.Optimizer):
         memory = self._memory()
         majorant = ClosureMajorant(objective, rates, memory.get("level"), self._lanczos)
         solver = ProjectedMMOptimizer(
-            objective, majorant=majorant, safeguard=self.safeguard, gtol=self.gtol
+            objective,
+            majorant=majorant,
+            safeguard=self.safeguard,
+            gtol=self.gtol,
+            check_deterministic=self.check_deterministic,
         )
-        if self.check_deterministic:
-            check_deterministic(objective, x)
         start = state = _resumed(solver.init(x, strict=False), memory)
         info = None
         for remaining in reversed(range(self.max_iter)):
@@ -268,7 +310,7 @@ class ProjectedMM(torch.optim.Optimizer):
         moving: dict[Tensor, float] = {}
         others: list[Tensor] = []
         for group in self.param_groups:
-            rate = float(group["lr"])
+            rate = _number(group["lr"])
             if not 0 <= rate <= 1:
                 raise ValueError(
                     f"lr is a factor on the step and must be in [0, 1], got {rate}: a longer step "
@@ -279,6 +321,9 @@ class ProjectedMM(torch.optim.Optimizer):
                     moving[p] = rate
                 else:
                     others.append(p)
+        for p in (*moving, *others):
+            if p.layout != torch.strided:
+                raise TypeError(f"parameters must be dense, got {p.layout}")
         kinds = {(p.dtype, p.device) for p in (*moving, *others)}
         for dtype, _ in kinds:
             if dtype not in (torch.float32, torch.float64):
@@ -289,22 +334,11 @@ class ProjectedMM(torch.optim.Optimizer):
         return moving, others
 
 
-def check_deterministic(objective: ClosureObjective, x: Tensor) -> None:
-    """Raise if a closure returns two losses at the same parameters.
-
-    Raises
-    ------
-    RuntimeError
-        With both losses.
-    """
-    first, second = (objective.evaluate(x).value for _ in range(2))
-    same = (first - second).abs() <= rounding_slack(first)
-    if bool(torch.isfinite(first) & ~same):
-        raise RuntimeError(
-            f"the closure is not deterministic: it returned {float(first)!r} and then "
-            f"{float(second)!r} at the same parameters; descent compares values of one function, "
-            "so draw minibatches and dropout masks outside the closure"
-        )
+def _number(lr: Any) -> float:
+    try:
+        return float(lr)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"lr must be a number, got {lr!r}") from error
 
 
 def _undecided(state: State, before: State) -> bool:

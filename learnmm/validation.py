@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
@@ -9,11 +12,15 @@ from learnmm.bound import Bound
 from learnmm.objective import CallableObjective
 from learnmm.truth import holds
 
+SPARSE = "embeddings give dense gradients with sparse=False"
+
 
 def check_start(x0: Tensor) -> None:
-    """Raise unless ``x0`` is a finite, non-empty float32 or float64 tensor."""
+    """Raise unless ``x0`` is a dense, finite, non-empty float32 or float64 tensor."""
     if not isinstance(x0, Tensor):
         raise TypeError(f"x0 must be a torch.Tensor, got {type(x0).__name__}")
+    if x0.layout != torch.strided:
+        raise TypeError(f"x0 must be a dense tensor, got {x0.layout}")
     if x0.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"x0 must be float32 or float64, got {x0.dtype}")
     if x0.numel() == 0:
@@ -24,10 +31,24 @@ def check_start(x0: Tensor) -> None:
 
 def is_single(objective: CallableObjective, x0: Tensor) -> bool:
     """Tell one problem from a batch by the shape of the objective."""
-    with torch.no_grad():
-        value = objective(x0)
+    try:
+        with torch.enable_grad():
+            value = objective(x0.detach().requires_grad_())
+    except RuntimeError as error:
+        if "numpy()" not in str(error):
+            raise
+        # What torch suggests, to detach, would make every gradient zero.
+        raise TypeError(
+            "the objective must return a torch.Tensor made of torch operations from "
+            "x0 on, but it calls numpy()"
+        ) from error
     if not isinstance(value, Tensor):
         raise TypeError(f"the objective must return a torch.Tensor, got {type(value).__name__}")
+    if value.is_floating_point() and not value.requires_grad:
+        raise ValueError(
+            "the objective's values have no graph back to x0, so every gradient would be zero: "
+            "compute them from x0 by torch operations, without detach, no_grad or NumPy"
+        )
     if value.shape == ():
         return True
     if x0.dim() > 0 and value.shape == x0.shape[:1]:
@@ -39,18 +60,55 @@ def is_single(objective: CallableObjective, x0: Tensor) -> bool:
 
 
 def check_evaluation(x0: Tensor, value: Tensor, gradient: Tensor) -> None:
-    """Raise unless there is one value per problem and a gradient like ``x0``."""
+    """Raise unless there is one value per problem and a gradient like ``x0``, where ``x0`` is."""
     if x0.dim() == 0 or value.shape != x0.shape[:1]:
         raise ValueError(
             f"the objective must return one value per problem, shape ({x0.shape[:1].numel()},), "
             f"got {tuple(value.shape)} for x0 of shape {tuple(x0.shape)}; `minimize` also takes "
             "functions of one problem"
         )
+    for name, given in (("values", value), ("gradient", gradient)):
+        if given.device != x0.device:
+            raise ValueError(
+                f"the objective's {name} must be on the device of x0, {x0.device}, got "
+                f"{given.device}"
+            )
+    if gradient.layout != torch.strided:
+        raise RuntimeError(f"the gradient must be dense, got {gradient.layout}; {SPARSE}")
     if gradient.shape != x0.shape or gradient.dtype != x0.dtype:
         raise ValueError(
             f"the gradient has shape {tuple(gradient.shape)} and dtype {gradient.dtype}, "
             f"expected {tuple(x0.shape)} and {x0.dtype}"
         )
+
+
+def check_deterministic(first: Tensor, second: Tensor, slack: Tensor) -> None:
+    """Raise unless two evaluations at the same point agree for every problem, up to `slack`.
+
+    Raises
+    ------
+    RuntimeError
+        With both values of the first problem that differs.
+    """
+    same = (first - second).abs() <= slack
+    differ = (torch.isfinite(first) & ~same).nonzero().flatten().tolist()
+    if differ:
+        raise RuntimeError(
+            f"the objective is not deterministic: it returned {float(first[differ[0]])!r} and then "
+            f"{float(second[differ[0]])!r} at the same point (problem {differ[0]}); descent "
+            "compares values of one function, so draw minibatches and dropout masks outside it"
+        )
+
+
+@contextmanager
+def sparse_gradients_explained() -> Iterator[None]:
+    """Say in one sentence what torch says about operators that sparse tensors lack."""
+    try:
+        yield
+    except (NotImplementedError, RuntimeError) as error:
+        if "Sparse" not in str(error) and "sparse tensors" not in str(error):
+            raise
+        raise RuntimeError(f"the objective's gradient must be dense; {SPARSE}") from error
 
 
 def check_bound(bound: Bound, valid: Tensor, gradient: Tensor) -> None:
@@ -61,6 +119,11 @@ def check_bound(bound: Bound, valid: Tensor, gradient: Tensor) -> None:
             raise ValueError(
                 f"a majorant must return one {name} per problem, shape {tuple(batch)}, got "
                 f"{tuple(level.shape)}"
+            )
+        if level is not None and level.device != gradient.device:
+            raise ValueError(
+                f"a majorant must return its {name} on the device of x0, {gradient.device}, got "
+                f"{level.device}"
             )
     step = bound.curvature.solve(gradient)
     if step.shape != gradient.shape:

@@ -90,10 +90,19 @@ def _network(draw: Draw) -> nn.Sequential:
     return network
 
 
+def _products(matrix: Tensor) -> lmm.LinearOperator:
+    """A matrix known by its products alone."""
+    return lmm.LinearOperator(lambda x: x @ matrix.mT, lambda z: z @ matrix, (UNKNOWNS,), (ROWS,))
+
+
 def _smoother(draw: Draw) -> Tensor:
     """Mean with the neighbours on a ring."""
     eye = torch.eye(UNKNOWNS, dtype=draw.dtype, device=draw.device)
     return (eye.roll(1, 0) + eye.roll(-1, 0)) / 2
+
+
+def _frequencies() -> Tensor:
+    return torch.tensor([[True, True, False], [False, True, True]])
 
 
 def _signs(draw: Draw) -> Tensor:
@@ -136,6 +145,31 @@ ATOMS = [
         lambda d: lmm.HalfQuadratic(d.target(ROWS)) @ lmm.LinearMap(d.matrix(), form="separable"),
     ),
     AtomCase(
+        "huber-sparse",
+        lambda d: (
+            lmm.HalfQuadratic(d.target(ROWS))
+            @ lmm.LinearMap(d.matrix().to_sparse_coo(), form="separable")
+        ),
+    ),
+    AtomCase(
+        "cauchy-blur",
+        lambda d: (
+            lmm.HalfQuadratic(d.target(2, 3), "cauchy")
+            @ lmm.convolution(d.shared(1, 3, key=3), (2, 3), "zero")
+        ),
+        shape=(2, 3),
+    ),
+    AtomCase(
+        "huber-fourier",
+        lambda d: lmm.HalfQuadratic(d.target(2, ROWS)) @ lmm.subsampled_fourier(_frequencies()),
+        shape=(2, 3),
+    ),
+    AtomCase(
+        "huber-products",
+        lambda d: lmm.HalfQuadratic(d.target(ROWS)) @ _products(d.matrix()),
+        lmm.Kind.PROBABLE,
+    ),
+    AtomCase(
         "cosine-times",
         lambda d: lmm.CosineDistance(d.target(ROWS, 3)) @ d.matrix(),
         shape=(UNKNOWNS, 3),
@@ -168,7 +202,7 @@ class PreconditionerCase:
     """A preconditioner for iterates of a shape."""
 
     name: str
-    build: Callable[[torch.dtype], lmm.LearnedComponent]
+    build: Callable[[torch.dtype], lmm.LearnedComponent | lmm.Direction]
     shape: tuple[int, ...] = (UNKNOWNS,)
 
 
@@ -190,6 +224,7 @@ PRECONDITIONERS = [
         lambda dtype: lmm.SpectralLSTM(_operator(dtype), 4).to(dtype),
         (UNKNOWNS, 3),
     ),
+    PreconditionerCase("limited-memory", lambda dtype: lmm.LimitedMemory(3)),
     PreconditionerCase(
         "unprojected", lambda dtype: lmm.Unprojected(lmm.CoordinatewiseLSTM(4)).to(dtype)
     ),

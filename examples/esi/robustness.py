@@ -1,9 +1,10 @@
 """How far a trained MM-Net carries beyond what it was trained on.
 
-Run with ``python examples/esi/robustness.py [WEIGHTS]``. Without training anew: other noise
-levels, several patches, another conductivity, fewer electrodes, other lead fields. MM-Net stands
-next to MNE-Python's sLORETA and to the same weights without the safeguard. Writes
-``robustness.md`` and ``.json``.
+Run with ``python examples/esi/robustness.py [WEIGHTS] [--relaxed WEIGHTS]``. Without training anew:
+other noise levels, several patches, another conductivity, fewer electrodes, other lead fields.
+MM-Net stands next to MNE-Python's sLORETA, to the same weights without the safeguard, and to
+R-MM-Net, which was trained without one, if its weights are given. Writes ``robustness.md`` and
+``.json``.
 """
 
 from __future__ import annotations
@@ -71,10 +72,15 @@ def settings(trained: HeadModel) -> Iterator[Setting]:
     yield Setting(f"every other electrode ({len(rows)})", fewer, {})
 
 
-def evaluate(setting: Setting, weights: Path, samples: int, seed: int) -> list[dict]:
+def evaluate(
+    setting: Setting, weights: Path, relaxed: Path | None, samples: int, seed: int
+) -> list[dict]:
     """Reconstruct the same recordings with every method."""
     simulator = ERPSimulator(setting.model, seed=seed, **setting.simulation)
     solver = load_solver(weights, setting.model, transfer=True)
+    solvers = [("MM-Net", solver, True), ("without safeguard", solver, False)]
+    if relaxed is not None:
+        solvers.append(("R-MM-Net", load_solver(relaxed, setting.model, transfer=True), True))
     kernel = inverse_kernel(setting.model.leadfield, "sLORETA")
     compare = Evaluator(setting.model, simulator.sfreq)
     found: dict[tuple[str, int], list] = {}
@@ -91,8 +97,8 @@ def evaluate(setting: Setting, weights: Path, samples: int, seed: int) -> list[d
         keep("sLORETA", 0, apply_kernel(kernel, batch.sensors), None)
         with torch.no_grad():
             for steps in STEPS:
-                for name, verified in (("MM-Net", True), ("without safeguard", False)):
-                    solved: lmm.Unrolled = solver(y, steps=steps, verified=verified)
+                for name, method, verified in solvers:
+                    solved: lmm.Unrolled = method(y, steps=steps, verified=verified)
                     keep(name, steps, solved.x, solved.values)
     rows = []
     for (method, steps), parts in found.items():
@@ -131,6 +137,7 @@ def main() -> None:
     """Read the options, evaluate, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("weights", nargs="?", default="mm-net-erp")
+    parser.add_argument("--relaxed", type=Path, help="weights of R-MM-Net")
     parser.add_argument("--samples", type=int, default=64, help="of each setting")
     parser.add_argument("--seed", type=int, default=2, help="of the test sets")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
@@ -143,7 +150,7 @@ def main() -> None:
     console = Console()
     rows: list[dict] = []
     for setting in track(list(settings(trained)), "evaluating", console=console):
-        rows += evaluate(setting, weights, options.samples, options.seed)
+        rows += evaluate(setting, weights, options.relaxed, options.samples, options.seed)
     table = Table(*COLUMNS)
     for row in rows:
         table.add_row(*cells(row))
@@ -151,7 +158,8 @@ def main() -> None:
 
     facts = {
         "command": f"python examples/esi/robustness.py {options.weights} "
-        f"--samples {options.samples} --seed {options.seed}",
+        + (f"--relaxed {options.relaxed.name} " if options.relaxed else "")
+        + f"--samples {options.samples} --seed {options.seed}",
         "training": describe(weights)["notes"],
         "hardware": hardware(),
         "wall time": f"{time.perf_counter() - begin:.0f} s",
@@ -161,7 +169,7 @@ def main() -> None:
     text = (
         "# Robustness\n\nOne MM-Net, never trained anew, on ERP recordings unlike those it was "
         "trained on. LE in mm (of the first patch), AUC × 100, PSNR in dB. *Without safeguard*: "
-        "the same weights, every proposal taken.\n\n"
+        "the same weights, every proposal taken. *R-MM-Net*: trained without a safeguard.\n\n"
         + "\n".join("| " + " | ".join(line) + " |" for line in lines)
         + f"\n\n{told}\n"
     )

@@ -20,8 +20,8 @@ from rich.table import Table
 
 from learnmm_problems.esi.learned.table1 import (
     COLUMNS,
+    after,
     classical_rows,
-    horizons,
     markdown,
     missing,
     read_evaluations,
@@ -30,13 +30,18 @@ from learnmm_problems.esi.learned.table1 import (
 )
 
 RESULTS = Path(__file__).parent / "results"
+ABLATION = """What confines the steps, and where they start. *mm-net-a*: elementwise interval of the
+paper's uniform bound; *b*: multipliers in the metric of the structured majorant; *c*: the same with
+verified relaxation; *d*: any multipliers on the gradient, the safeguard alone; *mm-net*: as d, on
+the gradient after a damped inverse. After 0 steps: the start alone.
+"""
 
 
 def figure2(evaluations: list[dict], path: Path) -> None:
     """Draw energy, data term and prior term along the iterations, far beyond training."""
     figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained", sharex=True)
     for content in evaluations:
-        label = f"{content['method']} ({content['training']['minutes']:g} min)"
+        label = f"{content['method']}, start {content['start']}"
         for axis, name in zip(axes, ("energy", "data_term", "prior_term"), strict=True):
             axis.plot(np.arange(len(content[name])) + 1, content[name], label=label)
     for axis, title in zip(axes, ("energy", "data term", "prior term"), strict=True):
@@ -76,12 +81,17 @@ def main() -> None:
     ]
     if lacking := missing(evaluations):
         text += ["\nNot trained or evaluated yet:\n", *(f"- {name}" for name in lacking), ""]
+    folder = options.evaluations / "ablation"
+    if folder.is_dir():
+        parts = read_evaluations(folder)
+        text += ["\n## Ablation\n", ABLATION, markdown(("steps", *COLUMNS), after(parts))]
+        evaluations += parts
     folder = options.evaluations / "horizons"
     if folder.is_dir():
         far = read_evaluations(folder)
         text += [
             "\n## Far beyond the training horizon\n",
-            markdown(("steps", *COLUMNS), horizons(far)),
+            markdown(("steps", *COLUMNS), after(far)),
             "\n![Energy along the iterations](figure2.png)\n",
         ]
         figure2(far, options.out / "figure2.png")

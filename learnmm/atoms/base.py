@@ -12,6 +12,7 @@ from learnmm.bound import Bound, map_bound
 from learnmm.curvature import expand
 from learnmm.linear import LinearMap
 from learnmm.objective import Evaluation, Objective, differentiate
+from learnmm.operators import LinearOperator
 from learnmm.truth import holds
 
 
@@ -54,11 +55,12 @@ class Atom(Objective):
 
     __rmul__ = __mul__
 
-    def __matmul__(self, linear: Tensor | LinearMap) -> Atom:
+    def __matmul__(self, linear: Tensor | LinearMap | LinearOperator) -> Atom:
         """Atom after an affine map: ``(f @ A)(x) = f(A x)``."""
         if isinstance(linear, Tensor):
             linear = LinearMap(linear)
-        return Composed(self, linear) if isinstance(linear, LinearMap) else NotImplemented
+        known = isinstance(linear, LinearMap | LinearOperator)
+        return Composed(self, linear) if known else NotImplemented
 
 
 class Sum(Atom):
@@ -149,7 +151,7 @@ class Scaled(Atom):
 class Composed(Atom):
     """``f(A x + c)``: the bound is pulled back through the map, in the map's form."""
 
-    def __init__(self, atom: Atom, linear: LinearMap) -> None:
+    def __init__(self, atom: Atom, linear: LinearMap | LinearOperator) -> None:
         self.atom = atom
         self.linear = linear
 
@@ -169,8 +171,10 @@ class Composed(Atom):
         """``A^T C A`` or a coarser form."""
         image, inner = aux
         bound = self.atom.bound_at(image, inner)
-        radius = self.linear.pull_back_radius(bound.radius)
-        return map_bound(bound, lambda curvature: self.linear.pull_back(curvature, x), radius)
+        linear = self.linear
+        radius = linear.pull_back_radius(bound.radius)
+        pulled = map_bound(bound, lambda curvature: linear.pull_back(curvature, x), radius)
+        return pulled.weakened(linear.kind, linear.failure_probability)
 
     def check(self, x: Tensor) -> None:
         """Check the map, then the atom at the image."""

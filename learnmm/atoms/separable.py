@@ -16,6 +16,7 @@ from learnmm.bound import Bound
 from learnmm.curvature import DiagonalCurvature
 from learnmm.linear import LinearMap
 from learnmm.objective import Evaluation
+from learnmm.operators import LinearOperator
 from learnmm.result import Kind
 from learnmm.truth import holds
 
@@ -132,7 +133,7 @@ class Quadratic(_Separable):
         return self.weight.expand_as(z)
 
 
-def least_squares(matrix: Tensor | LinearMap, y: Tensor) -> Atom:
+def least_squares(matrix: Tensor | LinearMap | LinearOperator, y: Tensor) -> Atom:
     """``1/2 |A x - y|^2`` with curvature ``A^T A``, exact in the structured form."""
     return Quadratic(y) @ matrix
 

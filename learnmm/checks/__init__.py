@@ -4,6 +4,7 @@ Each raises :class:`LawViolation` and says which problem breaks the law, where, 
 They are meant for float64 and for problems small enough to be looked at densely.
 """
 
+from learnmm.checks.adjoint import assert_adjoint
 from learnmm.checks.laws import LawViolation
 from learnmm.checks.loop import assert_batch_independent, assert_descent, assert_preconditioner
 from learnmm.checks.majorant import assert_majorant
@@ -11,6 +12,7 @@ from learnmm.checks.operators import assert_curvature, assert_interval
 
 __all__ = [
     "LawViolation",
+    "assert_adjoint",
     "assert_batch_independent",
     "assert_curvature",
     "assert_descent",

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from learnmm.checks.laws import LawViolation, require, require_equal
-from learnmm.curvature import norm
+from learnmm.curvature import ScalarCurvature, norm
 from learnmm.optimizer import ProjectedMMOptimizer
 from learnmm.preconditioners.base import (
+    Direction,
     Features,
     LearnedComponent,
     LearnedPreconditioner,
+    Point,
     scale_free,
 )
 from learnmm.result import Status
@@ -111,7 +113,9 @@ def assert_batch_independent(make: Make, batch: int, steps: int = 5) -> None:
             require_equal(x, reference[indices], scale[indices], law)
 
 
-def assert_preconditioner(preconditioner: LearnedComponent, x: Tensor, steps: int = 3) -> None:
+def assert_preconditioner(
+    preconditioner: LearnedComponent | Direction, x: Tensor, steps: int = 3
+) -> None:
     """Check shapes and batch independence of what a preconditioner proposes and remembers.
 
     Laws: proposals have the shape of the iterate, or that of the component's basis; every tensor of
@@ -121,7 +125,7 @@ def assert_preconditioner(preconditioner: LearnedComponent, x: Tensor, steps: in
 
     Parameters
     ----------
-    preconditioner : LearnedPreconditioner or LearnedDirection
+    preconditioner : LearnedPreconditioner, LearnedDirection or Direction
         In the mode in which it will be used.
     x : Tensor
         Iterates ``(B, *shape)`` with at least two problems.
@@ -166,7 +170,7 @@ def _iterates(make: Make, indices: Sequence[int], steps: int) -> list[Tensor]:
     return iterates
 
 
-def _proposals(preconditioner: LearnedComponent, x: Tensor, steps: int) -> list[Tensor]:
+def _proposals(preconditioner: LearnedComponent | Direction, x: Tensor, steps: int) -> list[Tensor]:
     """Proposals of a few steps, with features that differ from step to step."""
     memory = preconditioner.init_state(x)
     wanted = x.shape
@@ -176,8 +180,7 @@ def _proposals(preconditioner: LearnedComponent, x: Tensor, steps: int) -> list[
     proposals = []
     for k in range(steps):
         shape = _batch_first(memory, x)
-        features = Features(scale_free(x), scale_free(torch.sin((k + 1) * x)))
-        multipliers, memory = preconditioner(features, memory)
+        multipliers, memory = preconditioner(_seen(preconditioner, x, k), memory)
         if multipliers.shape != wanted:
             raise LawViolation(
                 f"proposals have shape {tuple(wanted)}, got {tuple(multipliers.shape)} at step {k}"
@@ -186,6 +189,14 @@ def _proposals(preconditioner: LearnedComponent, x: Tensor, steps: int) -> list[
             raise LawViolation(f"the memory keeps its structure and shapes, not so at step {k}")
         proposals.append(multipliers)
     return proposals
+
+
+def _seen(preconditioner: LearnedComponent | Direction, x: Tensor, k: int) -> Features | Point:
+    """What a component is shown at step `k`: a path through curved country."""
+    gradient = torch.sin((k + 1) * x)
+    if isinstance(preconditioner, Direction):
+        return Point(x + 0.1 * gradient, gradient, ScalarCurvature(1 + norm(gradient)))
+    return Features(scale_free(x), scale_free(gradient))
 
 
 def _batch_first(memory: Any, x: Tensor) -> Any:

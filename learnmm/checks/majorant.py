@@ -11,7 +11,7 @@ from learnmm.atoms.base import Atom
 from learnmm.bound import Bound, Majorant
 from learnmm.checks.laws import DENSE_UNKNOWNS, dense, require, spectral_norm, tolerance
 from learnmm.checks.search import Search
-from learnmm.majorants.hessian import ritz_extremes, start_vector
+from learnmm.lanczos import ritz_extremes, start_vector
 from learnmm.objective import CallableObjective, Objective, hessian_product
 from learnmm.result import Kind
 

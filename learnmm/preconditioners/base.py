@@ -1,4 +1,4 @@
-"""The interfaces of learned components: multipliers of the majorant's step, or a whole step."""
+"""The interfaces of what proposes: multipliers of the majorant's step, or a whole step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from learnmm.curvature import expand, norm
+from learnmm.curvature import Curvature, expand, norm
 
 
 class Features(NamedTuple):
@@ -80,3 +80,43 @@ class LearnedDirection(LearnedComponent):
     No interval can confine it, so descent rests on the safeguard alone: what does not lower the
     objective is refused, and the majorant's own step comes next.
     """
+
+
+class Point(NamedTuple):
+    """What a `Direction` sees: the iterate in its own units, and how the objective bends there.
+
+    Attributes
+    ----------
+    x, gradient : Tensor
+        ``(B, *shape)``.
+    curvature : Curvature
+        ``B`` of the majorant, with its relaxation.
+    """
+
+    x: Tensor
+    gradient: Tensor
+    curvature: Curvature
+
+
+class Direction(nn.Module, ABC):
+    """Computes the whole step ``d`` from what it has seen: the candidate is ``x - d``.
+
+    In contrast to a :class:`LearnedDirection` it sees and answers in the units of the problem.
+    Descent rests on the safeguard alone. A direction that is refused comes again, shorter, up to
+    `trials` times; then comes the majorant's own step.
+
+    Laws (``learnmm.checks.assert_preconditioner``): a step has the shape of the iterate, and
+    problem ``i`` of a batch gets what it would get alone.
+    """
+
+    trials: int = 3
+
+    @abstractmethod
+    def init_state(self, x: Tensor) -> Any:
+        """Return the memory before the first step: a tensor with the batch first, nested tuples
+        of them, or None.
+        """
+
+    @abstractmethod
+    def forward(self, point: Point, state: Any) -> tuple[Tensor, Any]:
+        """Return a step ``(B, *shape)`` and the next memory."""

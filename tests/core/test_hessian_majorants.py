@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 import learnmm as lmm
 from learnmm.checks import LawViolation, assert_majorant
 from learnmm.checks.laws import dense
+from learnmm.lanczos import ritz_extremes
 from learnmm.majorants import hessian
-from learnmm.majorants.hessian import CONCAVE_SHARE, ritz_extremes
+from learnmm.majorants.hessian import CONCAVE_SHARE
 from learnmm.objective import hessian_product
 
 STARTS = 1000

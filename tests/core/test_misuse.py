@@ -1,4 +1,4 @@
-"""Misuse raises before the first iteration and says what came and what was expected."""
+"""Misuse of starts, bounds, components and settings raises before the first iteration."""
 
 from __future__ import annotations
 
@@ -25,92 +25,6 @@ def minimize(fun: Any = squares, x0: Any = X, **settings: Any) -> lmm.Result:
     return lmm.minimize(fun, x0, **settings)
 
 
-# --- the objective ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("fun", "got"),
-    [
-        (lambda x: x, r"\(2, 3\)"),
-        (lambda x: x.sum(0), r"\(3,\)"),
-        (lambda x: squares(x)[:, None], r"\(2, 1\)"),
-        (lambda x: squares(x)[:1], r"\(1,\)"),
-    ],
-)
-def test_the_objective_returns_one_value_per_problem(fun: Any, got: str) -> None:
-    with pytest.raises(
-        ValueError, match=rf"shape \(\) for one problem, or \(B,\).*got shape {got}"
-    ):
-        minimize(fun)
-    with pytest.raises(ValueError, match=rf"one value per problem, shape \(2,\), got {got}"):
-        lmm.ProjectedMMOptimizer(fun).init(X)
-
-
-def test_functions_of_one_problem_are_for_minimize() -> None:
-    with pytest.raises(
-        ValueError, match=r"got \(\) for x0 .* `minimize` also takes functions of one"
-    ):
-        lmm.ProjectedMMOptimizer(torch.sum).init(X)
-
-
-@pytest.mark.parametrize("fun", [lambda x: 3.0, lambda x: None, lambda x: x.sum(1).numpy()])
-def test_the_objective_returns_a_tensor(fun: Any) -> None:
-    name = type(fun(X)).__name__
-    with pytest.raises(TypeError, match=rf"must return a torch.Tensor, got {name}"):
-        minimize(fun)
-
-
-@pytest.mark.parametrize(
-    ("fun", "got"),
-    [
-        (lambda x: 3.0, "float"),
-        (lambda x: squares(x).long(), "torch.int64"),
-        (lambda x: squares(x) * 1j, "torch.complex64"),
-    ],
-)
-def test_the_objective_returns_real_floating_point_values(fun: Any, got: str) -> None:
-    with pytest.raises(TypeError, match=f"floating-point torch.Tensor, got {got}"):
-        lmm.ProjectedMMOptimizer(fun).init(X)
-
-
-@pytest.mark.parametrize("objective", [3.0, "squares", None, torch.ones(2)])
-def test_the_objective_is_callable(objective: Any) -> None:
-    name = type(objective).__name__
-    with pytest.raises(TypeError, match=f"objective must be an Objective or callable, got {name}"):
-        minimize(objective)
-
-
-@pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_the_objective_is_finite_at_the_start(value: float) -> None:
-    spoilt = torch.tensor([0.0, value])
-    with pytest.raises(
-        ValueError, match=r"objective or its gradient is not finite.*problems \[1\]"
-    ):
-        minimize(lambda x: squares(x) + spoilt)
-
-
-def test_the_gradient_is_finite_at_the_start() -> None:
-    with pytest.raises(
-        ValueError, match=r"objective or its gradient is not finite.*problems \[0\]"
-    ):
-        minimize(lambda x: x.abs().sqrt().sum(1), torch.tensor([[0.0, 1.0], [1.0, 1.0]]))
-
-
-def test_many_bad_problems_are_not_all_listed() -> None:
-    with pytest.raises(ValueError, match=r"problems \[0, 1, 2, 3, 4, 5, 6, 7, 8, 9\] \.\.\."):
-        minimize(lambda x: squares(x) * torch.nan, torch.ones(30, 2))
-
-
-def test_the_gradient_of_an_objective_has_the_shape_and_dtype_of_the_iterate() -> None:
-    class Wrong(lmm.Objective):
-        def evaluate(self, x: Tensor) -> lmm.Evaluation:
-            return lmm.Evaluation(squares(x), x[:, :2].double())
-
-    expected = r"shape \(2, 2\) and dtype torch.float64, expected \(2, 3\) and torch.float32"
-    with pytest.raises(ValueError, match=expected):
-        minimize(Wrong(), majorant=lmm.LipschitzMajorant(2.0))
-
-
 # --- the start -------------------------------------------------------------------------------
 
 
@@ -126,6 +40,11 @@ def test_the_start_has_a_working_dtype(dtype: torch.dtype) -> None:
 def test_the_start_is_a_tensor(x0: Any) -> None:
     with pytest.raises(TypeError, match=f"x0 must be a torch.Tensor, got {type(x0).__name__}"):
         minimize(x0=x0)
+
+
+def test_the_start_is_dense() -> None:
+    with pytest.raises(TypeError, match=r"x0 must be a dense tensor, got torch\.sparse_coo"):
+        minimize(x0=X.to_sparse())
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (2, 0)])
@@ -236,6 +155,17 @@ def test_radii_are_one_per_problem() -> None:
         minimize(majorant=lambda x, aux: bound)
 
 
+def test_bounds_are_where_the_iterate_is() -> None:
+    here, there = (lmm.ScalarCurvature(torch.ones(2, device=d)) for d in ("cpu", "meta"))
+    radius = torch.ones(2, device="meta")
+    for bound, name in (
+        (lmm.Bound(lmm.Kind.GLOBAL, there), "curvature"),
+        (lmm.Bound(lmm.Kind.REGION, here, radius=radius), "radius"),
+    ):
+        with pytest.raises(ValueError, match=rf"its {name} on the device of x0, cpu, got meta"):
+            minimize(majorant=lambda x, aux, bound=bound: bound)
+
+
 def test_a_bound_holds_a_curvature() -> None:
     with pytest.raises(TypeError, match=r"Bound\.curvature must be a Curvature, got Tensor"):
         lmm.Bound(lmm.Kind.GLOBAL, torch.ones(2))  # type: ignore[arg-type]
@@ -281,7 +211,8 @@ def test_the_route_of_hessian_products_is_known() -> None:
 def test_a_preconditioner_is_one(proposer: Any) -> None:
     name = type(proposer).__name__
     with pytest.raises(
-        TypeError, match=f"must be a LearnedPreconditioner or a LearnedDirection, got {name}"
+        TypeError,
+        match=f"must be a LearnedPreconditioner, a LearnedDirection or a Direction, got {name}",
     ):
         minimize(preconditioner=proposer)
 

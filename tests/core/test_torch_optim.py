@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -137,7 +136,8 @@ def test_it_takes_the_steps_of_the_library(relaxation: lmm.Relaxation | None) ->
     """With as many Lanczos steps as unknowns the bound does not depend on the start vector."""
     x = parameter([-1.2, 1.0, -0.5])
     batch = lambda z: torch.stack([rosenbrock(row) for row in z])  # noqa: E731
-    result = lmm.minimize(batch, x.detach()[None].clone(), relaxation=relaxation, max_iter=60)
+    plain = lmm.ProjectedMMOptimizer(batch, relaxation=relaxation, max_iter=60)
+    result = plain.minimize(x.detach()[None].clone())
     optimizer = lmm.optim.ProjectedMM([x], relaxation=relaxation)
     for _ in range(int(result.certificate.accepted)):
         optimizer.step(lambda: rosenbrock(x))
@@ -458,48 +458,7 @@ def test_batch_statistics_are_deterministic() -> None:
     assert all(b <= a for a, b in itertools.pairwise(losses))
 
 
-# --- saving and resuming ---------------------------------------------------------------------
-
-
-@by_style
-@pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
-def test_a_resumed_run_takes_the_same_steps(style: Any, dtype: torch.dtype) -> None:
-    model, loss = network(dtype)
-    optimizer = lmm.optim.ProjectedMM(model.parameters(), lr=0.8, max_iter=2)
-    train(optimizer, lambda: style(loss, optimizer), 7)
-    file = io.BytesIO()
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, file)
-    file.seek(0)
-    saved = torch.load(file, weights_only=True)
-
-    other, its_loss = network(dtype)
-    resumed = lmm.optim.ProjectedMM(other.parameters(), max_iter=2)
-    train(resumed, its_loss, 2)  # a past of its own, to be overwritten
-    other.load_state_dict(saved["model"])
-    resumed.load_state_dict(saved["optimizer"])
-    assert resumed.last_result is None
-    assert resumed.param_groups[0]["lr"] == 0.8
-    for _ in range(6):
-        mine = optimizer.step(lambda: style(loss, optimizer))
-        its = resumed.step(lambda: style(its_loss, resumed))
-        assert torch.equal(mine, its)
-        assert bits(model.parameters()) == bits(other.parameters())
-    assert optimizer.last_result is not None
-    assert resumed.last_result is not None
-    certificates = optimizer.last_result.certificate, resumed.last_result.certificate
-    assert str(certificates[0]) == str(certificates[1])
-    assert all(torch.equal(a, b) for a, b in zip(*map(vectors, certificates), strict=True))
-
-
-def vectors(certificate: lmm.Certificate) -> list[Tensor]:
-    return [value for value in vars(certificate).values() if isinstance(value, Tensor)]
-
-
-def test_states_before_the_first_step_can_be_saved() -> None:
-    x, y = parameter([1.0, 2.0]), parameter([1.0, 2.0])
-    optimizer = lmm.optim.ProjectedMM([y])
-    optimizer.load_state_dict(lmm.optim.ProjectedMM([x]).state_dict())
-    optimizer.step(lambda: rosenbrock(y))
+# --- random start vectors ----------------------------------------------------------------------
 
 
 def test_the_global_generator_is_left_alone() -> None:

@@ -36,6 +36,11 @@ def test_parameters_have_a_working_dtype(dtype: torch.dtype, message: str) -> No
         lmm.optim.ProjectedMM([torch.ones(2, dtype=dtype, requires_grad=True)])
 
 
+def test_parameters_are_dense() -> None:
+    with pytest.raises(TypeError, match=r"parameters must be dense, got torch\.sparse_coo"):
+        lmm.optim.ProjectedMM([torch.eye(2).to_sparse().requires_grad_()])
+
+
 def test_parameters_share_dtype_and_device() -> None:
     for other in (X.detach().double(), torch.ones(2, device="meta")):
         with pytest.raises(ValueError, match=r"one dtype and one device, got .*float32 on .*, "):
@@ -80,6 +85,34 @@ def test_settings_that_cannot_work_are_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         lmm.optim.ProjectedMM([X], **settings)
+
+
+@pytest.mark.parametrize("lr", ["fast", None, torch.ones(2), [0.1]])
+def test_learning_rates_are_numbers(lr: Any) -> None:
+    with pytest.raises(TypeError, match="lr must be a number, got "):
+        lmm.optim.ProjectedMM([X], lr=lr)
+
+
+@pytest.mark.parametrize("option", [{"weight_decay": 0.1}, {"maximize": True}])
+def test_groups_do_not_change_the_loss(option: dict[str, Any]) -> None:
+    (name,) = option
+    with pytest.raises(ValueError, match=f"no {name}: put it in the loss"):
+        lmm.optim.ProjectedMM([{"params": [X], **option}])
+    lmm.optim.ProjectedMM([{"params": [X], name: 0, "initial_lr": 1.0}])  # switched off
+
+
+@pytest.mark.parametrize("other", [torch.optim.Adam, torch.optim.LBFGS])
+def test_states_of_other_optimizers_are_refused(other: Any) -> None:
+    x = parameter([1.0, 2.0])
+    theirs, ours = other([x]), lmm.optim.ProjectedMM([x], lr=0.5)
+    loss = lambda: x.square().sum()  # noqa: E731
+    theirs.step(lambda: with_zero_grad(loss, theirs))
+    train(ours, loss, 1)
+    before = ours.state_dict()
+    with pytest.raises(ValueError, match=r"of another optimizer: ProjectedMM keeps no \w+, "):
+        ours.load_state_dict(theirs.state_dict())
+    assert ours.state_dict() == before
+    assert ours.last_result is not None
 
 
 def test_a_scheduler_beyond_one_is_refused() -> None:

@@ -413,5 +413,5 @@ def test_misuse_is_refused_at_the_call() -> None:
         lmm.UnrolledMM(energy)(y, x0, steps=-1)
     with pytest.raises(TypeError, match="energy must map data"):
         lmm.UnrolledMM(3)
-    with pytest.raises(TypeError, match="LearnedPreconditioner or a LearnedDirection"):
+    with pytest.raises(TypeError, match="LearnedPreconditioner, a LearnedDirection or a Direction"):
         lmm.UnrolledMM(energy, nn.Linear(2, 2))

@@ -24,7 +24,7 @@ from learnmm_problems.esi.learned.losses import LOSSES, deep_loss, distance, pap
 from learnmm_problems.esi.learned.presets import PRESETS, Preset, TrainingSettings, load_preset
 from learnmm_problems.esi.learned.settings import FIXED_LENGTH, METHODS, MethodSettings
 from learnmm_problems.esi.learned.solver import SourceSolver, fingerprint, same_leadfield
-from learnmm_problems.esi.learned.table1 import missing, read_evaluations, rows
+from learnmm_problems.esi.learned.table1 import COLUMNS, missing, read_evaluations, rows
 from learnmm_problems.esi.learned.train import simulator, train
 from learnmm_problems.esi.metrics import Evaluator
 from learnmm_problems.esi.paper import TABLE_I
@@ -48,7 +48,8 @@ def head(small_model):
 
 def small(method: str, **settings) -> MethodSettings:
     return MethodSettings(
-        method, **{"hidden": 6, "width": 8, "times": TIMES, "steps": 4, **settings}
+        method,
+        **{"hidden": 6, "width": 8, "times": TIMES, "steps": 4, "start": "sLORETA", **settings},
     )
 
 
@@ -133,7 +134,10 @@ def test_methods_tied_to_a_length_say_so(head, method) -> None:
 def test_parameter_counts_are_those_of_the_paper_where_it_tells(fsaverage_model) -> None:
     """Kernels over time alone have a third of the 3 x 3 kernels' weights (MM-Net, 4DVarNet)."""
     counts = {
-        m: SourceSolver(fsaverage_model, MethodSettings(m)).parameter_counts() for m in METHODS
+        m: SourceSolver(
+            fsaverage_model, MethodSettings(m, start="noise", width=128, reach=3)
+        ).parameter_counts()
+        for m in METHODS
     }
     for count in counts.values():
         assert count["energy"] in (812_544, 812_545)  # with the weight of the prior
@@ -316,17 +320,18 @@ def preset(**fit) -> Preset:
     settings = {"steps": 8, "warmup": 1, "batch_size": 4, "validate_every": 4, "lr": 3e-3, **fit}
     return Preset(
         method={"hidden": 6, "width": 8, "steps": 4, "times": 64},
+        start=FitSettings(steps=2, batch_size=8, warmup=1),
         fit=FitSettings(**settings),
         training=TrainingSettings(horizons=(2, 4), train_size=16, validation_size=4),
     )
 
 
 def test_training_lowers_the_loss_and_resumes(head, tmp_path) -> None:
-    whole, result = train(head, "mm-net", "erp", preset(), tmp_path / "a", progress=False)
+    whole, result, _ = train(head, "mm-net", "erp", preset(), tmp_path / "a", progress=False)
     losses = [row["loss"] for row in result.history if "loss" in row]
     assert np.mean(losses[-2:]) < np.mean(losses[:2])
     train(head, "mm-net", "erp", preset(steps=4), tmp_path / "b", progress=False)
-    again, longer = train(head, "mm-net", "erp", preset(), tmp_path / "b", progress=False)
+    again, longer, _ = train(head, "mm-net", "erp", preset(), tmp_path / "b", progress=False)
     assert longer.steps == 8
     assert [row["step"] for row in longer.history if "loss" in row] == list(range(1, 9))
     assert again.settings == whole.settings
@@ -337,11 +342,14 @@ def test_training_lowers_the_loss_and_resumes(head, tmp_path) -> None:
 def test_evaluation_is_that_of_each_recording(head) -> None:
     solver = build(head, "mm-net")
     test = ERPSimulator(head, seed=5, times=TIMES, size=40)
-    found = evaluate(solver, test, 40, horizons=(4, 2))
-    assert list(found.metrics) == [2, 4]
+    found = evaluate(solver, test, 40, horizons=(4, 2, 0))
+    assert list(found.metrics) == [0, 2, 4]
     batch = test.batch(range(33, 36))
     compare = Evaluator(head, test.sfreq)
     with torch.no_grad():
+        start = solver.energy.start(torch.from_numpy(batch.sensors))
+        expected = compare(batch.sources, start, batch.seed_source)
+        np.testing.assert_allclose(found.metrics[0].psnr[33:36], expected.psnr, rtol=1e-4)
         for steps in (2, 4):
             solved = solver(torch.from_numpy(batch.sensors), steps=steps)
             expected = compare(batch.sources, solved.x, batch.seed_source)
@@ -373,6 +381,8 @@ def test_table_holds_every_row_of_the_paper_and_names_what_is_missing(head, tmp_
         "method": "mm-net",
         "trained_on": "erp",
         "tested_on": "erp",
+        "start": "sLORETA",
+        "horizon": 4,
         "parameters": solver.parameter_counts(),
         "training": {"minutes": 1.0},
         **found,
@@ -380,6 +390,7 @@ def test_table_holds_every_row_of_the_paper_and_names_what_is_missing(head, tmp_
     (tmp_path / "a.json").write_text(json.dumps(content))
     evaluations = read_evaluations(tmp_path)
     lines = rows(evaluations, [])
+    assert {len(line) for line in lines} == {len(COLUMNS)}
     assert len(lines) == len(TABLE_I) + 1
     assert lines[7][2] == "mm-net"
     assert lines[6][2] == "*mm-net, paper*"
@@ -405,6 +416,7 @@ def test_train_evaluate_and_reconstruct_from_the_command_line(coarse_model, tmp_
     mne.write_forward_solution(tmp_path / "own-fwd.fif", coarse_model.forward(), verbose="ERROR")
     (tmp_path / "tiny.toml").write_text(
         "[method]\nhidden = 4\nwidth = 4\nsteps = 3\n"
+        "[start]\nsteps = 2\nwarmup = 1\nbatch_size = 4\n"
         "[fit]\nsteps = 4\nwarmup = 1\nbatch_size = 2\nvalidate_every = 2\n"
         "[training]\ntrain_size = 8\nvalidation_size = 2\nhorizons = [2, 3]\n"
     )

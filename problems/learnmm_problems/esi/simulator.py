@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,14 @@ class ActivePatch:
     seed: int
     weights: NDArray[np.float64]
     waveform: NDArray[np.float64]
+
+
+class FactoredSample(NamedTuple):
+    """A recording and what is behind it, ``sources = sum_p weights_p waveform_p^T``."""
+
+    patches: list[ActivePatch]
+    sensors: NDArray[np.float32]
+    snr_db: float
 
 
 class PatchSimulator(ABC):
@@ -141,21 +150,32 @@ class PatchSimulator(ABC):
         ValueError
             If an earlier patch leaves no room for a further one.
         """
-        if index < 0 or draw < 0:
-            raise ValueError(f"sample: index and draw must be >= 0, got {index}, {draw}")
-        patches = self._active_patches(int(index))
+        patches, sensors, snr_db = self.factors(index, draw)
         seeds = [patch.seed for patch in patches]
-        clean = _superpose((self.leadfield @ p.weights, p.waveform) for p in patches)
-        noise = np.random.default_rng([self.seed, int(index), _NOISE_STREAM, int(draw)])
-        sensors, snr_db = self._recording(clean, patches, noise)
         return Sample(
             sources=_superpose((p.weights, p.waveform) for p in patches).astype(np.float32),
-            sensors=sensors.astype(np.float32),
+            sensors=sensors,
             seed_source=seeds[0],
             snr_db=snr_db,
             index=int(index),
             seed_sources=np.array(seeds + [-1] * (self.patches[1] - len(seeds)), dtype=np.int64),
         )
+
+    def factors(self, index: int, draw: int = 0) -> FactoredSample:
+        """Simulate what `sample` does, the sources as one product per patch.
+
+        Parameters
+        ----------
+        index, draw : int
+            See `sample`.
+        """
+        if index < 0 or draw < 0:
+            raise ValueError(f"sample: index and draw must be >= 0, got {index}, {draw}")
+        patches = self._active_patches(int(index))
+        clean = _superpose((self.leadfield @ p.weights, p.waveform) for p in patches)
+        noise = np.random.default_rng([self.seed, int(index), _NOISE_STREAM, int(draw)])
+        sensors, snr_db = self._recording(clean, patches, noise)
+        return FactoredSample(patches, sensors.astype(np.float32), snr_db)
 
     def batch(self, indices: Iterable[int], draw: int = 0) -> Sample:
         """Simulate several samples, stacked along a leading batch dimension."""

@@ -33,6 +33,14 @@ def train(
     folder: Annotated[
         Path | None, typer.Option("--out", help="Folder. Default: out/training/DATA-METHOD.")
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="start/best.safetensors of another training, instead of training the start anew.",
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option(help="Go on where a run in the folder was stopped.")
     ] = True,
@@ -53,7 +61,9 @@ def train(
         settings = load_preset(preset)
         model = _head(settings, forward)
         target = folder or Path("out") / "training" / f"{data}-{method}"
-        solver, result = run(model, method, data, settings, target, resume=resume)
+        solver, result, known = run(
+            model, method, data, settings, target, start=start, resume=resume
+        )
         notes = {
             "method": method,
             "data": data,
@@ -65,6 +75,7 @@ def train(
             "validation_loss": result.best_loss,
             "minutes": round(result.seconds / 60, 1),
             "hardware": hardware(),
+            "start": known,
         }
         path = target / "weights.safetensors"
         save_solver(path, solver, {"data": data, **settings.as_dict()}, notes)
@@ -86,7 +97,8 @@ def evaluate(
     data: Annotated[str, typer.Option(help="Test data: erp or nmm.")] = "erp",
     samples: Annotated[int, typer.Option(min=2, help="How many.")] = 2000,
     steps: Annotated[
-        list[int] | None, typer.Option(min=1, help="Look after so many steps; may be repeated.")
+        list[int] | None,
+        typer.Option(min=0, help="Look after so many steps; may be repeated. 0 is the start."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the test set.")] = 2,
     forward: Annotated[
@@ -115,7 +127,7 @@ def evaluate(
 
             model = head_model_from_forward(forward)
         solver = load_solver(weights, model)
-        horizons = steps or [solver.settings.steps]
+        horizons = sorted({*(steps or []), solver.settings.steps})
         test = simulator(solver.head, data, seed, samples)
         with counting() as progress:
             task = progress.add_task("evaluating", total=samples)
@@ -134,6 +146,8 @@ def evaluate(
             "trained_on": trained_on,
             "tested_on": data,
             "seed": seed,
+            "start": solver.settings.start,
+            "horizon": solver.settings.steps,
             "parameters": solver.parameter_counts(),
             "weight": float(solver.energy.weight.detach()),
             "training": known["notes"],
@@ -143,7 +157,9 @@ def evaluate(
             **summary,
         }
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{solver.settings.method}-{trained_on}-on-{data}.json"
+        path = (
+            folder / f"{solver.settings.method}-{solver.settings.start}-{trained_on}-on-{data}.json"
+        )
         path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         table = Table(title=f"{solver.settings.method}, trained on {trained_on}, tested on {data}")
         for column in (

@@ -16,9 +16,10 @@ from learnmm.linear import Form
 
 from ..classical import inverse_kernel
 from ..patches import SourceModel
-from ..scaling import amplitude, normalized, unit_norm
+from ..scaling import amplitude, normalized
+from .start import LearnedStart
 
-Start = Literal["sLORETA", "MNE", "noise"]
+Start = Literal["learned", "sLORETA", "MNE", "noise"]
 
 
 class LearnedEnergy(nn.Module):
@@ -37,8 +38,9 @@ class LearnedEnergy(nn.Module):
         Odd kernel length in samples.
     learn_weight : bool
         Whether ``w`` is learned; it starts at 1, the paper's.
-    start : {"sLORETA", "MNE", "noise"}
-        Where iterates start: a linear estimate, or ``1e-3 N(0, 1) / max`` (the paper's).
+    start : {"learned", "sLORETA", "MNE", "noise"}
+        Where iterates start: a network on the maps of a linear estimate (see `LearnedStart`), the
+        linear estimate, or ``1e-3 N(0, 1) / max`` (the paper's).
     form, cosine_bound, prior_bound
         Of the bounds, see `learnmm.LinearMap`, `learnmm.CosineDistance` and
         `learnmm.AutoencoderPrior`.
@@ -77,6 +79,7 @@ class LearnedEnergy(nn.Module):
         self.log_weight = nn.Parameter(torch.zeros(()), requires_grad=learn_weight)
         self.prior = lmm.AutoencoderPrior(self.autoencoder, prior_bound)
         self.initial: Start = start
+        self.sharpener = LearnedStart(self.kernel) if start == "learned" else None
         self._form: Form = form
         self._cosine_bound: CosineBound = cosine_bound
         self._map: lmm.LinearMap | None = None
@@ -103,7 +106,7 @@ class LearnedEnergy(nn.Module):
         return lmm.CosineDistance(y, self._cosine_bound) @ self.leadfield
 
     def start(self, sensors: Tensor) -> Tensor:
-        """Return the first iterate, ``(B, sources, times)``.
+        """Return the first iterate, ``(B, sources, times)``, its largest entry one.
 
         Noise is the same for every recording and every call, so that a result can be repeated.
         """
@@ -113,7 +116,8 @@ class LearnedEnergy(nn.Module):
             noise = torch.randn(self.matrix.shape[1], y.shape[2], generator=generator)
             noise = 1e-3 * noise / noise.abs().max()
             return noise.to(y).expand(len(y), -1, -1).clone()
-        return unit_norm(self.kernel @ y)
+        x = self.kernel @ y if self.sharpener is None else self.sharpener(y)
+        return peak_one(x)
 
     def terms(self, x: Tensor, sensors: Tensor) -> tuple[Tensor, Tensor]:
         """Data term and (unweighted) prior term at ``x``, ``(B,)`` each."""
@@ -132,6 +136,15 @@ class LearnedEnergy(nn.Module):
     def amplitude(self, x: Tensor, sensors: ArrayLike | Tensor) -> NDArray[np.float32]:
         """Scale estimates to the recordings by least squares, giving A m."""
         return amplitude(x, sensors, self.leadfield, self.gain)
+
+
+def peak_one(x: Tensor) -> Tensor:
+    """Scale every array of ``(batch, sources, times)`` to a largest entry of one.
+
+    The scale of an iterate is free but for the bends of the autoencoder, which is shown truths of
+    this scale.
+    """
+    return x / x.abs().amax((1, 2), keepdim=True)
 
 
 def _float(values: NDArray[np.float64]) -> Tensor:

@@ -90,7 +90,7 @@ def evaluate(
     samples : int
         How many, at least 2.
     horizons : sequence of int
-        Numbers of steps after which to look.
+        Numbers of steps after which to look; 0 is the start.
     advance : callable, optional
         Called with a number of samples when they are done.
 
@@ -99,9 +99,10 @@ def evaluate(
     Evaluation
     """
     keep_freed_memory()
-    if samples < 2 or not horizons or min(horizons) < 1:
+    if samples < 2 or not horizons or min(horizons) < 0 or max(horizons) < 1:
         raise ValueError(
-            f"evaluate: expected 2 samples or more and positive horizons, got {samples}, {horizons}"
+            "evaluate: expected 2 samples or more and horizons of 0 or more steps, one of them "
+            f"positive, got {samples}, {horizons}"
         )
     compare = Evaluator(solver.head, simulator.sfreq)
     parts = []
@@ -147,6 +148,9 @@ def _evaluate_batch(
             record(steps, state.x, state.tally, state.tally.iterations)
         return False
 
+    if 0 in horizons:
+        tally = optimizer.init(start).tally
+        record(0, start, tally, tally.iterations)
     result = optimizer.minimize(start, callback=look)
     # All problems may have come to rest before the last horizon.
     for steps in horizons:

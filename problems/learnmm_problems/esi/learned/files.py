@@ -105,10 +105,10 @@ def check_model(path: str | os.PathLike[str], config: dict[str, Any], model: Hea
         )
 
 
-ADVICE = (
-    "Use the head model they were trained on, or train for yours: "
-    "learnmm-esi train mm-net --data erp --forward yours-fwd.fif (about an hour and a half)"
+HOW_TO_TRAIN = (
+    "learnmm-esi train mm-net --data erp --forward yours-fwd.fif, about half an hour on one core"
 )
+ADVICE = f"Use the head model they were trained on, or train for yours: {HOW_TO_TRAIN}"
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -14,13 +14,12 @@ import learnmm as lmm
 from ..channels import ChannelMatch
 from ..energy import Reconstruction
 from ..headmodel import HeadModel
-from .files import load_solver
+from .files import HOW_TO_TRAIN, load_solver
 
 SHIPPED = Path(__file__).parent / "weights"
 """Weights that come with the library, ``METHOD-DATA.safetensors``."""
 
 RATE_TOLERANCE = 0.02  # relative; what a kernel of three samples sees changes no more than this
-TRAIN = "learnmm-esi train mm-net --data erp"
 
 
 def find_weights(name: str | os.PathLike[str]) -> Path:
@@ -81,8 +80,7 @@ class LearnedInverse:
                 f"the weights {self.path.name} are for all {len(names)} channels of their head "
                 f"model, and the recording has no good {', '.join(lacking)}. Interpolate bad "
                 "channels (evoked.interpolate_bads()), leave out the weights (no training is "
-                f"needed then), or train for your channels: {TRAIN} --forward yours-fwd.fif, about "
-                "an hour and a half"
+                f"needed then), or train for your channels: {HOW_TO_TRAIN}"
             )
         count = len(names)
         if not np.allclose(matrix, np.eye(count) - 1 / count, atol=1e-9):

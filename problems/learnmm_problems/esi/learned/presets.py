@@ -68,6 +68,7 @@ class Preset:
 
     head: HeadModelSettings = field(default_factory=HeadModelSettings)
     method: dict[str, Any] = field(default_factory=dict)
+    start: FitSettings = field(default_factory=lambda: FitSettings(steps=2000, batch_size=256))
     fit: FitSettings = field(default_factory=lambda: FitSettings(steps=2000))
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
@@ -98,6 +99,7 @@ def load_preset(name: str | Path) -> Preset:
     kinds = {
         "head": HeadModelSettings,
         "method": MethodSettings,
+        "start": FitSettings,
         "fit": FitSettings,
         "training": TrainingSettings,
     }

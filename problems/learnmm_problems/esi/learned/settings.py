@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
+
+from .energy import Start
 
 METHODS: dict[str, str] = {
     "mm-net": "any multipliers on the damped gradient, every step verified",
@@ -20,6 +22,9 @@ METHODS: dict[str, str] = {
 FIXED_LENGTH = ("meta-curvature", "modgrad")
 """Methods that are tied to the number of time samples they were trained with."""
 
+LEARNED_START = ("mm-net", "r-mm-net")
+"""Methods whose start is learned unless the settings say otherwise."""
+
 
 @dataclass(frozen=True)
 class MethodSettings:
@@ -35,10 +40,13 @@ class MethodSettings:
         Feature channels of the recurrent networks (48 in the paper).
     width : int
         Channels inside the autoencoder (128 in the paper).
+    reach : int
+        Kernel length of the autoencoder in samples (3 in the paper, for about as many weights).
     kernel : int
-        Kernel length of all convolutions in samples.
-    start : {"sLORETA", "MNE", "noise"}
-        First iterate; "noise" is the paper's.
+        Kernel length of all other convolutions in samples.
+    start : {"learned", "sLORETA", "MNE", "noise"}, optional
+        First iterate; "learned" is trained before the steps are, "noise" is the paper's. Default:
+        "learned" for `LEARNED_START` methods, else "sLORETA".
     learn_weight : bool
         Whether the weight of the prior is learned; the paper's is 1.
     times : int
@@ -55,9 +63,10 @@ class MethodSettings:
     method: str = "mm-net"
     steps: int = 10
     hidden: int = 48
-    width: int = 128
+    width: int = 384
+    reach: int = 1
     kernel: int = 3
-    start: str = "sLORETA"
+    start: Start | None = None
     learn_weight: bool = True
     times: int = 64
     sfreq: float = 512.0
@@ -66,14 +75,18 @@ class MethodSettings:
         """Refuse what does not exist."""
         if self.method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
-        for name in ("steps", "hidden", "width", "kernel", "times"):
+        for name in ("steps", "hidden", "width", "reach", "kernel", "times"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")
-        if self.kernel % 2 == 0:
-            raise ValueError(f"kernel must be odd, got {self.kernel}")
-        if self.start not in ("sLORETA", "MNE", "noise"):
-            raise ValueError(f"start must be 'sLORETA', 'MNE' or 'noise', got {self.start!r}")
+        for name in ("kernel", "reach"):
+            if getattr(self, name) % 2 == 0:
+                raise ValueError(f"{name} must be odd, got {getattr(self, name)}")
+        if self.start is None:
+            learned: Start = "learned" if self.method in LEARNED_START else "sLORETA"
+            object.__setattr__(self, "start", learned)
+        if self.start not in get_args(Start):
+            raise ValueError(f"start must be one of {get_args(Start)}, got {self.start!r}")
         if not self.sfreq > 0:
             raise ValueError(f"sfreq must be positive, got {self.sfreq}")
 

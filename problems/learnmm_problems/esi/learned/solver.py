@@ -50,9 +50,9 @@ class SourceSolver(nn.Module):
         energy = LearnedEnergy(
             model,
             width=settings.width,
-            kernel=settings.kernel,
+            kernel=settings.reach,
             learn_weight=settings.learn_weight,
-            start=settings.start,  # type: ignore[arg-type]
+            start=settings.start or "sLORETA",
             **mm_net.BOUNDS.get(settings.method, {}),  # type: ignore[arg-type]
         )
         build = _BUILDERS.get(settings.method, mm_net.build)
@@ -78,10 +78,15 @@ class SourceSolver(nn.Module):
         return solved
 
     def parameter_counts(self) -> dict[str, int]:
-        """Number of learned weights: of what proposes the steps, of the energy, and of both."""
-        proposing = sum(p.numel() for p in self.unrolled.preconditioner.parameters())
-        energy = sum(p.numel() for p in self.energy.parameters() if p.requires_grad)
-        return {"proposes": proposing, "energy": energy, "all": proposing + energy}
+        """Number of learned weights: of what proposes the steps, energy, start, and of all."""
+        sharpener = self.energy.sharpener
+        parts = {
+            "proposes": sum(p.numel() for p in self.unrolled.preconditioner.parameters()),
+            "energy": sum(p.numel() for p in self.energy.autoencoder.parameters())
+            + self.energy.log_weight.requires_grad,
+            "start": 0 if sharpener is None else sum(p.numel() for p in sharpener.parameters()),
+        }
+        return {**parts, "all": sum(parts.values())}
 
     @torch.no_grad()
     def reconstruct(

@@ -12,6 +12,7 @@ COLUMNS = (
     "tested on",
     "trained on",
     "method",
+    "start",
     "weights, M",
     "samples",
     "LE",
@@ -41,7 +42,7 @@ def read_evaluations(folder: Path) -> list[dict[str, Any]]:
     found = []
     for path in sorted(folder.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
-        if not {"method", "tested_on", "steps", "samples"} <= set(content):
+        if not {"method", "start", "tested_on", "steps", "samples", "horizon"} <= set(content):
             raise ValueError(f"{path} is not an evaluation of learnmm-esi evaluate")
         found.append(content)
     if not found:
@@ -86,6 +87,7 @@ def our_line(content: dict[str, Any], steps: str) -> list[str]:
         content["tested_on"],
         content["trained_on"],
         content["method"],
+        content["start"],
         f"{content['parameters']['all'] / 1e6:.2f}",
         str(content["samples"]),
         f"{row['localization_error']:.2f} ± {row['localization_error_error']:.2f}",
@@ -98,7 +100,7 @@ def our_line(content: dict[str, Any], steps: str) -> list[str]:
         f"{row['worst_increase']:.1e}",
         f"{100 * row['rejected']:.1f} %" if verified else "not verified",
         f"{100 * content['clipped']:.1f} %",
-        f"{content['training']['minutes']:g}",
+        f"{minutes(content['training']):g}",
     ]
 
 
@@ -121,7 +123,7 @@ def classical_rows(calibration: Path) -> list[list[str]]:
             return f"{row['mean'][place[name]]:.{digits}f}"
 
         lines.append(
-            [row["data"].lower(), "", row["method"], "", str(row["samples"]), cell("LE")]
+            [row["data"].lower(), "", row["method"], "", "", str(row["samples"]), cell("LE")]
             + [plain("LE-global"), cell("AUC"), plain("nMSE", 4), cell("PSNR"), plain("TE")]
             + [""] * 5
         )
@@ -138,12 +140,11 @@ def missing(evaluations: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def horizons(evaluations: list[dict[str, Any]]) -> list[list[str]]:
-    """Lines of the evaluations that were looked at after several numbers of steps."""
+def after(evaluations: list[dict[str, Any]]) -> list[list[str]]:
+    """Lines of every evaluation after every number of steps it was looked at; 0 is the start."""
     lines = []
     for content in evaluations:
-        if len(content["steps"]) > 1:
-            lines += [[steps, *our_line(content, steps)] for steps in content["steps"]]
+        lines += [[steps, *our_line(content, steps)] for steps in content["steps"]]
     return lines
 
 
@@ -155,10 +156,16 @@ def trainings(evaluations: list[dict[str, Any]]) -> list[str]:
         lines.append(
             f"{content['method']} trained on {content['trained_on']}: preset {notes['preset']}, "
             f"{notes['steps']} steps of {notes['batch_size']}, best at {notes['best_step']}, "
-            f"{notes['minutes']:g} min on {notes['hardware']}. `{content['command']}`, "
+            f"{minutes(notes):g} min on {notes['hardware']}{_of_the_start(notes)}. "
+            f"`{content['command']}`, "
             f"{content['hardware']}."
         )
     return list(dict.fromkeys(lines))
+
+
+def minutes(notes: dict[str, Any]) -> float:
+    """Minutes of a training, those of its start included."""
+    return round(float(notes["minutes"]) + float(notes.get("start", {}).get("seconds", 0)) / 60, 1)
 
 
 def markdown(header: tuple[str, ...], lines: list[list[str]]) -> str:
@@ -169,8 +176,19 @@ def markdown(header: tuple[str, ...], lines: list[list[str]]) -> str:
 
 
 def _steps(content: dict[str, Any]) -> str:
-    """The number of steps of Table I: the method's own."""
-    return next(iter(content["steps"]))
+    """The number of steps of Table I: the one that the method was trained for."""
+    return str(content["horizon"])
+
+
+def _of_the_start(notes: dict[str, Any]) -> str:
+    start = notes.get("start")
+    if not start:
+        return ""
+    settings = start["settings"]
+    return (
+        f" ({start['seconds'] / 60:.1f} of them for the start, {settings['steps']} steps of "
+        f"{settings['batch_size']})"
+    )
 
 
 def _paper_line(row: Any) -> list[str]:
@@ -178,6 +196,7 @@ def _paper_line(row: Any) -> list[str]:
         row.tested_on,
         row.trained_on or "",
         f"*{row.method}, paper*",
+        "" if row.trained_on is None else "noise",
         "" if row.parameters is None else f"{row.parameters:.2f}",
         "2000",
         f"{row.le:.2f}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,17 @@ from .allocation import keep_freed_memory
 from .data import SimulatedRecordings
 from .losses import LOSSES
 from .presets import DATA, Preset
+from .pretrain import pretrain, take_start
 from .settings import MethodSettings
 from .solver import SourceSolver
+
+
+class Trained(NamedTuple):
+    """A trained method; `start` is empty where none was learned."""
+
+    solver: SourceSolver
+    result: FitResult
+    start: dict[str, Any]
 
 
 def simulator(model: HeadModel, data: str, seed: int, size: int, **settings: Any) -> PatchSimulator:
@@ -40,10 +49,14 @@ def train(
     preset: Preset,
     folder: str | Path,
     *,
+    start: Path | None = None,
     progress: bool = True,
     resume: bool = True,
-) -> tuple[SourceSolver, FitResult]:
+) -> Trained:
     """Train, or go on training where a run in this folder was stopped.
+
+    A learned start is trained first, by itself, in the subfolder ``start``; the steps then learn
+    from there.
 
     Parameters
     ----------
@@ -57,6 +70,9 @@ def train(
         From `presets.load_preset`.
     folder : path
         For checkpoints, the best weights, the log and a plot of the losses.
+    start : Path, optional
+        ``start/best.safetensors`` of another training on the same data and head model, instead of
+        training the start again.
     progress : bool
         Show progress and the time left.
     resume : bool
@@ -64,10 +80,15 @@ def train(
 
     Returns
     -------
-    SourceSolver
-        With the best weights.
-    FitResult
-        Losses, steps and seconds.
+    Trained
+        The solver with its best weights, what its training came to, and what is known of its
+        start.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method or data set, a checkpoint is of another run, or a start is
+        given to a method that learns none.
     """
     keep_freed_memory()
     setting = preset.training
@@ -87,16 +108,44 @@ def train(
         drawn = np.random.default_rng([setting.seed, step]).integers(fewest, most + 1)
         return {"steps": int(drawn), "verified": progress >= setting.verified_from}
 
+    folder = Path(folder)
+    known: dict[str, Any] = {}
+    config = solver.configuration()
+    if solver.energy.sharpener is not None:
+        # What the start depends on: neither the method nor the steps.
+        shared = {name: config[name] for name in ("channels", "leadfield", "head")}
+        shared |= {"data": data, "seed": setting.seed, "train_size": setting.train_size}
+        if start is not None:
+            known = take_start(start, solver.energy, shared)
+        else:
+            first = pretrain(
+                solver.energy,
+                training,
+                validation,
+                preset.start,
+                folder / "start",
+                config=shared,
+                progress=progress,
+                resume=resume,
+            )
+            known = {
+                "loss": first.best_loss,
+                "step": first.best_step,
+                "seconds": first.seconds,
+                "settings": preset.start.numbers(),
+            }
+    elif start is not None:
+        raise ValueError(f"{method} with start={settings.start!r} learns no start, got {start}")
     result = fit(
         solver,
         SimulatedRecordings(training, window=window),
         LOSSES[setting.loss](solver),
         preset.fit,
         validation=SimulatedRecordings(validation, fresh=False, window=window),
-        folder=Path(folder),
+        folder=folder,
         forward=solve,
-        config={**solver.configuration(), "data": data, **preset.as_dict()},
+        config={**config, "data": data, **preset.as_dict()},
         progress=progress,
         resume=resume,
     )
-    return solver, result
+    return Trained(solver, result, known)

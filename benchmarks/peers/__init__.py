@@ -1,0 +1,1 @@
+"""Our steps beside those of other libraries: ``python -m benchmarks.peers``, or ``make bench``."""

@@ -1,0 +1,30 @@
+"""Methods of SciPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.optimize
+import torch
+
+from ..recorder import Recorder
+from ..suite import Case
+
+
+def lbfgsb(case: Case, recorder: Recorder) -> None:
+    """L-BFGS-B without bounds."""
+    shape = case.x0[0].shape
+
+    def fun(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        recorder.evaluated()
+        x = torch.tensor(flat).reshape(shape).requires_grad_()
+        value = case.fun(x)
+        value.backward()
+        return value.item(), x.grad.reshape(-1).numpy()
+
+    def note(intermediate_result: scipy.optimize.OptimizeResult) -> None:
+        recorder.iterate(intermediate_result.fun)
+
+    scipy.optimize.minimize(
+        fun, case.x0[0].reshape(-1).numpy(), jac=True, method="L-BFGS-B", callback=note,
+        options={"maxiter": 10**9, "maxfun": 10**9, "ftol": 0.0, "gtol": 0.0},
+    )  # fmt: skip

@@ -1,0 +1,111 @@
+"""Saved, loaded and copied, the optimizer takes the steps of an unbroken run."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import learnmm as lmm
+from closures import (
+    DOUBLE,
+    STYLES,
+    alone,
+    bits,
+    network,
+    normal,
+    parameter,
+    rosenbrock,
+    train,
+    with_zero_grad,
+)
+
+by_style = pytest.mark.parametrize("style", STYLES, ids=lambda style: style.__name__)
+
+
+@by_style
+@pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
+def test_a_resumed_run_takes_the_same_steps(style: Any, dtype: torch.dtype) -> None:
+    model, loss = network(dtype)
+    optimizer = lmm.optim.ProjectedMM(model.parameters(), lr=0.8, max_iter=2)
+    train(optimizer, lambda: style(loss, optimizer), 7)
+    file = io.BytesIO()
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, file)
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)
+
+    other, its_loss = network(dtype)
+    resumed = lmm.optim.ProjectedMM(other.parameters(), max_iter=2)
+    train(resumed, its_loss, 2)  # a past of its own, to be overwritten
+    other.load_state_dict(saved["model"])
+    resumed.load_state_dict(saved["optimizer"])
+    assert resumed.last_result is None
+    assert resumed.param_groups[0]["lr"] == 0.8
+    for _ in range(6):
+        mine = optimizer.step(lambda: style(loss, optimizer))
+        its = resumed.step(lambda: style(its_loss, resumed))
+        assert torch.equal(mine, its)
+        assert bits(model.parameters()) == bits(other.parameters())
+    assert optimizer.last_result is not None
+    assert resumed.last_result is not None
+    certificates = optimizer.last_result.certificate, resumed.last_result.certificate
+    assert str(certificates[0]) == str(certificates[1])
+    assert all(torch.equal(a, b) for a, b in zip(*map(vectors, certificates), strict=True))
+
+
+def vectors(certificate: lmm.Certificate) -> list[Tensor]:
+    return [value for value in vars(certificate).values() if isinstance(value, Tensor)]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+@pytest.mark.parametrize("style", [alone, with_zero_grad])
+def test_copies_take_the_same_steps(copied: Any, style: Any) -> None:
+    """`torch.optim.Optimizer` copies parameters and state, and forgets the settings."""
+    x = parameter(normal(40))
+    settings = {"max_iter": 2, "gtol": 1e-9, "lr": 0.7, "relaxation": lmm.Relaxation(margin=1.5)}
+    optimizer = lmm.optim.ProjectedMM([x], **settings)
+    train(optimizer, lambda: style(lambda: rosenbrock(x), optimizer), 3)
+    y, other = copied((x, optimizer))
+    assert y is not x
+    assert str(other.last_result.certificate) == str(optimizer.last_result.certificate)  # type: ignore[union-attr]
+    for _ in range(3):
+        mine = optimizer.step(lambda: style(lambda: rosenbrock(x), optimizer))
+        its = other.step(lambda: style(lambda: rosenbrock(y), other))
+        assert torch.equal(mine, its)
+    assert bits([x]) == bits([y])
+
+
+def test_a_run_with_groups_and_a_scheduler_resumes() -> None:
+    def start() -> tuple[Any, Any, Any, Any]:
+        model, loss = network()
+        groups = [{"params": model[0].parameters(), "lr": 0.3}, {"params": model[2].parameters()}]
+        optimizer = lmm.optim.ProjectedMM(groups)
+        return model, optimizer, torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9), loss
+
+    def proceed(run: tuple[Any, Any, Any, Any], calls: int) -> list[Tensor]:
+        losses = []
+        for _ in range(calls):
+            losses.append(run[1].step(run[3]))
+            run[2].step()
+        return losses
+
+    unbroken, resumed = start(), start()
+    proceed(unbroken, 4)
+    saved = copy.deepcopy([part.state_dict() for part in unbroken[:3]])
+    for part, state in zip(resumed[:3], saved, strict=True):
+        part.load_state_dict(state)
+    assert all(map(torch.equal, proceed(unbroken, 4), proceed(resumed, 4)))
+    rates = [[group["lr"] for group in run[1].param_groups] for run in (unbroken, resumed)]
+    assert rates[0] == rates[1] == pytest.approx([0.3 * 0.9**8, 0.9**8])
+
+
+def test_states_before_the_first_step_can_be_saved() -> None:
+    x, y = parameter([1.0, 2.0]), parameter([1.0, 2.0])
+    optimizer = lmm.optim.ProjectedMM([y])
+    optimizer.load_state_dict(lmm.optim.ProjectedMM([x]).state_dict())
+    optimizer.step(lambda: rosenbrock(y))
