@@ -217,6 +217,14 @@ class _SparseProduct(torch.autograd.Function):
     def jvp(ctx: Any, _: None, tangent: Tensor) -> Tensor:
         return _sparse_product(ctx.products, tangent)
 
+    @staticmethod
+    def vmap(
+        _: Any, in_dims: tuple[None, int], products: _Products, columns: Tensor
+    ) -> tuple[Tensor, int]:
+        columns = columns.movedim(in_dims[1], -1)  # (n, columns, mapped): only more columns
+        image = _sparse_product(products, columns.flatten(1))
+        return image.unflatten(1, columns.shape[1:]), 2
+
 
 def _sparse_product(products: _Products, columns: Tensor) -> Tensor:
     image: Tensor = _SparseProduct.apply(products, columns)  # type: ignore[no-untyped-call]

@@ -90,6 +90,11 @@ def _network(draw: Draw) -> nn.Sequential:
     return network
 
 
+def _products(matrix: Tensor) -> lmm.LinearOperator:
+    """A matrix known by its products alone."""
+    return lmm.LinearOperator(lambda x: x @ matrix.mT, lambda z: z @ matrix, (UNKNOWNS,), (ROWS,))
+
+
 def _smoother(draw: Draw) -> Tensor:
     """Mean with the neighbours on a ring."""
     eye = torch.eye(UNKNOWNS, dtype=draw.dtype, device=draw.device)
@@ -161,12 +166,7 @@ ATOMS = [
     ),
     AtomCase(
         "huber-products",
-        lambda d: (
-            lmm.HalfQuadratic(d.target(ROWS))
-            @ lmm.LinearOperator(
-                lambda x: x @ d.matrix().mT, lambda z: z @ d.matrix(), (UNKNOWNS,), (ROWS,)
-            )
-        ),
+        lambda d: lmm.HalfQuadratic(d.target(ROWS)) @ _products(d.matrix()),
         lmm.Kind.PROBABLE,
     ),
     AtomCase(

@@ -41,6 +41,7 @@ MAJORANTS: dict[str, lmm.Majorant | None] = {
     "lanczos": None,
     "power-iteration": lmm.PowerIterationMajorant(valley),
     "lipschitz": lmm.LipschitzMajorant(300.0),
+    "secant": lmm.SecantMajorant(valley),
 }
 
 
@@ -80,9 +81,20 @@ def assert_solves_in_one_graph(optimizer: lmm.ProjectedMMOptimizer, x0: Tensor) 
         state = mine[0]
 
 
-@pytest.mark.parametrize("case", ATOMS, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [case for case in ATOMS if case.name != "huber-sparse"], ids=lambda case: case.name
+)
 def test_a_step_on_an_atom_is_one_graph(case: AtomCase) -> None:
     assert_solves_in_one_graph(of_atom(case), case.point(DATA))
+
+
+def test_a_sparse_matrix_does_not_compile() -> None:
+    """torch.compile traces no CSR tensors; the day it does, the exception above can go."""
+    (case,) = (case for case in ATOMS if case.name == "huber-sparse")
+    optimizer = of_atom(case)
+    state = optimizer.init(case.point(DATA))
+    with pytest.raises(torch._dynamo.exc.TorchDynamoException), torch.no_grad():
+        compiled(optimizer, "eager")(state)
 
 
 @pytest.mark.parametrize("case", PRECONDITIONERS, ids=lambda case: case.name)
@@ -257,7 +269,9 @@ def test_solves_of_callables_map_over_weights() -> None:
 
 
 @pytest.mark.parametrize(
-    "case", [case for case in PRECONDITIONERS if case.name != "identity"], ids=lambda c: c.name
+    "case",
+    [case for case in PRECONDITIONERS if list(case.build(torch.float64).parameters())],
+    ids=lambda case: case.name,
 )
 def test_steps_map_over_an_ensemble_of_components(case: PreconditionerCase) -> None:
     optimizer, x0 = of_component(case)
