@@ -262,8 +262,8 @@ def main() -> None:
             "bends up at all. Steps: until the gap to the best value found by any row of this "
             f"objective is {GAP:g} of the initial one, median over problems, refused steps "
             "included; in brackets the share of problems that get there. A step is one "
-            "evaluation, and so many Hessian products. Only the last two kinds may fall below one; "
-            f"the least ratio of GLOBAL and POINTWISE bounds is 1 {least - 1:+.0e}.",
+            "evaluation, and so many Hessian products. Only PROBABLE and ESTIMATE may fall "
+            f"below one; the least ratio of GLOBAL and POINTWISE bounds is 1 {least - 1:+.0e}.",
             "",
             "| objective | bound | kind | ratio, median | worst | steps | steps, relaxed "
             "| products per bound |",
