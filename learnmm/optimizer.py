@@ -11,31 +11,16 @@ from torch import Tensor
 
 from learnmm.atoms.base import Atom
 from learnmm.bound import AdaptiveMajorant, Bound, Majorant
-from learnmm.curvature import Curvature, expand, norm
+from learnmm.curvature import expand, norm
 from learnmm.majorants.hessian import LanczosMajorant
 from learnmm.majorants.secant import SecantMajorant
 from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective
-from learnmm.preconditioners.base import (
-    Direction,
-    Features,
-    LearnedComponent,
-    LearnedDirection,
-    LearnedPreconditioner,
-    Point,
-    rms,
-    scale_free,
-)
+from learnmm.preconditioners.base import Direction, LearnedComponent, LearnedDirection
 from learnmm.preconditioners.limited_memory import LimitedMemory
 from learnmm.preconditioners.simple import Identity
 from learnmm.progress import Progress
-from learnmm.projection import (
-    Projection,
-    Proposal,
-    cut_to_region,
-    given_step,
-    own_step,
-    scaled_step,
-)
+from learnmm.projection import Projection, Proposal, cut_to_region
+from learnmm.proposing import full_precision, propose, trials
 from learnmm.result import Certificate, Result, Status, StepInfo, Tally
 from learnmm.safeguard import Relaxation, Safeguard, judge, rounding_slack, shorter
 from learnmm.state import State, count, select, stop
@@ -176,7 +161,7 @@ class ProjectedMMOptimizer:
         """
         check_start(x0)
         try:
-            with _full_precision(x0):
+            with full_precision(x0):
                 self.objective.check(x0)
         except DomainError:
             if strict:
@@ -191,7 +176,7 @@ class ProjectedMMOptimizer:
             aux = self.majorant.start(x0, gradient)
         bound = self._bound(x0, aux)
         valid = bound.curvature.valid()
-        with _full_precision(x0):
+        with full_precision(x0):
             check_bound(bound, valid, gradient)
         if strict:
             require(finite, "the objective or its gradient is not finite at x0")
@@ -236,7 +221,7 @@ class ProjectedMMOptimizer:
             What happened, per problem.
         """
         running = state.status == int(Status.RUNNING)
-        first_plain = _trials(self.preconditioner)
+        first_plain = trials(self.preconditioner)
         learned = running & (state.trial < first_plain)
         enlargements = torch.where(running, state.trial - first_plain, 0).clamp(min=0)
         growth = 1.0 if self.safeguard is None else self.safeguard.growth
@@ -245,7 +230,14 @@ class ProjectedMMOptimizer:
         bound = self._bound(state.x, state.aux)
         curvature = bound.relaxed(state.relaxation).scaled(enlargement)
         valid = curvature.valid()
-        proposal, memory, clipped = self._propose(state, curvature, learned)
+        proposal, memory, clipped = propose(
+            self.preconditioner,
+            state,
+            curvature,
+            learned,
+            projection=self.projection,
+            verified=self.safeguard is not None,
+        )
         step_norm = norm(proposal.step)
         cut = torch.zeros_like(running)
         if bound.radius is not None:
@@ -420,74 +412,15 @@ class ProjectedMMOptimizer:
         return rounding_slack(value, noise) + eps * norm(gradient) * norm(x)
 
     def _evaluate(self, x: Tensor) -> Evaluation:
-        with _full_precision(x):
+        with full_precision(x):
             return self.objective.evaluate(x)
 
     def _bound(self, x: Tensor, aux: Any) -> Bound:
-        with _full_precision(x):
+        with full_precision(x):
             bound = self.majorant(x, aux)
         if not isinstance(bound, Bound):
             raise TypeError(f"a majorant must return a Bound, got {type(bound).__name__}")
         return bound
-
-    def _propose(
-        self, state: State, curvature: Curvature, learned: Tensor
-    ) -> tuple[Proposal, Any, Tensor]:
-        """Return the step, the preconditioner's next memory, and the share clipped."""
-        none = torch.zeros_like(state.value)
-        if self.preconditioner is None:
-            with _full_precision(state.x):
-                return own_step(curvature, state.gradient), None, none
-        if isinstance(self.preconditioner, Direction):
-            with _full_precision(state.x):
-                point = Point(state.x, state.gradient, curvature)
-                proposed, memory = self._ask(self.preconditioner, point, state)
-                step = expand(state.shortening, proposed) * proposed
-                return self._direct(state, curvature, learned, step), memory, none
-        features = Features(scale_free(state.x), scale_free(state.gradient))
-        proposed, memory = self._ask(self.preconditioner, features, state)
-        with _full_precision(state.x):
-            if isinstance(self.preconditioner, LearnedDirection):
-                step = expand(rms(state.x), proposed) * proposed
-                return self._direct(state, curvature, learned, step), memory, none
-            multipliers = proposed if self.projection is None else self.projection(proposed)
-            changed = (multipliers != proposed).reshape(len(proposed), -1)
-            clipped = torch.where(learned, changed.to(proposed.dtype).mean(1), 0.0)
-            multipliers = torch.where(expand(learned, proposed), multipliers, 1.0)
-            basis = _basis(self.preconditioner)
-            return scaled_step(curvature, state.gradient, multipliers, basis), memory, clipped
-
-    def _direct(
-        self, state: State, curvature: Curvature, learned: Tensor, step: Tensor
-    ) -> Proposal:
-        """Return a direction's step, and the majorant's own where the safeguard asked for it."""
-        if self.safeguard is None:  # nothing is ever refused
-            return given_step(curvature, state.gradient, step, torch.zeros_like(state.value))
-        own = own_step(curvature, state.gradient)
-        step = torch.where(expand(learned, step), step, own.step)
-        return given_step(curvature, state.gradient, step, own.slope)
-
-    def _ask(
-        self, component: LearnedComponent | Direction, seen: Features | Point, state: State
-    ) -> tuple[Tensor, Any]:
-        """Return a component's proposal in the dtype of the iterate, and its next memory."""
-        name = type(component).__name__
-        returned = component(seen, state.memory)
-        if not (isinstance(returned, tuple) and len(returned) == 2):
-            raise TypeError(f"{name} must return (proposal, memory), got {type(returned).__name__}")
-        proposed, memory = returned
-        if not (isinstance(proposed, Tensor) and proposed.is_floating_point()):
-            what = proposed.dtype if isinstance(proposed, Tensor) else type(proposed).__name__
-            raise TypeError(f"{name} must propose a floating-point tensor, got {what}")
-        shape, basis = tuple(state.x.shape), _basis(component)
-        if basis is not None:
-            shape = (shape[0], basis.shape[1] + 1, *shape[2:])
-        if proposed.shape != shape:
-            what = "the iterate's shape" if basis is None else "its basis' shape"
-            raise ValueError(
-                f"{name} must propose a tensor of {what} {shape}, got {tuple(proposed.shape)}"
-            )
-        return proposed.to(state.x.dtype), memory
 
     def _status(
         self,
@@ -569,24 +502,8 @@ def minimize(
     )
 
 
-def _trials(component: LearnedComponent | Direction | None) -> int:
-    """Candidates that a component has at an iterate before the majorant's own step."""
-    if isinstance(component, Direction):
-        return component.trials
-    return 0 if component is None else 1
-
-
-def _basis(component: LearnedComponent | Direction) -> Tensor | None:
-    return component.basis() if isinstance(component, LearnedPreconditioner) else None
-
-
 def _largest(gradient: Tensor) -> Tensor:
     """Largest absolute entry per problem, a record without a gradient."""
     flat = gradient.detach().reshape(gradient.shape[0], -1)
     # Two reductions: the infinity norm of torch is over ten times slower. NaN comes through.
     return torch.maximum(flat.amax(1), -flat.amin(1))
-
-
-def _full_precision(x: Tensor) -> torch.autocast:
-    """Switch autocast off: what decides about descent is computed in the dtype of ``x``."""
-    return torch.autocast(x.device.type, enabled=False)
