@@ -22,7 +22,7 @@ from learnmm_problems.esi.learned.evaluate import evaluate
 from learnmm_problems.esi.learned.files import load_solver, save_solver
 from learnmm_problems.esi.learned.losses import LOSSES, deep_loss, distance, paper_loss
 from learnmm_problems.esi.learned.presets import PRESETS, Preset, TrainingSettings, load_preset
-from learnmm_problems.esi.learned.settings import FIXED_LENGTH, METHODS, MethodSettings
+from learnmm_problems.esi.learned.settings import FIXED_LENGTH, METHODS, UNVERIFIED, MethodSettings
 from learnmm_problems.esi.learned.solver import SourceSolver, fingerprint, same_leadfield
 from learnmm_problems.esi.learned.table1 import COLUMNS, missing, read_evaluations, rows
 from learnmm_problems.esi.learned.train import simulator, train
@@ -30,7 +30,6 @@ from learnmm_problems.esi.metrics import Evaluator
 from learnmm_problems.esi.paper import TABLE_I
 
 TIMES = 16
-UNVERIFIED = ("r-mm-net", "4dvarnet", "meta-curvature", "modgrad")
 
 
 @pytest.fixture(scope="module")

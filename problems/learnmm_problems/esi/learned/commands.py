@@ -67,7 +67,7 @@ def train(
         notes = {
             "method": method,
             "data": data,
-            "preset": preset,
+            "preset": Path(preset).name,
             "steps": result.steps,
             "batch_size": settings.fit.batch_size,
             "fit": settings.fit.numbers(),

@@ -22,6 +22,9 @@ METHODS: dict[str, str] = {
 FIXED_LENGTH = ("meta-curvature", "modgrad")
 """Methods that are tied to the number of time samples they were trained with."""
 
+UNVERIFIED = ("r-mm-net", "4dvarnet", "meta-curvature", "modgrad")
+"""Methods without a safeguard."""
+
 LEARNED_START = ("mm-net", "r-mm-net")
 """Methods whose start is learned unless the settings say otherwise."""
 

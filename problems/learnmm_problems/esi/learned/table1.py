@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..paper import TABLE_I
+from .settings import UNVERIFIED
 
 COLUMNS = (
     "tested on",
@@ -82,7 +83,8 @@ def rows(evaluations: list[dict[str, Any]], classical: list[list[str]]) -> list[
 def our_line(content: dict[str, Any], steps: str) -> list[str]:
     """Format one evaluation after a number of steps."""
     row = content["steps"][steps]
-    verified = row["rejected"] > 0 or row["monotone"] == 1
+    verified = content["method"] not in UNVERIFIED
+    moved = steps != "0"
     return [
         content["tested_on"],
         content["trained_on"],
@@ -96,10 +98,10 @@ def our_line(content: dict[str, Any], steps: str) -> list[str]:
         f"{row['nmse']:.4f}",
         f"{row['psnr']:.2f} ± {row['psnr_error']:.2f}",
         f"{row['time_error']:.2f}",
-        f"{100 * row['monotone']:.1f} %",
-        f"{row['worst_increase']:.1e}",
+        f"{100 * row['monotone']:.1f} %" if moved else "",
+        f"{row['worst_increase']:.1e}" if moved else "",
         f"{100 * row['rejected']:.1f} %" if verified else "not verified",
-        f"{100 * content['clipped']:.1f} %",
+        f"{100 * content['clipped']:.1f} %" if moved else "",
         f"{minutes(content['training']):g}",
     ]
 
