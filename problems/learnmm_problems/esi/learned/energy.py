@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,9 +17,8 @@ from learnmm.linear import Form
 from ..classical import inverse_kernel
 from ..patches import SourceModel
 from ..scaling import amplitude, normalized
+from .settings import Start
 from .start import LearnedStart
-
-Start = Literal["learned", "sLORETA", "MNE", "noise"]
 
 
 class LearnedEnergy(nn.Module):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
-from .energy import Start
+Start = Literal["learned", "sLORETA", "MNE", "noise"]
 
 METHODS: dict[str, str] = {
     "mm-net": "any multipliers on the damped gradient, every step verified",
