@@ -30,10 +30,10 @@ from learnmm_problems.esi.learned.table1 import (
 )
 
 RESULTS = Path(__file__).parent / "results"
-ABLATION = """What confines the steps, and where they start. *mm-net-a*: elementwise interval of the
+ABLATION = """What confines the steps, all from the same start. *mm-net-a*: elementwise interval of the
 paper's uniform bound; *b*: multipliers in the metric of the structured majorant; *c*: the same with
-verified relaxation; *d*: any multipliers on the gradient, the safeguard alone; *mm-net*: as d, on
-the gradient after a damped inverse. After 0 steps: the start alone.
+verified relaxation; *d*: any multipliers on the gradient, the safeguard alone. After 0 steps: the
+start alone.
 """
 
 
