@@ -31,9 +31,9 @@ from learnmm_problems.esi.learned.table1 import (
 
 RESULTS = Path(__file__).parent / "results"
 ABLATION = """What confines the steps, all from the same start. *mm-net-a*: elementwise interval
-of the paper's uniform bound; *b*: multipliers in the metric of the structured majorant; *c*: the same with
-verified relaxation; *d*: any multipliers on the gradient, the safeguard alone. After 0 steps: the
-start alone.
+of the paper's uniform bound; *b*: multipliers in the metric of the structured majorant; *c*: the
+same with verified relaxation; *d*: any multipliers on the gradient, the safeguard alone. After 0
+steps: the start alone.
 """
 
 
