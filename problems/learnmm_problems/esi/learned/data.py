@@ -9,8 +9,46 @@ from torch.utils.data import Dataset
 from ..simulator import PatchSimulator
 
 
-class SimulatedRecordings(Dataset[dict[str, Tensor]]):
-    """Samples of a simulator, with fresh noise in every epoch.
+class _Recordings(Dataset[dict[str, Tensor]]):
+    """Recordings of a simulator, with fresh noise in every epoch or not."""
+
+    def __init__(self, simulator: PatchSimulator, *, fresh: bool = True) -> None:
+        self.simulator = simulator
+        self.fresh = fresh
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the noise."""
+        self.epoch = epoch if self.fresh else 0
+
+    def __len__(self) -> int:
+        return len(self.simulator)
+
+
+class FactoredRecordings(_Recordings):
+    """Whole recordings whose sources are given by the factors of their patches.
+
+    Parameters
+    ----------
+    simulator : PatchSimulator
+        What simulates them, the same number of patches in each.
+    fresh : bool
+        Draw the noise anew in every epoch (training) or not (validation).
+    """
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        patches, sensors, _ = self.simulator.factors(index, draw=self.epoch)
+        # Amplitudes play no role, and in A m they are near the smallest float32.
+        unit = max(abs(patch.waveform).max() for patch in patches)
+        return {
+            "sensors": torch.from_numpy(sensors),
+            "maps": torch.stack([torch.from_numpy(p.weights).float() for p in patches]),
+            "courses": torch.stack([torch.from_numpy(p.waveform / unit).float() for p in patches]),
+        }
+
+
+class SimulatedRecordings(_Recordings):
+    """Samples of a simulator.
 
     Parameters
     ----------
@@ -25,17 +63,8 @@ class SimulatedRecordings(Dataset[dict[str, Tensor]]):
     def __init__(
         self, simulator: PatchSimulator, *, fresh: bool = True, window: int | None = None
     ) -> None:
-        self.simulator = simulator
-        self.fresh = fresh
+        super().__init__(simulator, fresh=fresh)
         self.window = window
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the noise."""
-        self.epoch = epoch if self.fresh else 0
-
-    def __len__(self) -> int:
-        return len(self.simulator)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         sample = self.simulator.sample(index, draw=self.epoch)

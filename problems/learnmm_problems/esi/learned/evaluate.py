@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 import learnmm as lmm
+from learnmm.result import Tally
 
 from ..metrics import Evaluator, SourceMetrics
 from ..simulator import PatchSimulator
@@ -149,7 +150,7 @@ def _evaluate_batch(
         return False
 
     if 0 in horizons:
-        tally = optimizer.init(start).tally
+        tally = Tally.start(terms[0][0])
         record(0, start, tally, tally.iterations)
     result = optimizer.minimize(start, callback=look)
     # All problems may have come to rest before the last horizon.

@@ -8,52 +8,18 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from learnmm.storage import load_notes, load_weights
-from learnmm.training import FitResult, FitSettings, fit
+from learnmm.training import FitSettings, fit
 
 from ..simulator import PatchSimulator
+from .data import FactoredRecordings
 from .energy import LearnedEnergy, peak_one
 from .losses import distance
 from .start import Components
 
 AUTOENCODER_SHARE, WINDOW = 4, 16
 """The autoencoder costs the most: it sees one recording of so many, and so many samples of it."""
-
-
-class FactoredRecordings(Dataset[dict[str, Tensor]]):
-    """Whole recordings whose sources are given by the factors of their patches.
-
-    Parameters
-    ----------
-    simulator : PatchSimulator
-        What simulates them, the same number of patches in each.
-    fresh : bool
-        Draw the noise anew in every epoch (training) or not (validation).
-    """
-
-    def __init__(self, simulator: PatchSimulator, *, fresh: bool = True) -> None:
-        self.simulator = simulator
-        self.fresh = fresh
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the noise."""
-        self.epoch = epoch if self.fresh else 0
-
-    def __len__(self) -> int:
-        return len(self.simulator)
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        patches, sensors, _ = self.simulator.factors(index, draw=self.epoch)
-        # Amplitudes play no role, and in A m they are near the smallest float32.
-        unit = max(abs(patch.waveform).max() for patch in patches)
-        return {
-            "sensors": torch.from_numpy(sensors),
-            "maps": torch.stack([torch.from_numpy(p.weights).float() for p in patches]),
-            "courses": torch.stack([torch.from_numpy(p.waveform / unit).float() for p in patches]),
-        }
 
 
 class Prepared(NamedTuple):
@@ -151,7 +117,7 @@ def pretrain(
     config: Mapping[str, Any],
     progress: bool,
     resume: bool,
-) -> FitResult:
+) -> dict[str, Any]:
     """Train start and prior of an energy; they get their best weights, and the start keeps them.
 
     Parameters
@@ -168,9 +134,14 @@ def pretrain(
         Stored with the weights.
     progress, resume : bool
         As in `learnmm.training.fit`.
+
+    Returns
+    -------
+    dict
+        The notes of its weights: loss, step, seconds, settings.
     """
-    model = Preparing(energy).train()
-    result = fit(
+    model = Preparing(energy)
+    fit(
         model,
         FactoredRecordings(training),
         preparation_loss,
@@ -182,11 +153,13 @@ def pretrain(
         resume=resume,
     )
     model.sharpener.requires_grad_(False)
-    return result
+    return load_notes(folder / "best.safetensors")
 
 
 def take_start(path: Path, energy: LearnedEnergy, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill start and prior of an energy with weights of `pretrain`; return their notes.
+    """Fill start and prior of an energy with weights of `pretrain`, and fix the start.
+
+    Returns the notes of the weights.
 
     Raises
     ------

@@ -51,9 +51,9 @@ class SourceSolver(nn.Module):
             model,
             width=settings.width,
             kernel=settings.reach,
-            weight=settings.weight or 1.0,
+            weight=settings.weight,  # type: ignore[arg-type]
             learn_weight=settings.learn_weight,
-            start=settings.start or "sLORETA",
+            start=settings.start,  # type: ignore[arg-type]
             **mm_net.BOUNDS.get(settings.method, {}),  # type: ignore[arg-type]
         )
         build = _BUILDERS.get(settings.method, mm_net.build)

@@ -121,7 +121,7 @@ def train(
         if start is not None:
             known = take_start(start, solver.energy, shared)
         else:
-            first = pretrain(
+            known = pretrain(
                 solver.energy,
                 training,
                 validation,
@@ -131,12 +131,6 @@ def train(
                 progress=progress,
                 resume=resume,
             )
-            known = {
-                "loss": first.best_loss,
-                "step": first.best_step,
-                "seconds": first.seconds,
-                "settings": preset.start.numbers(),
-            }
     elif start is not None:
         raise ValueError(f"{method} with start={settings.start!r} learns no start, got {start}")
     result = fit(
