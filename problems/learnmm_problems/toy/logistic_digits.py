@@ -7,10 +7,9 @@ from typing import ClassVar
 
 import torch
 
-from learnmm import LinearMap, Logistic, Quadratic
 from learnmm.registry import Instance, Problem
 from learnmm_problems.toy.bundled import digits
-from learnmm_problems.toy.logistic_regression import newton
+from learnmm_problems.toy.logistic_regression import ridge_instance
 
 
 @dataclass(frozen=True)
@@ -54,21 +53,4 @@ class LogisticDigitsProblem(Problem):
         present = labels[rows].unique()
         one = present[torch.randint(len(present), (batch, 1), generator=generator)]
         signs = torch.where(labels[rows] == one, 1.0, -1.0).double()
-        minimizer = newton(features, signs, self.ridge)
-
-        def objective(dtype: torch.dtype) -> Logistic:
-            ridge = Quadratic(torch.zeros(minimizer.shape, dtype=dtype), self.ridge)
-            return Logistic(signs.to(dtype)) @ LinearMap(features.to(dtype)) + ridge
-
-        largest = float(torch.linalg.matrix_norm(features, 2)) ** 2 / 4
-        return Instance(
-            objective=objective(dtype),
-            x0=torch.zeros(minimizer.shape, dtype=dtype),
-            optimum=objective(torch.float64)(minimizer).to(dtype),
-            minimizer=minimizer.to(dtype),
-            facts={
-                "convex": True,
-                "condition_bound": largest / self.ridge + 1,
-                "digit": one[:, 0],
-            },
-        )
+        return ridge_instance(features, signs, self.ridge, dtype, digit=one[:, 0])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from learnmm import LinearMap, Logistic, Quadratic
+from learnmm import Atom, LinearMap, Logistic, Quadratic
 from learnmm.registry import Instance, Problem
 
 NEWTON_STEPS = 50
@@ -48,20 +48,41 @@ class LogisticRegressionProblem(Problem):
         weights = torch.randn(batch, n, generator=generator, dtype=torch.float64)
         chance = torch.rand(batch, m, generator=generator, dtype=torch.float64)
         labels = torch.where(chance < torch.sigmoid(weights @ features.mT), 1.0, -1.0).double()
-        minimizer = newton(features, labels, self.ridge)
+        return ridge_instance(features, labels, self.ridge, dtype)
 
-        def objective(dtype: torch.dtype) -> Logistic:
-            ridge = Quadratic(torch.zeros(batch, n, dtype=dtype), self.ridge)
-            return Logistic(labels.to(dtype)) @ LinearMap(features.to(dtype)) + ridge
 
-        largest = float(torch.linalg.matrix_norm(features, 2)) ** 2 / 4
-        return Instance(
-            objective=objective(dtype),
-            x0=torch.zeros(batch, n, dtype=dtype),
-            optimum=objective(torch.float64)(minimizer).to(dtype),
-            minimizer=minimizer.to(dtype),
-            facts={"condition_bound": largest / self.ridge + 1, "convex": True},
-        )
+def ridge_instance(
+    features: Tensor, labels: Tensor, ridge: float, dtype: torch.dtype, **facts: Any
+) -> Instance:
+    """Logistic regressions with a ridge that share their features; start at zero.
+
+    Parameters
+    ----------
+    features : Tensor, shape (m, n)
+        Rows ``a_i``, float64.
+    labels : Tensor, shape (B, m)
+        -1 or 1, float64.
+    ridge : float
+        Positive.
+    dtype : torch.dtype
+        Of the instance.
+    **facts
+        To state besides.
+    """
+    minimizer = newton(features, labels, ridge)
+
+    def objective(dtype: torch.dtype) -> Atom:
+        square = Quadratic(torch.zeros(minimizer.shape, dtype=dtype), ridge)
+        return Logistic(labels.to(dtype)) @ LinearMap(features.to(dtype)) + square
+
+    largest = float(torch.linalg.matrix_norm(features, 2)) ** 2 / 4
+    return Instance(
+        objective=objective(dtype),
+        x0=torch.zeros(minimizer.shape, dtype=dtype),
+        optimum=objective(torch.float64)(minimizer).to(dtype),
+        minimizer=minimizer.to(dtype),
+        facts={"condition_bound": largest / ridge + 1, "convex": True, **facts},
+    )
 
 
 def newton(features: Tensor, labels: Tensor, ridge: float) -> Tensor:
