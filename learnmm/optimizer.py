@@ -294,7 +294,7 @@ class ProjectedMMOptimizer:
             cut=cut & running,
         )
         trial = torch.where(accepted, 0, state.trial + running)
-        shortened = state.shortening * shorter(proposal.slope, actual).detach()
+        shortened = state.shortening * shorter(proposal.slope, actual)
         following = State(
             x=select(accepted, candidate, state.x),
             value=info.value,

@@ -22,6 +22,7 @@ from learnmm.state import State, refill, tensors_of
 Backward = Literal["unroll", "truncated", "checkpoint", "implicit"]
 EnergyFor = Callable[[Any], Objective | Callable[[Tensor], Tensor]]
 
+Step = Callable[[State], tuple[State, StepInfo]]
 Out = TypeVar("Out")
 
 FLAT = 16
@@ -196,10 +197,10 @@ class UnrolledMM(nn.Module):
             state = optimizer.init(x0)
         initial = state.value
         with torch.no_grad():
-            state, before = _plainly(optimizer, state, free, keep=False)
+            state, before = _repeat(optimizer.step, state, free, keep=False)
         start = state.x
-        run = _by_segments if recording and self.backward == "checkpoint" else _plainly
-        state, after = run(optimizer, state, count - free, keep=self.keep_iterates)
+        run = _by_segments if recording and self.backward == "checkpoint" else _repeat
+        state, after = run(optimizer.step, state, count - free, keep=self.keep_iterates)
         values = [initial, *before.values, *after.values]
         iterates = (start, *after.iterates) if self.keep_iterates else (state.x,)
         if self.backward == "implicit" and recording:
@@ -237,16 +238,7 @@ class _Trace(NamedTuple):
         )
 
 
-def _plainly(
-    optimizer: ProjectedMMOptimizer, state: State, count: int, *, keep: bool
-) -> tuple[State, _Trace]:
-    """Run some steps, with their graph where gradients are enabled."""
-    return _repeat(optimizer.step, state, count, keep)
-
-
-def _by_segments(
-    optimizer: ProjectedMMOptimizer, state: State, count: int, *, keep: bool
-) -> tuple[State, _Trace]:
+def _by_segments(one: Step, state: State, count: int, keep: bool) -> tuple[State, _Trace]:
     """Run some steps, keeping for the backward pass the states of few of them.
 
     A checkpointed step keeps the state before it and is recomputed. That makes ``K`` states, so a
@@ -255,7 +247,7 @@ def _by_segments(
     """
 
     def step(state: State) -> tuple[State, StepInfo]:
-        return _recomputed(optimizer.step, state)
+        return _recomputed(one, state)
 
     if count <= FLAT:
         return _repeat(step, state, count, keep)
@@ -284,9 +276,8 @@ def _recomputed(run: Callable[[State], tuple[State, Out]], state: State) -> tupl
     return result
 
 
-def _repeat(
-    step: Callable[[State], tuple[State, StepInfo]], state: State, count: int, keep: bool
-) -> tuple[State, _Trace]:
+def _repeat(step: Step, state: State, count: int, keep: bool) -> tuple[State, _Trace]:
+    """Run some steps, with their graph where gradients are enabled."""
     trace = _Trace()
     for _ in range(count):
         state, info = step(state)
