@@ -80,7 +80,7 @@ def _objectives(case: Case, recorder: Recorder) -> list[Any]:
     """Terms of qmm; the first counts gradients, each of which applies its adjoint once."""
     objectives = []
     for k, (weight, loss, linear, data) in enumerate(terms(case.objective)):
-        matrix = linear.matrix.numpy()
+        matrix = linear.matrix.to_dense().numpy()
 
         def adjoint(e: np.ndarray, matrix: np.ndarray = matrix, first: bool = k == 0) -> np.ndarray:
             if first:
