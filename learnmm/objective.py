@@ -95,31 +95,46 @@ def differentiate(fun: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> Eva
         value = value.to(torch.promote_types(value.dtype, torch.float32))
         return value.sum(), (value, aux)
 
-    if not torch.compiler.is_compiling() and _checkpointing():
-        return _differentiate_recorded(total, x)
-    gradient, (value, aux) = torch.func.grad(total, has_aux=True)(x)
-    return Evaluation(value, gradient, aux)
+    keep = torch.is_grad_enabled()
+    leaf = None if torch.compiler.is_compiling() or (keep and not _checkpointing()) else _leaf(x)
+    if leaf is None:
+        gradient, (value, aux) = torch.func.grad(total, has_aux=True)(x)
+        return Evaluation(value, gradient, aux)
+    with torch.enable_grad():
+        z = x if keep and x.requires_grad else leaf
+        summed, (value, aux) = total(z)
+        gradient = torch.zeros_like(x)  # as in torch.func, of what does not depend on x
+        if summed.requires_grad:
+            (gradient,) = torch.autograd.grad(
+                summed, z, create_graph=keep, allow_unused=True, materialize_grads=True
+            )
+    if keep:
+        return Evaluation(value, gradient, aux)
+    return Evaluation(value.detach(), gradient, _detached(aux))
+
+
+def _leaf(x: Tensor) -> Tensor | None:
+    """A leaf of autograd at ``x``; None inside a transform of `torch.func`, where there is none.
+
+    `torch.autograd` takes a third of the time of `torch.func.grad` on small problems.
+    """
+    try:
+        return x.detach().requires_grad_()
+    except RuntimeError:
+        return None
 
 
 def _checkpointing() -> bool:
-    """Whether saved tensors are intercepted, as `torch.utils.checkpoint` does."""
+    """Whether saved tensors are intercepted, as `torch.utils.checkpoint` does.
+
+    `torch.func` refuses to run then. Otherwise it alone can differentiate with respect to ``x``
+    without leaving a trace of that in the graph of everything else.
+    """
     try:
         with torch.autograd.graph.disable_saved_tensors_hooks(""):
             return False
     except RuntimeError:
         return True
-
-
-def _differentiate_recorded(total: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> Evaluation:
-    """The same by ``autograd.grad``, since `torch.func` refuses to run under such hooks."""
-    keep = torch.is_grad_enabled()
-    with torch.enable_grad():
-        z = x if keep and x.requires_grad else x.detach().requires_grad_()
-        summed, (value, aux) = total(z)
-        gradient = torch.autograd.grad(summed, z, create_graph=keep)[0]
-    if keep:
-        return Evaluation(value, gradient, aux)
-    return Evaluation(value.detach(), gradient, _detached(aux))
 
 
 def _detached(aux: Any) -> Any:

@@ -24,6 +24,7 @@ from learnmm.proposing import full_precision, propose, trials
 from learnmm.result import Certificate, Result, Status, StepInfo, Tally
 from learnmm.safeguard import Relaxation, Safeguard, judge, rounding_slack, shorter
 from learnmm.state import State, count, select, stop
+from learnmm.stopping import Stopping
 from learnmm.validation import (
     check_bound,
     check_deterministic,
@@ -123,24 +124,19 @@ class ProjectedMMOptimizer:
             raise TypeError(f"max_iter must be an integer, got {max_iter!r}")
         if max_iter < 1:
             raise ValueError(f"max_iter must be at least 1, got {max_iter}")
-        for name, tolerance in (("gtol", gtol), ("rtol", rtol), ("atol", atol)):
-            if not tolerance >= 0:
-                raise ValueError(f"{name} must be non-negative, got {tolerance}")
+        self.stopping = Stopping(gtol, rtol, atol, safeguard.trials if safeguard else None)
         self.objective = (
             objective if isinstance(objective, Objective) else CallableObjective(objective)
         )
         self._given_majorant = majorant
         plain = isinstance(preconditioner, Identity)
         self.preconditioner = None if plain else preconditioner
-        self.majorant = majorant or self._default_majorant(self.objective)
+        self._follow(majorant or self._default_majorant(self.objective))
         whole = isinstance(preconditioner, LearnedDirection | Direction)
         self.projection = None if whole else projection
         self.safeguard = safeguard
         self.relaxation = relaxation if safeguard is not None else None
         self.max_iter = max_iter
-        self.gtol = gtol
-        self.rtol = rtol
-        self.atol = atol
         self.check_deterministic = check_deterministic
 
     def init(self, x0: Tensor, *, strict: bool = True) -> State:
@@ -172,8 +168,8 @@ class ProjectedMMOptimizer:
             check_deterministic(value, self._evaluate(x0).value, rounding_slack(value))
         gradient_norm = _largest(gradient)
         finite = torch.isfinite(value) & torch.isfinite(gradient_norm)
-        if isinstance(self.majorant, AdaptiveMajorant):
-            aux = self.majorant.start(x0, gradient)
+        if self._adaptive is not None:
+            aux = self._adaptive.start(x0, gradient)
         bound = self._bound(x0, aux)
         valid = bound.curvature.valid()
         with full_precision(x0):
@@ -181,13 +177,13 @@ class ProjectedMMOptimizer:
         if strict:
             require(finite, "the objective or its gradient is not finite at x0")
             require(
-                valid | (gradient_norm <= self.gtol),
+                valid | (gradient_norm <= self.stopping.gtol),
                 "the majorant returned a curvature that is not finite and positive at x0",
             )
         memory = self.preconditioner.init_state(x0) if self.preconditioner else None
         status = torch.full_like(value, Status.RUNNING, dtype=torch.int64)
         status = torch.where(valid, status, int(Status.BAD_BOUND))
-        status = torch.where(gradient_norm <= self.gtol, int(Status.GRADIENT), status)
+        status = torch.where(gradient_norm <= self.stopping.gtol, int(Status.GRADIENT), status)
         status = torch.where(finite, status, int(Status.NON_FINITE))
         return State(
             x=x0,
@@ -223,7 +219,8 @@ class ProjectedMMOptimizer:
         running = state.status == int(Status.RUNNING)
         first_plain = trials(self.preconditioner)
         learned = running & (state.trial < first_plain)
-        enlargements = torch.where(running, state.trial - first_plain, 0).clamp(min=0)
+        retries = state.trial - first_plain
+        enlargements = retries.clamp(min=0) * running
         growth = 1.0 if self.safeguard is None else self.safeguard.growth
         enlargement = growth ** enlargements.to(state.value.dtype)
 
@@ -247,19 +244,19 @@ class ProjectedMMOptimizer:
         step_norm = step_norm.detach()
         proposal = Proposal(proposal.step, *(product.detach() for product in proposal[1:]))
 
-        moving = running & valid & torch.isfinite(step_norm)
         candidate = state.x - proposal.step.to(state.x.dtype)
         if torch.is_grad_enabled():
             # What a stopped or broken problem computes is discarded below, but its NaN would
             # spoil the gradients of the whole batch.
+            moving = running & valid & torch.isfinite(step_norm)
             candidate = torch.where(expand(moving, candidate), candidate, state.x)
         value, gradient, aux = self._evaluate(candidate)
-        if isinstance(self.majorant, AdaptiveMajorant):
-            aux = self.majorant.follow(state.aux, candidate - state.x, gradient - state.gradient)
+        if self._adaptive is not None:
+            aux = self._adaptive.follow(state.aux, candidate - state.x, gradient - state.gradient)
         gradient_norm = _largest(gradient)
-        finite = moving & torch.isfinite(value) & torch.isfinite(gradient_norm)
         # An objective can be finite, and flat, at infinity.
-        finite = finite & torch.isfinite(_largest(candidate))
+        seen = (step_norm, value.detach(), gradient_norm, _largest(candidate))
+        finite = running & valid & torch.isfinite(torch.stack(seen)).all(0)
         predicted = proposal.slope - proposal.bend / 2
         actual = (state.value - value).detach()
         least = (self.projection or Projection()).lower
@@ -269,16 +266,17 @@ class ProjectedMMOptimizer:
             state.value, value, finite, predicted, required, slack, self.safeguard
         )
 
+        whole = isinstance(self.preconditioner, Direction)
         relaxation = state.relaxation
         if self.relaxation is not None and bound.uncertain is not None:
             # f(x - d) = f(x) - <g, d> + <d, H d> / 2. The factor steers; no gradient through it.
-            seen = 2 * (proposal.slope - actual)
+            measured = 2 * (proposal.slope - actual)
             measurable = predicted > 8 * slack
-            if isinstance(self.preconditioner, Direction):
+            if whole:
                 # It goes where the curvature is small, which says little about the own step.
                 measurable = measurable & ~learned
             relaxation = self.relaxation.update(
-                relaxation, accepted & measurable, enlargement, seen, proposal.bend
+                relaxation, accepted & measurable, enlargement, measured, proposal.bend
             )
         info = StepInfo(
             value=torch.where(accepted, value, state.value),
@@ -293,20 +291,25 @@ class ProjectedMMOptimizer:
             clipped=clipped,
             cut=cut & running,
         )
-        trial = torch.where(accepted, 0, state.trial + running)
-        shortened = state.shortening * shorter(proposal.slope, actual)
+        shortening = state.shortening
+        if whole:
+            shortening = shortening * shorter(proposal.slope, actual)
+            shortening = shortening.masked_fill(accepted, 1.0)
+            # It remembers points, not steps, so a refusal leaves nothing to forget.
+        else:
+            # A refused proposal is forgotten, so a broken memory cannot spoil what follows.
+            memory = select(accepted, memory, state.memory)
         following = State(
             x=select(accepted, candidate, state.x),
             value=info.value,
             gradient=select(accepted, gradient, state.gradient),
             aux=select(accepted, aux, state.aux),
-            # A refused proposal is forgotten, so a broken memory cannot spoil what follows.
-            memory=select(accepted, memory, state.memory),
-            trial=trial,
-            shortening=torch.where(accepted, 1.0, shortened),
+            memory=memory,
+            trial=(state.trial + running).masked_fill(accepted, 0),
+            shortening=shortening,
             relaxation=relaxation,
             gradient_norm=info.gradient_norm,
-            status=self._status(state, info, valid, finite, slack, trial - first_plain),
+            status=self.stopping.decide(state, info, running, valid, finite, slack, retries),
             tally=count(state.tally, info, running, above, bound),
         )
         return following, info
@@ -393,8 +396,13 @@ class ProjectedMMOptimizer:
         solver = copy.copy(self)
         fun = self.objective.fun  # type: ignore[attr-defined]
         solver.objective = CallableObjective(fun, single=True)
-        solver.majorant = self._given_majorant or self._default_majorant(solver.objective)
+        solver._follow(self._given_majorant or self._default_majorant(solver.objective))
         return solver
+
+    def _follow(self, majorant: Majorant) -> None:
+        """Take a majorant; telling whether it adapts is too slow for every step."""
+        self.majorant = majorant
+        self._adaptive = majorant if isinstance(majorant, AdaptiveMajorant) else None
 
     def _default_majorant(self, objective: Objective) -> Majorant:
         if isinstance(objective, Atom):
@@ -409,7 +417,7 @@ class ProjectedMMOptimizer:
         noise = 0.0 if self.safeguard is None else self.safeguard.noise
         eps = torch.finfo(state.x.dtype).eps
         value, gradient, x = (t.detach() for t in (state.value, state.gradient, state.x))
-        return rounding_slack(value, noise) + eps * norm(gradient) * norm(x)
+        return rounding_slack(value, noise).addcmul(norm(gradient), norm(x), value=eps)
 
     def _evaluate(self, x: Tensor) -> Evaluation:
         with full_precision(x):
@@ -421,40 +429,6 @@ class ProjectedMMOptimizer:
         if not isinstance(bound, Bound):
             raise TypeError(f"a majorant must return a Bound, got {type(bound).__name__}")
         return bound
-
-    def _status(
-        self,
-        state: State,
-        info: StepInfo,
-        valid: Tensor,
-        finite: Tensor,
-        slack: Tensor,
-        retries: Tensor,
-    ) -> Tensor:
-        """Decide, for running problems, whether and why to stop."""
-        running = state.status == int(Status.RUNNING)
-        refused = running & ~info.accepted
-        plain = running & ~info.learned & (info.enlargements == 0)
-        negligible = info.predicted <= slack
-        # A step so small that nothing changed, after longer ones had only raised the objective.
-        idle = info.accepted & (info.enlargements > 0) & negligible & (info.actual == 0)
-        small = info.actual <= self.atol + self.rtol * state.value.abs()
-        wants_decrease = self.atol > 0 or self.rtol > 0
-        reasons = (
-            (
-                Status.STALLED,
-                (refused & (retries > (self.safeguard.trials if self.safeguard else 0))) | idle,
-            ),
-            (Status.NON_FINITE, refused & ~finite & (self.safeguard is None)),
-            (Status.PRECISION, plain & finite & negligible & (info.actual <= 0)),
-            (Status.DECREASE, info.accepted & (info.enlargements == 0) & small & wants_decrease),
-            (Status.GRADIENT, info.accepted & (info.gradient_norm <= self.gtol)),
-            (Status.BAD_BOUND, running & ~valid),
-        )
-        status = state.status
-        for reason, holds in reasons:
-            status = torch.where(holds, int(reason), status)
-        return status
 
 
 def minimize(

@@ -20,7 +20,8 @@ ROUNDING = 16.0
 
 def rounding_slack(value: Tensor, noise: float = 0.0) -> Tensor:
     """Size below which a difference of objective values means nothing: ``16 eps |f| + noise``."""
-    return ROUNDING * torch.finfo(value.dtype).eps * value.abs() + noise
+    slack = ROUNDING * torch.finfo(value.dtype).eps * value.abs()
+    return slack + noise if noise else slack
 
 
 class Verdict(NamedTuple):

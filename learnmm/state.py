@@ -84,7 +84,10 @@ def stop(state: State, reason: Status) -> State:
 
 def count(tally: Tally, info: StepInfo, running: Tensor, above: Tensor, bound: Bound) -> Tally:
     """Add one step to the totals."""
-    rise = torch.where(info.accepted, -info.actual, -torch.inf)
+    rise = (-info.actual).masked_fill(~info.accepted, -torch.inf)
+    failure = tally.failure_probability
+    if bound.failure_probability > 0:
+        failure = failure + running * bound.failure_probability
     return Tally(
         iterations=tally.iterations + running,
         accepted=tally.accepted + info.accepted,
@@ -92,7 +95,7 @@ def count(tally: Tally, info: StepInfo, running: Tensor, above: Tensor, bound: B
         rejected=tally.rejected + (running & ~info.accepted),
         violations=tally.violations + above,
         worst_increase=torch.maximum(tally.worst_increase, rise),
-        failure_probability=tally.failure_probability + running * bound.failure_probability,
+        failure_probability=failure,
         relaxation_min=torch.minimum(tally.relaxation_min, info.relaxation),
         relaxation_max=torch.maximum(tally.relaxation_max, info.relaxation),
         clipped=tally.clipped + info.clipped,

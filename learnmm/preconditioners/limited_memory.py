@@ -15,16 +15,21 @@ STRETCH = 2.0
 
 
 class Pairs(NamedTuple):
-    """Memory of :class:`LimitedMemory`; the newest pair comes last.
+    """Memory of :class:`LimitedMemory`: a ring per problem, the newest pair over the oldest.
 
     Attributes
     ----------
     x, gradient : Tensor
         Where the last step started, ``(B, *shape)``.
     moves, changes : Tensor
-        ``s_i`` and ``y_i``, ``(B, history, *shape)``.
-    rates : Tensor
-        ``1 / <s_i, y_i>``, ``(B, history)``; zero for a pair that is not there yet.
+        ``s_i`` and ``y_i``, ``(B, history, *shape)``; zero where there is no pair yet.
+    inverse : Tensor
+        ``R^-1`` for ``R_ij = <s_i, y_j>`` with pair ``i`` no newer than ``j``, zero elsewhere and
+        where there is no pair; ``(B, history, history)``.
+    products : Tensor
+        ``<s_i, y_i>``, ``(B, history)``.
+    newest : Tensor of int
+        Place of the newest pair, ``(B,)``.
     stretch : Tensor
         Factor on the step, ``(B,)``; above 1 after steps without positive curvature.
     """
@@ -33,7 +38,9 @@ class Pairs(NamedTuple):
     gradient: Tensor
     moves: Tensor
     changes: Tensor
-    rates: Tensor
+    inverse: Tensor
+    products: Tensor
+    newest: Tensor
     stretch: Tensor
 
 
@@ -79,57 +86,102 @@ class LimitedMemory(Direction):
 
     def init_state(self, x: Tensor) -> Pairs:
         """No pairs."""
-        none = x.new_zeros(x.shape[0], self.history, *x.shape[1:])
-        rates = x.new_zeros(x.shape[0], self.history)
-        return Pairs(x, torch.zeros_like(x), none, none, rates, torch.ones_like(rates[:, 0]))
+        batch, history = x.shape[0], self.history
+        none = x.new_zeros(batch, history, *x.shape[1:])
+        return Pairs(
+            x=x.clone(),  # torch.compile would take a shared tensor for a special case
+            gradient=torch.zeros_like(x),
+            moves=none,
+            changes=none.clone(),
+            inverse=x.new_zeros(batch, history, history),
+            products=x.new_zeros(batch, history),
+            newest=torch.full((batch,), history - 1, device=x.device),
+            stretch=x.new_ones(batch),
+        )
 
     def forward(self, point: Point, state: Pairs) -> tuple[Tensor, Pairs]:
-        """Append the pair of the last step, then apply the two-loop recursion."""
+        """Put the pair of the last step in place, then apply ``H``."""
         pairs = _append(state, point)
-        step = _two_loops(pairs, point)
+        step = _apply(pairs, point)
         return expand(pairs.stretch, step) * step, pairs
 
 
 def _append(state: Pairs, point: Point) -> Pairs:
-    """Replace the oldest pair by the newest, where that one has seen positive curvature."""
+    """Put the newest pair in the place of the oldest, where it has seen positive curvature.
+
+    Without the row and the column of the oldest pair ``R^-1`` is the inverse of what is left of
+    ``R``; a last column ``(c, p)`` of ``R`` adds the column ``(-R^-1 c, 1) / p`` to it.
+    """
     move, change = point.x - state.x, point.gradient - state.gradient
-    product = dot(move, change)
-    useful = product > torch.finfo(move.dtype).eps * norm(move) * norm(change)
-    rate = 1 / torch.where(useful, product, 1.0)
-    useful = useful & torch.isfinite(rate)
+    length, product = norm(move), dot(move, change)
+    useful = product > torch.finfo(move.dtype).eps * length * norm(change)
+    product = torch.where(useful, product, 1.0)[:, None]
 
-    concave = (norm(move) > 0) & ~useful
+    history = state.products.shape[1]
+    oldest = (state.newest + 1) % history
+    others = torch.arange(history, device=oldest.device) != oldest[:, None]  # (B, history)
+    along = _inner(state.moves, change) * others
+    column = -_times(state.inverse, along) * others / product
+    column = column.scatter(1, oldest[:, None], 1 / product)
+    useful = useful & torch.isfinite(column).all(1)
 
-    def pushed(old: Tensor, new: Tensor) -> Tensor:
-        return torch.where(expand(useful, old), torch.cat([old[:, 1:], new[:, None]], 1), old)
+    def put(new: Tensor, old: Tensor, dim: int = 1) -> Tensor:
+        """Write into the oldest place only: a mask over the whole ring costs several times more."""
+        new = new.unsqueeze(dim)
+        at = oldest.reshape(-1, *[1] * (old.dim() - 1)).expand_as(new)
+        kept = torch.gather(old, dim, at)
+        return old.scatter(dim, at, torch.where(expand(useful, kept), new, kept))
 
+    rows = (others | ~useful[:, None]).to(state.inverse.dtype)
     return Pairs(
         x=point.x,
         gradient=point.gradient,
-        moves=pushed(state.moves, move),
-        changes=pushed(state.changes, change),
-        rates=pushed(state.rates, rate),
-        stretch=torch.where(concave, STRETCH * state.stretch, 1.0),
+        moves=put(move, state.moves),
+        changes=put(change, state.changes),
+        inverse=put(column, state.inverse * rows[:, :, None], dim=2),
+        products=put(product[:, 0], state.products),
+        newest=torch.where(useful, oldest, state.newest),
+        # A second look from the same point, after a refusal, is no step.
+        stretch=torch.where(
+            useful, 1.0, torch.where(length > 0, STRETCH * state.stretch, state.stretch)
+        ),
     )
 
 
-def _two_loops(pairs: Pairs, point: Point) -> Tensor:
-    """``H g`` (Nocedal & Wright 2006, Algorithm 7.4); a rate of zero passes its pair over."""
-    moves, changes, rates = (part.unbind(1) for part in pairs[2:5])
-    step = point.gradient
-    weights: list[Tensor] = []
-    for s, y, rate in zip(reversed(moves), reversed(changes), reversed(rates), strict=True):
-        weights.append(rate * dot(s, step))
-        step = step - expand(weights[-1], step) * y
-    step = _initial(pairs, point, step)
-    for s, y, rate, weight in zip(moves, changes, rates, reversed(weights), strict=True):
-        step = step + expand(weight - rate * dot(y, step), step) * s
-    return step
+def _apply(pairs: Pairs, point: Point) -> Tensor:
+    """``H g``: the two loops of Nocedal & Wright (2006, Algorithm 7.4) as triangular systems.
+
+    The first computes ``a`` with ``R a = S^T g``, the second ``b`` with
+    ``R^T b = D a - Y^T r`` for ``r = H_0 (g - Y a)`` and ``D`` the diagonal of ``R``; then
+    ``H g = r + S b``. So a step is a few products for all pairs at once.
+    """
+    weights = _times(pairs.inverse, _inner(pairs.moves, point.gradient))
+    step = _initial(pairs, point, point.gradient - _combined(pairs.changes, weights))
+    rest = pairs.products * weights - _inner(pairs.changes, step)
+    return step + _combined(pairs.moves, _times(pairs.inverse.mT, rest))
 
 
 def _initial(pairs: Pairs, point: Point, v: Tensor) -> Tensor:
     """``H_0 v``."""
-    newest, rate = pairs.changes[:, -1], pairs.rates[:, -1]
-    bend = rate * dot(newest, point.curvature.solve(newest))
-    scale = torch.where(bend > 0, 1 / torch.where(bend > 0, bend, 1.0), 1.0)
+    at = pairs.newest.reshape(-1, *[1] * v.dim())
+    newest = torch.take_along_dim(pairs.changes, at, 1).squeeze(1)
+    product = torch.take_along_dim(pairs.products, pairs.newest[:, None], 1).squeeze(1)
+    bend = dot(newest, point.curvature.solve(newest))
+    scale = torch.where(bend > 0, product / torch.where(bend > 0, bend, 1.0), 1.0)
     return expand(scale, v) * point.curvature.solve(v)
+
+
+def _inner(stack: Tensor, v: Tensor) -> Tensor:
+    """Inner products of ``v`` with a stack ``(B, history, *shape)``, ``(B, history)``."""
+    return _times(stack.reshape(*stack.shape[:2], -1), v.reshape(v.shape[0], -1))
+
+
+def _combined(stack: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum of a stack ``(B, history, *shape)``, ``(B, *shape)``."""
+    flat = stack.reshape(*stack.shape[:2], -1)
+    return torch.bmm(weights[:, None], flat).reshape(stack.shape[0], *stack.shape[2:])
+
+
+def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """``(B, m, n)`` times ``(B, n)``."""
+    return torch.bmm(matrices, vectors[:, :, None]).squeeze(2)
