@@ -256,7 +256,8 @@ def main() -> None:
         f"`python examples/toy/learned_steps.py`, seed {SEED}, torch {torch.__version__}, "
         f"{torch.get_num_threads()} thread, {platform.machine()}; {minutes:.1f} minutes in all, "
         f"training included. Training: {BATCHES} batches of {BATCH} instances, {HORIZON} steps, "
-        f"float32. Evaluation: {UNSEEN} unseen instances, float64.",
+        f"float32. Evaluation: {UNSEEN} unseen instances, float64; of mgh, {UNSEEN - 1}, and the "
+        "standard start, which every batch has.",
         "",
         "Gap: median of `(f_k - best) / (f_0 - best)`; 1e-06 means that or less. A step is one "
         "evaluation, refused or not. Own steps, one number and learned are confined to the "
