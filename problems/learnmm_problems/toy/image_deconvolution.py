@@ -23,8 +23,9 @@ class ImageDeconvolutionProblem(Problem):
     """``f(x) = sum_i loss((K x - y)_i) + weight sum_i hyperbolic((D x)_i)`` on flattened images.
 
     As :class:`~learnmm_problems.toy.signal_deconvolution.SignalDeconvolutionProblem`, in two
-    dimensions: ``x`` has shape ``(B, side * side)``, row-major. The blur's bound is structured
-    (one singular value decomposition), that of the differences uniform; the sum is `GLOBAL`.
+    dimensions: ``x`` has shape ``(B, side * side)``, row-major. Bounds are separable, hence
+    diagonal and `GLOBAL`: pixels that the loss forgives are not held up by the others, as they
+    would be by a structured bound, which takes the largest curvature of all.
 
     Parameters
     ----------
@@ -87,8 +88,8 @@ class ImageDeconvolutionProblem(Problem):
         flat = torch.zeros(batch, jump.shape[0], dtype=dtype)
         smooth = HalfQuadratic(flat, "hyperbolic", scale=self.noise)
         return Instance(
-            objective=fit @ LinearMap(blur.to(dtype))
-            + self.weight * (smooth @ LinearMap(jump, form="uniform")),
+            objective=fit @ LinearMap(blur.to(dtype), form="separable")
+            + self.weight * (smooth @ LinearMap(jump, form="separable")),
             x0=y.clone(),
             facts={"truth": truth.to(dtype), "convex": self.loss in CONVEX},
         )

@@ -41,7 +41,8 @@ def brown_badly_scaled(x: Tensor) -> Tensor:
 def beale(x: Tensor) -> Tensor:
     """(5) Beale."""
     x1, x2 = x.split(1, 1)
-    return data(x, "1.5 2.25 2.625") - x1 * (1 - x2 ** count(x, 3))
+    # Powers one by one: third derivatives of a negative base are NaN where exponents are a tensor.
+    return data(x, "1.5 2.25 2.625") - x1 * (1 - torch.cat([x2, x2**2, x2**3], 1))
 
 
 def jennrich_sampson(x: Tensor) -> Tensor:
