@@ -250,6 +250,12 @@ class ProjectedMMOptimizer:
             # spoil the gradients of the whole batch.
             moving = running & valid & torch.isfinite(step_norm)
             candidate = torch.where(expand(moving, candidate), candidate, state.x)
+            if candidate.requires_grad and not torch.compiler.is_compiling():
+                # The same for a candidate refused below: zero times an infinite slope is NaN.
+                candidate.register_hook(
+                    lambda g: None if g is None else torch.where(expand(accepted, g), g, 0.0)
+                )
+                candidate = candidate.view_as(candidate)  # what is evaluated must not trigger it
         value, gradient, aux = self._evaluate(candidate)
         if self._adaptive is not None:
             aux = self._adaptive.follow(state.aux, candidate - state.x, gradient - state.gradient)
@@ -443,8 +449,11 @@ def minimize(
 ) -> Result:
     """Minimize an objective, for one problem or for a batch of independent ones.
 
-    Atoms are minimized by the steps of their own bound, everything else by
-    :class:`~learnmm.LimitedMemory` steps, unless `settings` name a majorant or a preconditioner.
+    Unless `settings` name a preconditioner, it takes :class:`~learnmm.LimitedMemory` steps. Each
+    is verified, shortened where it is refused, and followed by the majorant's own step if that
+    does not help. ``preconditioner=None`` takes the majorant's own steps alone: where an atom has
+    a `GLOBAL` bound, their descent is proved before they are tried and none is refused until
+    rounding hides the decrease, but more of them are needed.
 
     Parameters
     ----------
@@ -468,7 +477,7 @@ def minimize(
     >>> result.x.round(decimals=3).tolist()
     [3.0, 3.0, 3.0, 3.0]
     """
-    if not isinstance(fun, Atom) and not settings.keys() & {"majorant", "preconditioner"}:
+    if "preconditioner" not in settings:
         settings["preconditioner"] = LimitedMemory()
     optimizer = ProjectedMMOptimizer(fun, **settings)
     return optimizer.minimize(

@@ -21,6 +21,7 @@ from learnmm.preconditioners.base import (
 )
 from learnmm.result import Status
 from learnmm.safeguard import rounding_slack
+from learnmm.state import tensors_of
 
 Make = Callable[[Sequence[int]], tuple[ProjectedMMOptimizer, Tensor]]
 
@@ -120,8 +121,8 @@ def assert_preconditioner(
 
     Laws: proposals have the shape of the iterate, or that of the component's basis; every tensor of
     the memory has the batch first, and the memory keeps its structure; problem ``i`` of a batch
-    gets what it gets alone.
-    Values are free: the projection takes care of them.
+    gets what it gets alone; a `Direction` gives the same step and keeps the same memory when it
+    sees a point again. Values are free: projection and safeguard take care of them.
 
     Parameters
     ----------
@@ -180,13 +181,22 @@ def _proposals(preconditioner: LearnedComponent | Direction, x: Tensor, steps: i
     proposals = []
     for k in range(steps):
         shape = _batch_first(memory, x)
-        multipliers, memory = preconditioner(_seen(preconditioner, x, k), memory)
+        seen = _seen(preconditioner, x, k)
+        multipliers, memory = preconditioner(seen, memory)
         if multipliers.shape != wanted:
             raise LawViolation(
                 f"proposals have shape {tuple(wanted)}, got {tuple(multipliers.shape)} at step {k}"
             )
         if _batch_first(memory, x) != shape:
             raise LawViolation(f"the memory keeps its structure and shapes, not so at step {k}")
+        if isinstance(preconditioner, Direction):
+            again = tensors_of(preconditioner(seen, memory))
+            before = tensors_of((multipliers, memory))
+            if not all(torch.equal(*map(torch.nan_to_num, pair)) for pair in zip(before, again)):
+                raise LawViolation(
+                    "a point seen again gives the same step and the same memory, not so at step "
+                    f"{k}"
+                )
         proposals.append(multipliers)
     return proposals
 

@@ -105,8 +105,10 @@ class Direction(nn.Module, ABC):
     Descent rests on the safeguard alone. A direction that is refused comes again, shorter, up to
     `trials` times; then comes the majorant's own step.
 
-    Laws (``learnmm.checks.assert_preconditioner``): a step has the shape of the iterate, and
-    problem ``i`` of a batch gets what it would get alone.
+    Laws (``learnmm.checks.assert_preconditioner``): a step has the shape of the iterate, problem
+    ``i`` of a batch gets what it would get alone, and the same point seen twice in a row gives the
+    same step and the same memory. For the memory is kept when a step is refused: it may tell of the
+    points seen, all of them accepted, and not of the steps proposed.
     """
 
     trials: int = 3

@@ -294,7 +294,7 @@ def test_history_is_a_positive_integer(history: Any) -> None:
         lmm.LimitedMemory(history)
 
 
-@pytest.mark.parametrize("case", ["shape", "neighbours", "memory"])
+@pytest.mark.parametrize("case", ["shape", "neighbours", "memory", "again"])
 def test_the_checks_see_directions_that_break_the_laws(case: str) -> None:
     class Broken(lmm.LimitedMemory):
         def forward(self, point: lmm.Point, state: Any) -> tuple[Tensor, Any]:
@@ -303,6 +303,8 @@ def test_the_checks_see_directions_that_break_the_laws(case: str) -> None:
                 return step[:, :1], state
             if case == "neighbours":
                 return step - step.mean(0), state
+            if case == "again":
+                return step, state._replace(stretch=2 * state.stretch)
             return step, (state,)
 
     with pytest.raises(checks.LawViolation):
@@ -361,18 +363,40 @@ def test_secants_follow_the_steps_within_limits() -> None:
     torch.testing.assert_close(found, torch.tensor([2.0, 3.0, 0.5, 1e3, 1.0], dtype=DTYPE))
 
 
-def test_minimize_takes_limited_memory_for_whatever_has_no_bound_of_its_own() -> None:
-    """A function gets the same steps as an objective of it; an atom keeps its own."""
-    x0 = torch.tensor([[-1.2, 1.0], [2.0, 2.0]], dtype=torch.float64)
+def test_minimize_takes_limited_memory_unless_told_otherwise() -> None:
+    """The same steps for a function, an objective of it and an atom, whoever gives the bound."""
+    x0 = torch.tensor([[-1.2, 1.0], [2.0, 2.0]], dtype=DTYPE)
+    atom = lmm.HalfQuadratic(normal(2, 3), "cauchy") @ normal(3, 2, seed=1)
+    cases: tuple[tuple[Any, dict[str, Any], lmm.Kind], ...] = (
+        (rosenbrock, {}, lmm.Kind.PROBABLE),
+        (CallableObjective(rosenbrock), {}, lmm.Kind.PROBABLE),
+        (atom, {}, lmm.Kind.GLOBAL),
+        (rosenbrock, {"majorant": lmm.SecantMajorant(rosenbrock)}, lmm.Kind.ESTIMATE),
+    )
+    for fun, given, kind in cases:
+        wanted = lmm.ProjectedMMOptimizer(
+            fun, preconditioner=lmm.LimitedMemory(), max_iter=20, **given
+        ).minimize(x0)
+        found = lmm.minimize(fun, x0, max_iter=20, **given)
+        assert torch.equal(found.x, wanted.x)
+        assert found.certificate.learned.all()
+        own = lmm.minimize(fun, x0, max_iter=20, preconditioner=None, **given)
+        assert own.certificate.kind is kind
+        assert not own.certificate.learned.any()
+        assert not torch.equal(own.x, found.x)
 
-    def rosenbrock(x: torch.Tensor) -> torch.Tensor:
-        return 100 * (x[:, 1] - x[:, 0] ** 2) ** 2 + (1 - x[:, 0]) ** 2
 
-    wanted = lmm.ProjectedMMOptimizer(rosenbrock, preconditioner=lmm.LimitedMemory(), max_iter=20)
-    expected = wanted.minimize(x0).x
-    for fun in (rosenbrock, CallableObjective(rosenbrock)):
-        assert torch.equal(lmm.minimize(fun, x0, max_iter=20).x, expected)
-    own = lmm.minimize(rosenbrock, x0, max_iter=20, preconditioner=None)
-    assert own.certificate.kind is lmm.Kind.PROBABLE
-    atom = lmm.Quadratic(torch.ones(2, 2, dtype=torch.float64))
-    assert lmm.minimize(atom, x0, max_iter=2).certificate.kind is lmm.Kind.GLOBAL
+def test_a_direction_seen_twice_from_one_point_is_the_same() -> None:
+    """A refusal asks again: what limited memory knows is of points alone."""
+    component = lmm.LimitedMemory(3)
+    x, curvature = normal(4, 5), lmm.ScalarCurvature(torch.ones(4, dtype=DTYPE))
+    memory = component.init_state(x)
+    for k in range(6):
+        gradient = normal(4, 5, seed=20 + k)
+        point = lmm.Point(x, gradient, curvature)
+        step, memory = component(point, memory)
+        again, kept = component(point, memory)
+        assert torch.equal(step, again)
+        for before, after in zip(memory, kept, strict=True):
+            assert torch.equal(before, after)
+        x = x - step * 0.1 + 0.1 * normal(4, 5, seed=40 + k)

@@ -120,7 +120,11 @@ def test_bad_bound_stops_the_problem_alone(broken: float) -> None:
         return torch.where(late, broken, 4.0)
 
     result = lmm.minimize(
-        lambda x: (x * x).sum(1), torch.ones(3, 2), majorant=Curvatures(level), gtol=1e-4
+        lambda x: (x * x).sum(1),
+        torch.ones(3, 2),
+        majorant=Curvatures(level),
+        preconditioner=None,
+        gtol=1e-4,
     )
     assert statuses(result) == [Status.GRADIENT, Status.BAD_BOUND, Status.GRADIENT]
     assert torch.isfinite(result.x).all()
@@ -414,6 +418,7 @@ def test_relaxation_makes_up_for_a_loose_estimate() -> None:
             lambda x: ((x - target) ** 2).sum(1) / 2,
             DATA.point(),
             majorant=Curvatures(lambda x: torch.full_like(x[:, 0], 1e3), kind),
+            preconditioner=None,
             relaxation=relaxation,
             max_iter=200,
         )

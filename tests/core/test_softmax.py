@@ -150,7 +150,8 @@ def test_steps_of_the_sum_stay_centred() -> None:
     """With a map and a ridge the scalar form loses nothing: iterates never leave the centre."""
     energy = lmm.Softmax(TARGETS["classes"]) @ MATRIX
     energy = energy + lmm.Quadratic(torch.zeros(BATCH, 6, 4, dtype=torch.float64), 0.1)
-    result = lmm.minimize(energy, torch.zeros(BATCH, 6, 4, dtype=torch.float64), max_iter=30)
+    x0 = torch.zeros(BATCH, 6, 4, dtype=torch.float64)
+    result = lmm.minimize(energy, x0, preconditioner=None, max_iter=30)
     assert float(result.x.sum(-1).abs().max()) < 1e-12
     assert int(result.certificate.rejected.sum()) == int(result.certificate.violations.sum()) == 0
 

@@ -184,6 +184,35 @@ def test_callables_unroll_too(backward: str) -> None:
     torch.testing.assert_close(gradient, (above - below) / 2e-5, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("backward", ["unroll", "checkpoint"])
+def test_a_refused_infinite_candidate_spoils_no_gradient(backward: str) -> None:
+    """Its slope is infinite too, and a mask would make NaN of zero times that, for everybody."""
+
+    def wall(x: Tensor) -> Tensor:
+        return (x[:, 0] - 1) ** 2 + torch.exp((-1000 * x[:, 0]).clamp(min=0))
+
+    def learned(*starts: float) -> Tensor:
+        number = lmm.Constant(initial=1.9998).double()
+        solver = lmm.UnrolledMM(
+            lambda data: wall,
+            number,
+            start=lambda data: data,
+            steps=1,
+            backward=backward,
+            majorant=lmm.LipschitzMajorant(2.0),
+            projection=lmm.Projection(upper=1.9998),
+        )
+        solved = solver(torch.tensor(starts, dtype=torch.float64)[:, None])
+        solved.values[-1].sum().backward()
+        return number.multipliers.grad
+
+    # From 3 the step ends beyond the wall, at infinity; from 0.9 it does not.
+    assert torch.equal(learned(3.0), torch.zeros(()))
+    alone = learned(0.9)
+    assert float(alone) != 0
+    torch.testing.assert_close(learned(3.0, 0.9), alone)
+
+
 def test_no_nan_where_nothing_is_left_to_do() -> None:
     """At a zero residual the square roots of the bounds have no slope; gradients stay finite."""
     energy = Energy()

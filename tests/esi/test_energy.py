@@ -43,7 +43,10 @@ def test_global_bound_holds_on_the_real_head(energies, recordings):
 def test_no_step_is_refused_where_every_bound_is_proved(energies, recordings):
     energy = energies["global", torch.float64]
     result = lmm.minimize(
-        energy(recordings.sensors), energy.start(recordings.sensors), max_iter=100
+        energy(recordings.sensors),
+        energy.start(recordings.sensors),
+        preconditioner=None,
+        max_iter=100,
     )
     assert int(result.certificate.rejected.sum()) == 0
     assert int(result.certificate.violations.sum()) == 0
