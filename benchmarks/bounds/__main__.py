@@ -89,7 +89,7 @@ def picture(runs: list[Run], path: Path) -> None:
 def region_sentence(runs: list[Run], steps: int) -> str:
     """How much the radius of `REGION` bounds costs."""
     return "; ".join(
-        f"{one.case.objective}: the radius cuts {one.cut:.1%} of the bound's own steps and "
+        f"in {one.case.objective} the radius cuts {one.cut:.1%} of the bound's own steps and "
         f"{cut_share(one.case, steps):.1%} of the limited-memory steps taken"
         for one in runs
         if one.kind is lmm.Kind.REGION
@@ -142,7 +142,7 @@ def main() -> None:
             "|---|---|---|---|---|---|---|---|---|",
             *table,
             "",
-            f"The region of {region_sentence(runs, settings.steps)}.",
+            f"Regions: {region_sentence(runs, settings.steps)}.",
             "",
             f"![Bound over true curvature]({settings.output.stem}.png)",
             "",
