@@ -53,13 +53,15 @@ def end_rows(found: list[End]) -> list[str]:
     """Table rows of one case's long runs, gaps measured from the best of all `found`."""
     best = torch.stack([end.long for end in found]).amin(0)
 
-    def near(end: End, value: torch.Tensor) -> str:
-        return f"{int((value - best <= GAP * (end.start - best)).sum())} of {BATCH}"
+    def near(end: End, value: torch.Tensor) -> torch.Tensor:
+        return value - best <= GAP * (end.start - best)
 
     return [
         f"| {end.case.bound} | {'none' if end.shrink is None else end.shrink} "
         f"| {float(end.early.mean()):.3f} | {float(end.short.mean()):.4f} "
-        f"| {near(end, end.short)} | {float(end.long.mean()):.4f} | {near(end, end.long)} "
+        f"| {int(near(end, end.short).sum())} of {BATCH} "
+        f"| {float(end.long.mean()):.4f} | {int(near(end, end.long).sum())} of {BATCH} "
+        f"| {int((end.resting & ~near(end, end.long)).sum())} of {BATCH} "
         f"| {float(end.growth.median()):.3g} | {float(end.growth.max()):.3g} |"
         for end in found
     ]
@@ -150,13 +152,14 @@ def main() -> None:
             "",
             f"{COMPOSITE}, by how far one step may shrink the factor (`Relaxation(shrink=)`, by "
             f"default 0.1). Within the gap: problems at most {GAP:g} of the initial gap above the "
-            f"best value of any row of this bound after {settings.many} steps. Growth: largest "
-            "length of an iterate over that of the start.",
+            f"best value of any row of this bound after {settings.many} steps. At rest "
+            "elsewhere: problems that are not, and whose value falls no further in its precision. "
+            "Growth: largest length of an iterate over that of the start.",
             "",
             "| bound | shrink | mean value after 20 | "
             f"after {settings.steps} | within the gap | after {settings.many} | within the gap "
-            "| growth, median | largest |",
-            "|---|---|---|---|---|---|---|---|---|",
+            "| at rest elsewhere | growth, median | largest |",
+            "|---|---|---|---|---|---|---|---|---|---|",
             *(line for each in found for line in end_rows(each)),
             "",
             CHOOSING.read_text(),

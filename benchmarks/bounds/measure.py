@@ -61,7 +61,7 @@ def run(case: Case, steps: int) -> Run:
     flat = torch.cat(ratios)
     relaxed = None
     if first.uncertain is not None:
-        relaxed = torch.stack([value for value, _ in walk(case, lmm.Relaxation(), steps)])
+        relaxed = torch.stack([state.value for state in walk(case, lmm.Relaxation(), steps)])
     flat = flat[torch.isfinite(flat)]
     return Run(case, first.kind, flat, torch.stack(path), relaxed, refused, cut)
 
@@ -73,16 +73,14 @@ def solver(case: Case, relaxation: lmm.Relaxation | None) -> lmm.ProjectedMMOpti
     )
 
 
-def walk(
-    case: Case, relaxation: lmm.Relaxation | None, steps: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Value and length of the iterates, ``(B,)`` each, from the start on."""
+def walk(case: Case, relaxation: lmm.Relaxation | None, steps: int) -> Iterator[lmm.State]:
+    """States of a run, from the start on."""
     optimizer = solver(case, relaxation)
     state = optimizer.init(case.x0)
-    yield state.value, norm(state.x)
+    yield state
     for _ in range(steps):
         state, _ = optimizer.step(state)
-        yield state.value, norm(state.x)
+        yield state
 
 
 class End(NamedTuple):
@@ -94,6 +92,7 @@ class End(NamedTuple):
     early: Tensor  # value after twenty steps
     short: Tensor  # value at the end of the short run
     long: Tensor  # value at the end of the long run
+    resting: Tensor  # whether the long run has come to the precision of its value
     growth: Tensor  # largest |x| over the first
 
 
@@ -103,10 +102,14 @@ def ends(case: Case, steps: int, many: int) -> list[End]:
     found = []
     for shrink in SHRINK:
         relaxation = None if shrink is None else lmm.Relaxation(shrink=shrink)
-        values, lengths = map(torch.stack, zip(*walk(case, relaxation, many), strict=True))
+        states = list(walk(case, relaxation, many))
+        values = torch.stack([state.value for state in states])
+        lengths = torch.stack([norm(state.x) for state in states])
         growth = lengths.amax(0) / lengths[0]
         early = values[min(20, steps)]
-        found.append(End(case, shrink, values[0], early, values[steps], values[-1], growth))
+        resting = states[-1].status != int(lmm.Status.RUNNING)
+        short, long = values[steps], values[-1]
+        found.append(End(case, shrink, values[0], early, short, long, resting, growth))
     return found
 
 
