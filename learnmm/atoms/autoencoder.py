@@ -53,9 +53,10 @@ class AutoencoderPrior(Atom):
     bound : {"global", "scalar", "elementwise"}
         "global": Theorem 3, valid everywhere; needs small layer norms to be of use. "scalar" and
         "elementwise": Gauss-Newton part plus residual part at the point, `POINTWISE`, as a number
-        (MM-Net Eq. 21) or per unknown (Eq. 20, one more pass each way with absolute weights). The
-        Gauss-Newton part uses the exact joint curvature of the cosine, the residual part only its
-        positive entries, and both use the slopes of the activations at the point.
+        (MM-Net Eq. 21) or per unknown (as Eq. 20; one more pass back, with absolute weights, and
+        nowhere larger than "scalar"). The Gauss-Newton part uses the exact joint curvature of the
+        cosine, the residual part only its positive entries, and both use the slopes of the
+        activations at the point.
     floor : float
         Length below which ``|x|`` and ``|Phi(x)|`` are smoothed; 0 makes zero an error.
 
@@ -130,7 +131,7 @@ class AutoencoderPrior(Atom):
         elif self.mode == "scalar":
             curvature = self._scalar(pieces, slopes, residuals)
         else:
-            curvature = self._elementwise(x, pieces, slopes, residuals)
+            curvature = self._elementwise(pieces, slopes, passed, residuals)
         return Evaluation(pieces.distance, direct + delta, curvature)
 
     def _everywhere(self, pieces: Cosine) -> Tensor:
@@ -156,29 +157,29 @@ class AutoencoderPrior(Atom):
         return joint_pointwise(distance) * (norm_x**-2 + (jacobian / norm_out) ** 2) + residual
 
     def _elementwise(
-        self,
-        x: Tensor,
-        pieces: Cosine,
-        slopes: dict[int, Tensor],
-        residuals: dict[int, Tensor],
+        self, pieces: Cosine, slopes: dict[int, Tensor], passed: _Pass, residuals: dict[int, Tensor]
     ) -> Tensor:
-        """Diagonal that dominates the same matrices, ``J^T D J <= diag(|J|^T D |J| 1)``.
+        """Diagonal that dominates the same matrices, pulled back layer by layer from the output.
 
-        Row sums ``|J_l| 1`` go forwards through absolute weights, the weighted sums come back.
+        A diagonal ``C`` behind a linear layer ``W`` becomes ``|W|^2 max(C) I`` or, row by row as in
+        :class:`~learnmm.LinearMap`, ``diag(|W|^T C |W| 1)``: per problem the one whose largest
+        entry is smaller. Row sums win where few outputs bend and reach few inputs, the norm in
+        dense layers. The norm alone would give :meth:`_scalar`, so no entry exceeds that bound.
         """
         distance, norm_x, norm_out, _ = pieces
         level = joint_pointwise(distance)
-        sums, rows = {}, torch.ones_like(x)
-        for index, layer in enumerate(self._layers):
-            sums[index] = rows
-            rows = slopes[index] * rows if index in slopes else linear_absolute(layer, rows)
-        weighted = expand(level / norm_out**2, rows) * rows
+        curvature = expand(level / norm_out**2, passed.output).expand_as(passed.output)
         for index in reversed(range(len(self._layers))):
+            layer, z = self._layers[index], passed.inputs[index]
             if index in slopes:
-                weighted = slopes[index] * weighted + residuals[index] * sums[index]
-            else:
-                weighted = linear_adjoint(self._layers[index], weighted, sums[index], absolute=True)
-        return weighted + expand(level / norm_x**2, x)
+                curvature = slopes[index] ** 2 * curvature + residuals[index]
+                continue
+            rows = linear_absolute(layer, torch.ones_like(z[:1]))
+            by_row = linear_adjoint(layer, curvature * rows, z, absolute=True)
+            by_norm = _peak(curvature) * self._norms[index] ** 2
+            smaller = expand(_peak(by_row) <= by_norm, z)
+            curvature = torch.where(smaller, by_row, expand(by_norm, z))
+        return curvature + expand(level / norm_x**2, curvature)
 
     def bound_at(self, x: Tensor, aux: Any) -> Bound:
         """Bound from the curvature that the evaluation brought along."""

@@ -47,6 +47,28 @@ def test_bounds_hold_and_gradients_agree(name, mode, floor):
         assert_majorant(None, prior, scale * x)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_no_entry_of_the_elementwise_bound_exceeds_the_scalar_one(name):
+    x = torch.randn(64, 3, 5, dtype=torch.float64)
+    x = x * 10 ** torch.linspace(-2, 2, 64, dtype=torch.float64)[:, None, None]
+    scalar = lmm.AutoencoderPrior(NETWORKS[name], "scalar").bound(x).curvature.largest()
+    bound = lmm.AutoencoderPrior(NETWORKS[name], "elementwise").bound(x)
+    assert bool((bound.curvature.largest() <= scalar * (1 + 1e-14)).all())
+
+
+def test_elementwise_bound_sees_where_the_network_is_curved():
+    """A bend behind one channel of two that do not mix: the other channel keeps what is its own."""
+    network = nn.Conv1d(2, 2, 1, groups=2, bias=False).double().requires_grad_(False)
+    network.weight.copy_(torch.tensor([3.0, 0.1])[:, None, None])
+    x = torch.randn(8, 2, 5, dtype=torch.float64)
+    bound = lmm.AutoencoderPrior(network, "elementwise").bound(x)
+    scalar = lmm.AutoencoderPrior(network, "scalar").bound(x).curvature.largest()
+    entries = bound.curvature.diagonal(x)
+    torch.testing.assert_close(entries[:, 0], scalar[:, None].expand(8, 5))
+    assert bool((entries[:, 1] < entries[:, 0] / 2).all())
+    assert_majorant(None, lmm.AutoencoderPrior(network, "elementwise"), x)
+
+
 def test_ten_thousand_points_against_the_global_bound():
     """Gaussian and heavy-tailed candidates, many of them next to the singularity at zero."""
     prior = lmm.AutoencoderPrior(NETWORKS["tanh"], "global")

@@ -1,0 +1,1 @@
+"""What the bounds are worth: how far above the true curvature they lie, and what that costs."""
