@@ -237,9 +237,14 @@ class ProjectedMMOptimizer:
         )
         step_norm = norm(proposal.step)
         cut = torch.zeros_like(running)
+        whole = isinstance(self.preconditioner, Direction)
         if bound.radius is not None:
-            proposal, cut = cut_to_region(proposal, step_norm, bound.radius)
-            step_norm = torch.minimum(step_norm, bound.radius)
+            radius = bound.radius
+            if whole and self.safeguard is not None:
+                # It does not rest on the bound, so there is nothing to gain within its region.
+                radius = radius.masked_fill(learned, torch.inf)
+            proposal, cut = cut_to_region(proposal, step_norm, radius)
+            step_norm = torch.minimum(step_norm, radius)
         # What decides and reports needs no gradient; a graph behind it would keep arrays alive.
         step_norm = step_norm.detach()
         proposal = Proposal(proposal.step, *(product.detach() for product in proposal[1:]))
@@ -272,7 +277,8 @@ class ProjectedMMOptimizer:
             state.value, value, finite, predicted, required, slack, self.safeguard
         )
 
-        whole = isinstance(self.preconditioner, Direction)
+        if bound.radius is not None:
+            above = above & (step_norm <= bound.radius)  # beyond, the bound says nothing
         relaxation = state.relaxation
         if self.relaxation is not None and bound.uncertain is not None:
             # f(x - d) = f(x) - <g, d> + <d, H d> / 2. The factor steers; no gradient through it.

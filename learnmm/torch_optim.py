@@ -22,6 +22,8 @@ from learnmm.closure import (
 from learnmm.curvature import dot
 from learnmm.majorants.hessian import LanczosMajorant
 from learnmm.optimizer import ProjectedMMOptimizer
+from learnmm.preconditioners.base import Point
+from learnmm.preconditioners.limited_memory import LimitedMemory, Pairs, append
 from learnmm.result import Certificate, Result, Status, StepInfo, Tally
 from learnmm.safeguard import Relaxation, Safeguard
 from learnmm.state import State
@@ -31,6 +33,7 @@ __all__ = ["ProjectedMM"]
 
 SETTINGS = (
     "max_iter",
+    "history",
     "curvature",
     "gtol",
     "safeguard",
@@ -43,7 +46,7 @@ SETTINGS = (
 )
 """What a copy needs beside what every optimizer of `torch.optim` copies."""
 
-MEMORY = {"level", "relaxation", "tally", "generator"}
+MEMORY = {"level", "relaxation", "tally", "generator", "pairs"}
 
 
 class ProjectedMM(torch.optim.Optimizer):
@@ -69,12 +72,16 @@ class ProjectedMM(torch.optim.Optimizer):
         under the same guarantee. Groups may have their own, schedulers may change it; 0 freezes.
     max_iter : int
         Steps per call, each one more evaluation. `LBFGS` takes 20; one is right for minibatches.
+    history : int
+        With 10 or so, steps are those of L-BFGS (see :class:`~learnmm.LimitedMemory`): far fewer of
+        them where the loss is the same in every call. Each costs two copies of the parameters.
+        Pairs are taken within a call, between losses of one minibatch. 0: the majorant's own steps.
     curvature : {"auto", "hessian", "secant"}
         "hessian": Lanczos on Hessian-vector products, a `PROBABLE` bound; some 15 products a step,
         each worth two gradients, and as many copies of the parameters. The closure must return the
         loss without calling ``backward``. "secant": an `ESTIMATE` from the gradients before and
-        after the last step, at no cost. "auto": "hessian" for closures that do not call
-        ``backward``, "secant" for those that do.
+        after the last step, at no cost. "auto": "secant" with a `history` and for closures that
+        call ``backward``, otherwise "hessian".
     gtol : float
         Make no step where the largest absolute gradient entry is at most this.
     safeguard : Safeguard
@@ -131,6 +138,7 @@ class ProjectedMM(torch.optim.Optimizer):
         lr: float | Tensor = 1.0,
         *,
         max_iter: int = 1,
+        history: int = 0,
         curvature: Source = "auto",
         gtol: float = 0.0,
         safeguard: Safeguard = Safeguard(),  # noqa: B008 - frozen
@@ -142,10 +150,13 @@ class ProjectedMM(torch.optim.Optimizer):
             raise ValueError(f"curvature must be one of {SOURCES}, got {curvature!r}")
         if not isinstance(safeguard, Safeguard):
             raise TypeError(f"safeguard must be a Safeguard, got {safeguard!r}")
+        if not (isinstance(history, int) and history >= 0):
+            raise ValueError(f"history must be an integer of at least 0, got {history!r}")
         # The loop checks the rest of the settings it is given.
         ProjectedMMOptimizer(torch.sum, relaxation=relaxation, max_iter=max_iter, gtol=gtol)
         self.max_iter = max_iter
-        self.curvature: Source = curvature
+        self.history = history
+        self.curvature: Source = "secant" if history and curvature == "auto" else curvature
         self.gtol = gtol
         self.safeguard = safeguard
         self.relaxation = relaxation
@@ -198,6 +209,13 @@ class ProjectedMM(torch.optim.Optimizer):
                 "the state_dict is that of another optimizer: ProjectedMM keeps no "
                 f"{', '.join(sorted(foreign))}"
             )
+        for entry in state_dict["state"].values():
+            kept = entry["pairs"]["products"].shape[1] if "pairs" in entry else 0
+            if "level" in entry and kept != self.history:
+                raise ValueError(
+                    f"the state_dict is that of a run with history={kept}, this optimizer has "
+                    f"history={self.history}"
+                )
         super().load_state_dict(state_dict)
         self.last_step = self.last_result = None
         saved = self._memory().get("generator")
@@ -260,6 +278,7 @@ class ProjectedMM(torch.optim.Optimizer):
         solver = ProjectedMMOptimizer(
             objective,
             majorant=majorant,
+            preconditioner=Rated(self.history, rates) if self.history else None,
             safeguard=self.safeguard,
             gtol=self.gtol,
             check_deterministic=self.check_deterministic,
@@ -274,6 +293,8 @@ class ProjectedMM(torch.optim.Optimizer):
                 state, info = solver.step(state)
             if _accepted(state, before):
                 majorant.observe(before.x, before.gradient, state.x, state.gradient)
+        if self.history:
+            memory["pairs"] = _stored(append(state.memory, state.x, state.gradient))
         memory.update(
             level=majorant.level,
             relaxation=state.relaxation.item(),
@@ -334,6 +355,23 @@ class ProjectedMM(torch.optim.Optimizer):
         return moving, others
 
 
+class Rated(LimitedMemory):
+    """Limited-memory steps under learning rates.
+
+    The largest rate is a factor on the step. The others are in the metric of the majorant, from
+    which the first steps of a group are shorter; later ones go by the curvature they have seen.
+    """
+
+    def __init__(self, history: int, rates: Tensor) -> None:
+        super().__init__(history)
+        self.rate = rates.amax()
+
+    def forward(self, point: Point, state: Pairs) -> tuple[Tensor, Pairs]:
+        """Scale the step."""
+        step, pairs = super().forward(point, state)
+        return self.rate * step, pairs
+
+
 def _number(lr: Any) -> float:
     try:
         return float(lr)
@@ -350,7 +388,7 @@ def _accepted(state: State, before: State) -> bool:
 
 
 def _resumed(state: State, memory: dict[str, Any]) -> State:
-    """Carry the relaxation and the totals of earlier calls on."""
+    """Carry the relaxation, the totals and the pairs of earlier calls on."""
     if "tally" not in memory:
         return state
     totals = Tally(
@@ -360,7 +398,23 @@ def _resumed(state: State, memory: dict[str, Any]) -> State:
         }
     )
     relaxation = torch.full_like(state.relaxation, memory["relaxation"])
-    return state._replace(relaxation=relaxation, tally=totals)
+    state = state._replace(relaxation=relaxation, tally=totals)
+    stored = memory.get("pairs")
+    if stored is None or stored["moves"].shape != state.memory.moves.shape:
+        return state  # other parameters move than before
+    numbers = {name: torch.full_like(getattr(state.memory, name), stored[name]) for name in NUMBERS}
+    # The pair to come starts here: between two calls the loss may have become another function.
+    pairs = Pairs(x=state.x, gradient=state.gradient, **(stored | numbers))
+    return state._replace(memory=pairs)
+
+
+NUMBERS = ("newest", "stretch")
+
+
+def _stored(pairs: Pairs) -> dict[str, Any]:
+    """What a call leaves to the next; numbers as such, since loading casts every tensor."""
+    kept = {name: part for name, part in pairs._asdict().items() if name not in ("x", "gradient")}
+    return kept | {name: getattr(pairs, name).item() for name in NUMBERS}
 
 
 def _result(start: State, end: State) -> Result:

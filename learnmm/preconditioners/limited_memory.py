@@ -101,18 +101,18 @@ class LimitedMemory(Direction):
 
     def forward(self, point: Point, state: Pairs) -> tuple[Tensor, Pairs]:
         """Put the pair of the last step in place, then apply ``H``."""
-        pairs = _append(state, point)
+        pairs = append(state, point.x, point.gradient)
         step = _apply(pairs, point)
         return expand(pairs.stretch, step) * step, pairs
 
 
-def _append(state: Pairs, point: Point) -> Pairs:
-    """Put the newest pair in the place of the oldest, where it has seen positive curvature.
+def append(state: Pairs, x: Tensor, gradient: Tensor) -> Pairs:
+    """Put the pair of the step to `x` in the place of the oldest, if it has seen curvature.
 
     Without the row and the column of the oldest pair ``R^-1`` is the inverse of what is left of
     ``R``; a last column ``(c, p)`` of ``R`` adds the column ``(-R^-1 c, 1) / p`` to it.
     """
-    move, change = point.x - state.x, point.gradient - state.gradient
+    move, change = x - state.x, gradient - state.gradient
     length, product = norm(move), dot(move, change)
     useful = product > torch.finfo(move.dtype).eps * length * norm(change)
     product = torch.where(useful, product, 1.0)[:, None]
@@ -134,8 +134,8 @@ def _append(state: Pairs, point: Point) -> Pairs:
 
     rows = (others | ~useful[:, None]).to(state.inverse.dtype)
     return Pairs(
-        x=point.x,
-        gradient=point.gradient,
+        x=x,
+        gradient=gradient,
         moves=put(move, state.moves),
         changes=put(change, state.changes),
         inverse=put(column, state.inverse * rows[:, :, None], dim=2),

@@ -245,6 +245,33 @@ def test_how_much_shorter(slope: float, actual: float, factor: float) -> None:
     assert float(found) == pytest.approx(factor)
 
 
+@pytest.mark.parametrize("safeguard", [lmm.Safeguard(), None])
+def test_a_direction_may_leave_the_region_of_a_bound_where_it_is_verified(safeguard: Any) -> None:
+    """Descent does not rest on the bound then, and beyond its region nothing can disprove it."""
+    x0 = normal(3, 5)
+    size = x0.norm(dim=1)
+    length = torch.tensor([1.0, 1.0, 0.1], dtype=DTYPE)  # the last stays inside
+
+    def bound(x: Tensor, aux: Any = None) -> lmm.Bound:  # too small by far, as beyond a region
+        curvature = lmm.ScalarCurvature(torch.full_like(size, 0.1))
+        return lmm.Bound(lmm.Kind.REGION, curvature, radius=size / 4)
+
+    optimizer = lmm.ProjectedMMOptimizer(
+        lambda x: (x * x).sum(1) / 2,
+        majorant=bound,
+        preconditioner=Fixed(length[:, None] * x0),
+        safeguard=safeguard,
+    )
+    state, info = optimizer.step(optimizer.init(x0))
+    if safeguard is None:
+        assert info.cut.tolist() == [True, True, False]
+        torch.testing.assert_close(info.step_norm, size * torch.tensor([0.25, 0.25, 0.1]).double())
+    else:
+        assert not info.cut.any()
+        torch.testing.assert_close(info.step_norm, size * length)
+        assert state.tally.violations.tolist() == [0, 0, 1]
+
+
 def test_refusals_of_a_neighbour_shorten_nothing() -> None:
     x0 = normal(2, 5)
     step = torch.stack([x0[0], -x0[1]])  # the first is right, the second climbs

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import learnmm as lmm
-
 from . import (
     learnmm_solvers,
     qmm_solvers,
@@ -18,8 +16,8 @@ BASELINE = "torch LBFGS, strong Wolfe"
 SOLVERS: tuple[Solver, ...] = (
     Solver("learnmm minimize", learnmm_solvers.minimize(), batched=True, ours=True),
     Solver(
-        "learnmm LimitedMemory",
-        learnmm_solvers.minimize(preconditioner=lmm.LimitedMemory()),
+        "learnmm minimize, own steps",
+        learnmm_solvers.minimize(preconditioner=None),
         batched=True,
         ours=True,
     ),
@@ -27,6 +25,7 @@ SOLVERS: tuple[Solver, ...] = (
     Solver(
         "learnmm ProjectedMM, secant", learnmm_solvers.projected_mm(curvature="secant"), ours=True
     ),
+    Solver("learnmm ProjectedMM, history", learnmm_solvers.projected_mm(history=10), ours=True),
     Solver(BASELINE, torch_solvers.lbfgs),
     Solver("torch Adam, lr 0.1", torch_solvers.adam(0.1)),
     Solver("torch Adam, lr 0.01", torch_solvers.adam(0.01)),
