@@ -241,7 +241,7 @@ class ProjectedMMOptimizer:
         if bound.radius is not None:
             radius = bound.radius
             if whole and self.safeguard is not None:
-                # It does not rest on the bound, so there is nothing to gain within its region.
+                # Its descent is verified and does not rest on the bound, so no region confines it.
                 radius = radius.masked_fill(learned, torch.inf)
             proposal, cut = cut_to_region(proposal, step_norm, radius)
             step_norm = torch.minimum(step_norm, radius)
@@ -250,6 +250,7 @@ class ProjectedMMOptimizer:
         proposal = Proposal(proposal.step, *(product.detach() for product in proposal[1:]))
 
         candidate = state.x - proposal.step.to(state.x.dtype)
+        accepted: Tensor
         if torch.is_grad_enabled():
             # What a stopped or broken problem computes is discarded below, but its NaN would
             # spoil the gradients of the whole batch.

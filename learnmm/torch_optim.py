@@ -19,7 +19,7 @@ from learnmm.closure import (
     flatten,
     unflatten,
 )
-from learnmm.curvature import dot
+from learnmm.curvature import dot, expand
 from learnmm.majorants.hessian import LanczosMajorant
 from learnmm.optimizer import ProjectedMMOptimizer
 from learnmm.preconditioners.base import Point
@@ -30,6 +30,8 @@ from learnmm.state import State
 
 __all__ = ["ProjectedMM"]
 
+HISTORY = 10
+"""Pairs to keep unless told otherwise."""
 
 SETTINGS = (
     "max_iter",
@@ -46,7 +48,7 @@ SETTINGS = (
 )
 """What a copy needs beside what every optimizer of `torch.optim` copies."""
 
-MEMORY = {"level", "relaxation", "tally", "generator", "pairs"}
+MEMORY = {"level", "relaxation", "tally", "generator", "pairs", "moving"}
 
 
 class ProjectedMM(torch.optim.Optimizer):
@@ -72,16 +74,18 @@ class ProjectedMM(torch.optim.Optimizer):
         under the same guarantee. Groups may have their own, schedulers may change it; 0 freezes.
     max_iter : int
         Steps per call, each one more evaluation. `LBFGS` takes 20; one is right for minibatches.
-    history : int
-        With 10 or so, steps are those of L-BFGS (see :class:`~learnmm.LimitedMemory`): far fewer of
-        them where the loss is the same in every call. Each costs two copies of the parameters.
-        Pairs are taken within a call, between losses of one minibatch. 0: the majorant's own steps.
+    history : int, optional
+        Pairs of steps and changes of gradient from which L-BFGS steps are made (see
+        :class:`~learnmm.LimitedMemory`); each costs two copies of the parameters. They are taken
+        within a call, so those of minibatches compare one loss with itself. 0: the majorant's own
+        steps. Default: 10, or 0 where `curvature` is named.
     curvature : {"auto", "hessian", "secant"}
         "hessian": Lanczos on Hessian-vector products, a `PROBABLE` bound; some 15 products a step,
         each worth two gradients, and as many copies of the parameters. The closure must return the
         loss without calling ``backward``. "secant": an `ESTIMATE` from the gradients before and
         after the last step, at no cost. "auto": "secant" with a `history` and for closures that
-        call ``backward``, otherwise "hessian".
+        call ``backward``, otherwise "hessian". With a history it serves the first step, and where
+        all others are refused.
     gtol : float
         Make no step where the largest absolute gradient entry is at most this.
     safeguard : Safeguard
@@ -128,8 +132,8 @@ class ProjectedMM(torch.optim.Optimizer):
     ...     losses.append(float(loss))
     >>> losses == sorted(losses, reverse=True)
     True
-    >>> optimizer.last_result.certificate.kind.name
-    'PROBABLE'
+    >>> bool(optimizer.last_result.certificate.monotone)
+    True
     """
 
     def __init__(
@@ -138,7 +142,7 @@ class ProjectedMM(torch.optim.Optimizer):
         lr: float | Tensor = 1.0,
         *,
         max_iter: int = 1,
-        history: int = 0,
+        history: int | None = None,
         curvature: Source = "auto",
         gtol: float = 0.0,
         safeguard: Safeguard = Safeguard(),  # noqa: B008 - frozen
@@ -150,6 +154,8 @@ class ProjectedMM(torch.optim.Optimizer):
             raise ValueError(f"curvature must be one of {SOURCES}, got {curvature!r}")
         if not isinstance(safeguard, Safeguard):
             raise TypeError(f"safeguard must be a Safeguard, got {safeguard!r}")
+        if history is None:
+            history = HISTORY if curvature == "auto" else 0
         if not (isinstance(history, int) and history >= 0):
             raise ValueError(f"history must be an integer of at least 0, got {history!r}")
         # The loop checks the rest of the settings it is given.
@@ -274,6 +280,10 @@ class ProjectedMM(torch.optim.Optimizer):
     def _run(self, objective: ClosureObjective, x: Tensor, rates: Tensor) -> tuple[State, State]:
         """Take the steps of one call; return the states before and after them."""
         memory = self._memory()
+        varied = {id(p) for p in objective.parameters}
+        moving = [id(p) in varied for group in self.param_groups for p in group["params"]]
+        if memory.get("moving", moving) != moving:
+            memory.pop("pairs", None)  # of other unknowns
         majorant = ClosureMajorant(objective, rates, memory.get("level"), self._lanczos)
         solver = ProjectedMMOptimizer(
             objective,
@@ -300,6 +310,7 @@ class ProjectedMM(torch.optim.Optimizer):
             relaxation=state.relaxation.item(),
             tally={name: total.item() for name, total in state.tally._asdict().items()},
             generator=bytes(self._generator.get_state().tolist()),
+            moving=moving,
         )
         self.last_step = info
         self.last_result = _result(start, state)
@@ -358,8 +369,8 @@ class ProjectedMM(torch.optim.Optimizer):
 class Rated(LimitedMemory):
     """Limited-memory steps under learning rates.
 
-    The largest rate is a factor on the step. The others are in the metric of the majorant, from
-    which the first steps of a group are shorter; later ones go by the curvature they have seen.
+    The metric of the majorant has the rates in it. With pairs, ``H`` is scaled to the curvature
+    they have seen and knows only the ratios of the rates, so the largest becomes a factor.
     """
 
     def __init__(self, history: int, rates: Tensor) -> None:
@@ -369,7 +380,8 @@ class Rated(LimitedMemory):
     def forward(self, point: Point, state: Pairs) -> tuple[Tensor, Pairs]:
         """Scale the step."""
         step, pairs = super().forward(point, state)
-        return self.rate * step, pairs
+        seen = (pairs.products > 0).any(1)
+        return expand(torch.where(seen, self.rate, 1.0), step) * step, pairs
 
 
 def _number(lr: Any) -> float:
@@ -400,8 +412,8 @@ def _resumed(state: State, memory: dict[str, Any]) -> State:
     relaxation = torch.full_like(state.relaxation, memory["relaxation"])
     state = state._replace(relaxation=relaxation, tally=totals)
     stored = memory.get("pairs")
-    if stored is None or stored["moves"].shape != state.memory.moves.shape:
-        return state  # other parameters move than before
+    if stored is None:
+        return state
     numbers = {name: torch.full_like(getattr(state.memory, name), stored[name]) for name in NUMBERS}
     # The pair to come starts here: between two calls the loss may have become another function.
     pairs = Pairs(x=state.x, gradient=state.gradient, **(stored | numbers))

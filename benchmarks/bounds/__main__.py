@@ -24,7 +24,7 @@ from rich.progress import track
 import learnmm as lmm
 
 from .cases import BATCH, COMPOSITE, SEED, UNKNOWNS, Case, cases
-from .measure import GAP, LOOK_AT, End, Run, cut_share, ends, run, until
+from .measure import GAP, LOOK_AT, End, Run, ends, run, until
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -88,11 +88,10 @@ def picture(runs: list[Run], path: Path) -> None:
     plt.close(figure)
 
 
-def region_sentence(runs: list[Run], steps: int) -> str:
+def region_sentence(runs: list[Run]) -> str:
     """How much the radius of `REGION` bounds costs."""
     return "; ".join(
-        f"in {one.case.objective} the radius cuts {one.cut:.1%} of the bound's own steps and "
-        f"{cut_share(one.case, steps):.1%} of the limited-memory steps taken"
+        f"in {one.case.objective} the radius cuts {one.cut:.1%} of the bound's own steps"
         for one in runs
         if one.kind is lmm.Kind.REGION
     )
@@ -144,7 +143,7 @@ def main() -> None:
             "|---|---|---|---|---|---|---|---|---|",
             *table,
             "",
-            f"Regions: {region_sentence(runs, settings.steps)}.",
+            f"Regions: {region_sentence(runs)}.",
             "",
             f"![Bound over true curvature]({settings.output.stem}.png)",
             "",

@@ -127,16 +127,3 @@ def until(path: Tensor, best: Tensor) -> str:
     if median == len(path):
         return f"> {len(path) - 1} ({share:.0%})"
     return f"{median}" if share == 1 else f"{median} ({share:.0%})"
-
-
-@torch.no_grad()
-def cut_share(case: Case, steps: int) -> float:
-    """Share of limited-memory steps that are cut to the region of the bound."""
-    optimizer = lmm.ProjectedMMOptimizer(
-        case.energy, preconditioner=lmm.LimitedMemory(), max_iter=steps
-    )
-    history = optimizer.minimize(case.x0, history=True).history
-    if history is None:
-        return 0.0
-    taken = history.accepted & history.learned
-    return float((history.cut & taken).sum() / taken.sum())

@@ -190,9 +190,12 @@ def _proposals(preconditioner: LearnedComponent | Direction, x: Tensor, steps: i
         if _batch_first(memory, x) != shape:
             raise LawViolation(f"the memory keeps its structure and shapes, not so at step {k}")
         if isinstance(preconditioner, Direction):
-            again = tensors_of(preconditioner(seen, memory))
-            before = tensors_of((multipliers, memory))
-            if not all(torch.equal(*map(torch.nan_to_num, pair)) for pair in zip(before, again)):
+            both = zip(
+                tensors_of((multipliers, memory)),
+                tensors_of(preconditioner(seen, memory)),
+                strict=True,
+            )
+            if not all(torch.equal(*map(torch.nan_to_num, pair)) for pair in both):
                 raise LawViolation(
                     "a point seen again gives the same step and the same memory, not so at step "
                     f"{k}"

@@ -22,7 +22,7 @@ from benchmarks.peers.suite import Case, singles
 BUDGET = Budget(seconds=60.0, evaluations=300)
 CASES = ("mgh/beale", "signal-deconvolution")
 QMM = "qmm mmmg"
-SECOND_ORDER = ("torchmin newton-cg", "torchmin trust-ncg", "learnmm ProjectedMM")
+SECOND_ORDER = ("torchmin newton-cg", "torchmin trust-ncg", "learnmm ProjectedMM, hessian")
 
 
 class Watched(Recorder):

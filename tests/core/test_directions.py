@@ -400,14 +400,14 @@ def test_minimize_takes_limited_memory_unless_told_otherwise() -> None:
         (atom, {}, lmm.Kind.GLOBAL),
         (rosenbrock, {"majorant": lmm.SecantMajorant(rosenbrock)}, lmm.Kind.ESTIMATE),
     )
-    for fun, given, kind in cases:
+    for fun, named, kind in cases:
         wanted = lmm.ProjectedMMOptimizer(
-            fun, preconditioner=lmm.LimitedMemory(), max_iter=20, **given
+            fun, preconditioner=lmm.LimitedMemory(), max_iter=20, **named
         ).minimize(x0)
-        found = lmm.minimize(fun, x0, max_iter=20, **given)
+        found = lmm.minimize(fun, x0, max_iter=20, **named)
         assert torch.equal(found.x, wanted.x)
         assert found.certificate.learned.all()
-        own = lmm.minimize(fun, x0, max_iter=20, preconditioner=None, **given)
+        own = lmm.minimize(fun, x0, max_iter=20, preconditioner=None, **named)
         assert own.certificate.kind is kind
         assert not own.certificate.learned.any()
         assert not torch.equal(own.x, found.x)

@@ -75,6 +75,8 @@ def test_parameters_are_finite() -> None:
         ({"max_iter": 1.5}, TypeError, "max_iter must be an integer, got 1.5"),
         ({"gtol": -1.0}, ValueError, "gtol must be non-negative, got -1.0"),
         ({"curvature": "newton"}, ValueError, "'auto', 'hessian', 'secant'.*, got 'newton'"),
+        ({"history": -1}, ValueError, "history must be an integer of at least 0, got -1"),
+        ({"history": 2.0}, ValueError, "history must be an integer of at least 0, got 2.0"),
         ({"safeguard": None}, TypeError, "safeguard must be a Safeguard, got None"),
         ({"relaxation": 0.5}, TypeError, "relaxation must be a Relaxation or None, got 0.5"),
         ({"momentum": 0.9}, TypeError, "unexpected keyword argument 'momentum'"),
@@ -113,6 +115,21 @@ def test_states_of_other_optimizers_are_refused(other: Any) -> None:
         ours.load_state_dict(theirs.state_dict())
     assert ours.state_dict() == before
     assert ours.last_result is not None
+
+
+def test_states_of_another_history_are_refused() -> None:
+    x = parameter([1.0, 2.0])
+    optimizer = lmm.optim.ProjectedMM([x], history=3)
+    optimizer.step(lambda: x.square().sum())
+    for other, kept in (
+        (lmm.optim.ProjectedMM([x], history=2), 2),
+        (lmm.optim.ProjectedMM([x], curvature="secant"), 0),
+    ):
+        with pytest.raises(ValueError, match=f"history=3, this optimizer has history={kept}"):
+            other.load_state_dict(optimizer.state_dict())
+        other.step(lambda: x.square().sum())
+        with pytest.raises(ValueError, match=f"history={kept}, this optimizer has history=3"):
+            optimizer.load_state_dict(other.state_dict())
 
 
 def test_a_scheduler_beyond_one_is_refused() -> None:
@@ -179,7 +196,7 @@ def test_a_loss_without_second_derivatives_says_what_to_do() -> None:
     x, y = parameter(normal(3, 2)), normal(4, 2, seed=1)
     loss = lambda: torch.cdist(x, y, p=3).square().sum()  # noqa: E731
     with pytest.raises(RuntimeError, match="not implemented") as caught:
-        lmm.optim.ProjectedMM([x]).step(loss)
+        lmm.optim.ProjectedMM([x], curvature="hessian").step(loss)
     assert "curvature='secant'" in caught.value.__notes__[0]
     losses = train(lmm.optim.ProjectedMM([x], curvature="secant"), loss, 5)
     assert losses[-1] < 0.9 * losses[0]
@@ -187,7 +204,7 @@ def test_a_loss_without_second_derivatives_says_what_to_do() -> None:
 
 def test_a_gradient_that_hides_its_curvature_is_not_taken_for_flat() -> None:
     x = parameter([1.0, 2.0])
-    optimizer = lmm.optim.ProjectedMM([x])
+    optimizer = lmm.optim.ProjectedMM([x], history=0)
     losses = train(optimizer, lambda: OnceDifferentiable.apply(x).sum(), 3)
     assert losses[-1] < 1e-6
     assert optimizer.last_result is not None

@@ -22,10 +22,14 @@ SOLVERS: tuple[Solver, ...] = (
         ours=True,
     ),
     Solver("learnmm ProjectedMM", learnmm_solvers.projected_mm(), ours=True),
-    Solver(
-        "learnmm ProjectedMM, secant", learnmm_solvers.projected_mm(curvature="secant"), ours=True
+    *(
+        Solver(
+            f"learnmm ProjectedMM, {curvature}",
+            learnmm_solvers.projected_mm(curvature=curvature),
+            ours=True,
+        )
+        for curvature in ("hessian", "secant")
     ),
-    Solver("learnmm ProjectedMM, history", learnmm_solvers.projected_mm(history=10), ours=True),
     Solver(BASELINE, torch_solvers.lbfgs),
     Solver("torch Adam, lr 0.1", torch_solvers.adam(0.1)),
     Solver("torch Adam, lr 0.01", torch_solvers.adam(0.01)),
