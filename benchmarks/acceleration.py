@@ -42,17 +42,23 @@ class Momentum(lmm.Direction):
     only gradient that the loop evaluates.
     """
 
-    def init_state(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Start, and steps since the last restart."""
-        return x, x.new_zeros(len(x))
+    def init_state(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Start, the last move, and moves since the last restart."""
+        return x, torch.zeros_like(x), x.new_zeros(len(x))
 
     def forward(self, point: lmm.Point, state: Any) -> tuple[Tensor, Any]:
         """Heavy ball."""
-        before, age = state
-        move = point.x - before
-        age = torch.where(dot(point.gradient, move) > 0, 0.0, age)
+        move, moved = last_move(point, *state[:2])
+        age = torch.where(dot(point.gradient, move) > 0, 0.0, state[2] + moved)
         step = point.curvature.solve(point.gradient) - expand(age / (age + 3), move) * move
-        return step, (point.x, age + 1)
+        return step, (point.x, move, age)
+
+
+def last_move(point: lmm.Point, before: Tensor, move: Tensor) -> tuple[Tensor, Tensor]:
+    """The last move, also when a refusal asks again from the same point; and who has moved."""
+    new = point.x - before
+    moved = (new != 0).flatten(1).any(1)
+    return torch.where(expand(moved, new), new, move), moved
 
 
 class MemoryGradient(lmm.Direction):
@@ -66,19 +72,20 @@ class MemoryGradient(lmm.Direction):
         super().__init__()
         self.product = product
 
-    def init_state(self, x: Tensor) -> Tensor:
-        """Start."""
-        return x
+    def init_state(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Start, and the last move."""
+        return x, torch.zeros_like(x)
 
-    def forward(self, point: lmm.Point, state: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, point: lmm.Point, state: Any) -> tuple[Tensor, Any]:
         """Solve the system of two unknowns."""
-        span = torch.stack([point.gradient, point.x - state], 1)  # (B, 2, *shape)
+        move, _ = last_move(point, *state)
+        span = torch.stack([point.gradient, move], 1)  # (B, 2, *shape)
         bent = torch.stack([self.product(point.x)(v) for v in span.unbind(1)], 1)
         flat = span.flatten(2)
         gram = flat @ bent.flatten(2).mT
         slopes = flat @ point.gradient.flatten(1)[:, :, None]
         weights = torch.linalg.pinv(gram, hermitian=True, rtol=1e-10) @ slopes
-        return (weights.mT @ flat).reshape(point.x.shape), point.x
+        return (weights.mT @ flat).reshape(point.x.shape), (point.x, move)
 
 
 class Ends(NamedTuple):

@@ -21,14 +21,13 @@ from .cache import Cache, fingerprint
 from .measure import measured, warm_up, with_optimum
 from .recorder import PRODUCT_WORK, Budget
 from .solvers import BASELINE, IN_BATCHES, SOLVERS
-from .step_cost import ANALYTICAL, step_cost
+from .step_cost import cases, step_cost
 from .suite import BATCHES, ELSEWHERE, SEED, Case, singles
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = Path(__file__).with_name("page.md")
 QUICK = ("mgh/rosenbrock", "logistic-regression")
 LIBRARIES = ("torch", "scipy", "pytorch-minimize", "qmm", "numpy")
-STEP_BATCH = 1024
 
 console = Console(stderr=True)
 
@@ -166,10 +165,10 @@ def main() -> None:
     cache = Cache(settings.raw / ("quick.json" if settings.quick else "peers.json"), header)
     runs = measure_singles(cache, names, budget)
     results = measure_batches(cache, settings.sizes, batch_budget, settings.jax, settings.raw)
-    atoms = ANALYTICAL[:2] if settings.quick else ANALYTICAL
+    steps = dict(list(cases().items())[:2]) if settings.quick else cases()
     costs = {
-        name: cache.get(f"step of {name}", lambda n=name: step_cost(n, STEP_BATCH, repeats))
-        for name in track(atoms, "cost of a step", console=console)
+        name: cache.get(f"step of {name}", lambda c=case: step_cost(*c, repeats))
+        for name, case in track(steps.items(), "cost of a step", console=console)
     }
     ours = [solver.name for solver in SOLVERS if solver.ours]
     picture = settings.output.with_suffix(".png")
@@ -206,7 +205,7 @@ def main() -> None:
         milliseconds="\n".join(page.by_problem(runs, names, page.milliseconds)),
         batches="\n".join(page.batches(results)),
         jax=page.on_jax(results),
-        steps="\n".join(page.steps(costs, STEP_BATCH)),
+        steps="\n".join(page.steps(costs)),
     )
     settings.output.parent.mkdir(parents=True, exist_ok=True)
     settings.output.write_text(text.rstrip() + "\n")
