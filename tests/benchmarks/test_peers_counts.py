@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import learnmm as lmm
+from benchmarks.peers.measure import with_optimum
 from benchmarks.peers.recorder import Budget, Finished, Recorder
 from benchmarks.peers.solvers import BASELINE, SOLVERS, Solver
 from benchmarks.peers.suite import Case, singles
@@ -22,6 +23,7 @@ from benchmarks.peers.suite import Case, singles
 BUDGET = Budget(seconds=60.0, evaluations=300)
 CASES = ("mgh/beale", "signal-deconvolution")
 QMM = "qmm mmmg"
+COMPILED = "learnmm minimize, compiled"
 SECOND_ORDER = ("torchmin newton-cg", "torchmin trust-ncg", "learnmm ProjectedMM, hessian")
 
 
@@ -67,7 +69,7 @@ def counting(inner: Callable[..., Any], counts: Callable[..., bool]) -> tuple[An
         pytest.param(solver, name, id=f"{solver.name} on {name}")
         for name in CASES
         for solver in SOLVERS
-        if solver.name != QMM  # it evaluates in NumPy: the test below
+        if solver.name not in (QMM, COMPILED)  # they evaluate elsewhere: the tests below
     ],
 )
 def test_evaluations_are_those_of_the_objective(
@@ -98,6 +100,19 @@ def test_evaluations_are_those_of_the_objective(
         assert recorder.gradients - over <= calls[0] <= recorder.gradients
         assert recorder.products - over <= products[0] <= recorder.products
         assert (recorder.products > 0) == (solver.name in SECOND_ORDER)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_compiled_run_is_the_run(name: str) -> None:
+    case = with_optimum(singles()[name](), lambda least: least())
+    by_name = {solver.name: solver for solver in SOLVERS}
+    recorders = [watch(case), watch(case)]
+    for recorder, solver in zip(recorders, ("learnmm minimize", COMPILED), strict=True):
+        run(by_name[solver], case, recorder)
+    plain, compiled = recorders
+    assert plain.reached.all()
+    assert (plain.evaluations == compiled.evaluations).all()
+    assert (plain.twice == compiled.twice).all()
 
 
 def test_gradients_of_qmm_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

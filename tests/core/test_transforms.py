@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -67,6 +68,47 @@ def compiled(optimizer: lmm.ProjectedMMOptimizer, backend: str) -> Step:
 
 
 # --- one graph -------------------------------------------------------------------------------
+
+
+def test_a_compiled_run_compiles_once_and_takes_the_same_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.compiler.reset()
+    graphs = []
+
+    def backend(graph: torch.fx.GraphModule, _: Any) -> Callable[..., Any]:
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+
+    def alone(x: Tensor) -> Tensor:
+        return valley(x[None])[0]
+
+    x0 = DATA.point()
+    for fun, start in ((valley, x0), (alone, x0[0])):
+        optimizer = lmm.ProjectedMMOptimizer(fun, preconditioner=lmm.LimitedMemory(), max_iter=40)
+        plain = optimizer.minimize(start)
+        assert not graphs
+        for _ in range(3):
+            fast = optimizer.minimize(start, compiled=True)
+            assert len(graphs) == 1
+            torch.testing.assert_close(fast.x, plain.x)
+            assert torch.equal(fast.iterations, plain.iterations)
+        graphs.clear()
+
+
+def test_more_optimizers_compile_than_torch_lets_one_function(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The limit, 8 unless set otherwise, is that of each of them."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    for k in range(10):
+        scale = torch.tensor(1.0 + k, dtype=torch.float64)
+        optimizer = lmm.ProjectedMMOptimizer(
+            lambda x, s=scale: s * valley(x), preconditioner=lmm.LimitedMemory(2), max_iter=2
+        )
+        optimizer.minimize(DATA.point(), compiled=True)
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ BASELINE = "torch LBFGS, strong Wolfe"
 
 SOLVERS: tuple[Solver, ...] = (
     Solver("learnmm minimize", learnmm_solvers.minimize(), batched=True, ours=True),
+    Solver("learnmm minimize, compiled", learnmm_solvers.compiled, batched=True, ours=True),
     Solver(
         "learnmm minimize, own steps",
         learnmm_solvers.minimize(preconditioner=None),
