@@ -102,13 +102,19 @@ def test_more_optimizers_compile_than_torch_lets_one_function(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The limit, 8 unless set otherwise, is that of each of them."""
+    torch.compiler.reset()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
-    for k in range(10):
-        scale = torch.tensor(1.0 + k, dtype=torch.float64)
+    bumps = (torch.sin, torch.cos, torch.tanh, torch.atan, torch.erf, torch.sigmoid, torch.square,
+             torch.sinc, torch.asinh, torch.exp)  # fmt: skip
+    kept = []  # torch forgets what it compiled for those that are gone
+    for bump in bumps:
         optimizer = lmm.ProjectedMMOptimizer(
-            lambda x, s=scale: s * valley(x), preconditioner=lmm.LimitedMemory(2), max_iter=2
+            lambda x, f=bump: f(x).sum(1) + valley(x),
+            preconditioner=lmm.LimitedMemory(2),
+            max_iter=2,
         )
         optimizer.minimize(DATA.point(), compiled=True)
+        kept.append(optimizer)
 
 
 @torch.no_grad()
