@@ -15,7 +15,8 @@ STRETCH = 2.0
 
 
 class Pairs(NamedTuple):
-    """Memory of :class:`LimitedMemory`: a ring per problem, the newest pair over the oldest.
+    """Memory of :class:`LimitedMemory`: a ring per problem, where the newest pair takes the place
+    of the oldest.
 
     Attributes
     ----------
