@@ -136,6 +136,13 @@ class UnrolledMM(nn.Module):
         _check_steps(steps)
         if "max_iter" in settings:
             raise TypeError("UnrolledMM takes steps= in place of max_iter=")
+        generator = getattr(settings.get("majorant"), "generator", None)
+        if backward == "checkpoint" and isinstance(generator, torch.Generator):
+            raise ValueError(
+                "backward='checkpoint' computes steps again, which would meet other bounds: a "
+                "majorant must not draw from a generator of its own there, but from torch's global "
+                "one, which is rewound"
+            )
         self.energy = energy
         self.preconditioner = preconditioner
         self.start = start

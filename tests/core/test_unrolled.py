@@ -426,6 +426,13 @@ def test_graph_is_freed_with_the_result() -> None:
         ({"max_iter": 3}, "steps= in place of max_iter="),
         ({"start": 3}, "start must map data to iterates"),
         ({"projection": 0.5}, "projection must be a Projection"),
+        (
+            {
+                "backward": "checkpoint",
+                "majorant": lmm.LanczosMajorant(torch.sum, generator=torch.Generator()),
+            },
+            "must not draw from a generator of its own",
+        ),
     ],
 )
 def test_misuse_is_refused_at_construction(settings: dict[str, object], message: str) -> None:
