@@ -413,6 +413,18 @@ def test_minimize_takes_limited_memory_unless_told_otherwise() -> None:
         assert not torch.equal(own.x, found.x)
 
 
+def test_a_pair_too_small_to_divide_by_is_left_out() -> None:
+    component, x = lmm.LimitedMemory(3), torch.zeros(2, 3, dtype=DTYPE)
+    curvature = lmm.ScalarCurvature(torch.ones(2, dtype=DTYPE))
+    memory = component.init_state(x)
+    for _ in range(3):  # <s, y> is 2e-320 for the first problem, and its inverse infinite
+        x = x + torch.tensor([[1e-160], [1.0]], dtype=DTYPE)
+        step, memory = component(lmm.Point(x, 2 * x, curvature), memory)
+        assert torch.isfinite(step).all()
+        assert torch.isfinite(memory.inverse).all()
+    assert (memory.products > 0).sum(1).tolist() == [0, 3]
+
+
 def test_a_direction_seen_twice_from_one_point_is_the_same() -> None:
     """A refusal asks again: what limited memory knows is of points alone."""
     component = lmm.LimitedMemory(3)
