@@ -103,6 +103,24 @@ def test_gradient_is_the_derivative(leaf, composition):
     assert torch.allclose(slope, expected, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_an_evaluation_leaves_no_graph_that_nobody_asked_for(leaf):
+    """In any mode of autograd, inside and outside of transforms, by one function or another."""
+    atom, x = LEAVES[leaf](normal(BATCH, N, seed=6)), normal(BATCH, N, seed=9)
+    ways = {"with a graph": differentiate(atom.measure, x)}
+    with torch.no_grad():
+        ways["without"] = differentiate(atom.measure, x)
+    ways["mapped"] = torch.func.vmap(lambda z: differentiate(atom.measure, z))(x[None])
+    for name, found in ways.items():
+        assert not found.value.requires_grad
+        assert not found.gradient.requires_grad
+        for a, b in zip(found[:2], atom.evaluate(x)[:2], strict=True):
+            torch.testing.assert_close(a[0] if name == "mapped" else a, b, rtol=1e-11, atol=1e-13)
+    wanted = differentiate(atom.measure, x.clone().requires_grad_())
+    assert wanted.value.requires_grad
+    assert wanted.gradient.requires_grad
+
+
 def exact(name, t):
     """Loss and half-quadratic weight at one residual, to sixty digits."""
     with localcontext() as context:
