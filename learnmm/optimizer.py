@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -307,12 +307,10 @@ class ProjectedMMOptimizer:
             cut=cut & running,
         )
         shortening = state.shortening
-        if whole:
+        if whole:  # it remembers points and not steps, so a refusal leaves nothing to forget
             shortening = shortening * shorter(proposal.slope, actual)
             shortening = shortening.masked_fill(accepted, 1.0)
-            # It remembers points, not steps, so a refusal leaves nothing to forget.
-        else:
-            # A refused proposal is forgotten, so a broken memory cannot spoil what follows.
+        else:  # a refused proposal is forgotten: a broken memory cannot spoil what follows
             memory = select(accepted, memory, state.memory)
         following = State(
             x=select(accepted, candidate, state.x),
@@ -354,7 +352,7 @@ class ProjectedMMOptimizer:
         strict : bool
             See :meth:`init`.
         compiled : bool
-            Take :attr:`compiled_step`: seconds for the first step, then several times faster where
+            Take :meth:`compiled_step`: seconds for the first step, then several times faster where
             problems are small. The objective must be one that `torch.compile` can trace.
 
         Returns
@@ -411,19 +409,21 @@ class ProjectedMMOptimizer:
             projected=self.projection is not None,
         )
 
-    @cached_property
-    def compiled_step(self) -> Callable[[State], tuple[State, StepInfo]]:
+    def compiled_step(self, state: State) -> tuple[State, StepInfo]:
         """`step`, compiled in one graph by `torch.compile` when it is first called."""
+        return self._compiled(self, state)
+
+    @cached_property
+    def _compiled(self) -> Callable[[ProjectedMMOptimizer, State], tuple[State, StepInfo]]:
         # Where torch can: each optimizer has a limit on recompilations of its own.
-        known = inspect.signature(torch.compile).parameters
-        alone: dict[str, Any] = {name: True for name in ("isolate_recompiles",) if name in known}
-        return partial(torch.compile(type(self).step, fullgraph=True, **alone), self)
+        apart = "isolate_recompiles" in inspect.signature(torch.compile).parameters
+        options: dict[str, Any] = {"isolate_recompiles": True} if apart else {}
+        return torch.compile(type(self).step, fullgraph=True, **options)
 
     @cached_property
     def _for_one_problem(self) -> ProjectedMMOptimizer:
         """The same for a function without a batch dimension."""
         solver = copy.copy(self)
-        vars(solver).pop("compiled_step", None)
         fun = self.objective.fun  # type: ignore[attr-defined]
         solver.objective = CallableObjective(fun, single=True)
         solver._follow(self._given_majorant or self._default_majorant(solver.objective))

@@ -17,7 +17,7 @@ from learnmm.objective import differentiate
 from .suite import DOUBLE, SEED
 
 SMALL, LARGE = 1024, 64
-"""Batches of problems with a dozen unknowns, and of those with hundreds."""
+"""Batches of problems with a dozen unknowns, and of those with hundreds or thousands."""
 
 INSTALLED = (
     "quadratic",
@@ -31,7 +31,7 @@ INSTALLED = (
 """Problems whose objective is an atom with a bound in closed form."""
 
 GROWN: tuple[tuple[str, dict[str, Any]], ...] = (
-    *(("quadratic", {"unknowns": 1000, "form": form}) for form in FORMS),
+    *(("quadratic", {"unknowns": 2000, "form": form}) for form in FORMS),
     ("logistic-regression", {"samples": 1000, "unknowns": 100}),
     ("signal-deconvolution", {"length": 500}),
     ("image-deconvolution", {"side": 32}),
