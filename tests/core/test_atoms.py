@@ -121,6 +121,17 @@ def test_an_evaluation_leaves_no_graph_that_nobody_asked_for(leaf):
     assert wanted.gradient.requires_grad
 
 
+def test_what_does_not_depend_on_x_has_no_gradient():
+    """As in torch.func, whether or not something else has a graph."""
+    x, weight = normal(3, N), normal(3).requires_grad_()
+    for constant in (torch.ones(3, dtype=torch.float64), weight):
+        for mode in (torch.no_grad, torch.enable_grad):
+            with mode():
+                found = differentiate(lambda _, c=constant: (2 * c, ()), x)
+            assert torch.equal(found.gradient, torch.zeros_like(x))
+            assert torch.equal(found.value, 2 * constant)
+
+
 def exact(name, t):
     """Loss and half-quadratic weight at one residual, to sixty digits."""
     with localcontext() as context:
