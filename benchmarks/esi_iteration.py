@@ -135,10 +135,7 @@ def baseline(name: str, make: Make, y: Tensor, x0: Tensor, iterations: int) -> B
     return Baseline(torch.tensor(energies), seconds, statistics.mean(evaluations))
 
 
-COMPONENTS: dict[str, Callable[[], lmm.Direction | None]] = {
-    "own": lambda: None,
-    "limited memory": lmm.LimitedMemory,
-}
+COMPONENTS = {"own": None, "limited memory": lmm.LimitedMemory()}
 
 
 def race(
@@ -146,7 +143,7 @@ def race(
 ) -> str:
     """One row: the whole batch at once, until every problem is where L-BFGS ended."""
     optimizer = lmm.ProjectedMMOptimizer(
-        make(y), preconditioner=COMPONENTS[kind](), max_iter=steps, gtol=0
+        make(y), preconditioner=COMPONENTS[kind], max_iter=steps, gtol=0
     )
     reached = torch.zeros(len(y), dtype=torch.bool)
 

@@ -13,15 +13,16 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import learnmm as lmm
+from learnmm_problems.toy.bundled import digits
 
 SEEDS = (0, 1, 2)
 CALLS = 720
@@ -62,10 +63,11 @@ def network(seed: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 10))
 
 
-def digits() -> tuple[Tensor, Tensor]:
+@cache
+def data() -> tuple[Tensor, Tensor]:
     """Images with entries in [0, 1], and what they show."""
-    images, labels = load_digits(return_X_y=True)
-    return torch.tensor(images / 16, dtype=torch.float32), torch.tensor(labels)
+    images, labels = digits("networks")
+    return images.float(), labels
 
 
 def minibatches(size: int, seed: int) -> Iterator[Tensor]:
@@ -86,7 +88,7 @@ class Run(NamedTuple):
 
 def train(make: Make, size: int, seed: int) -> Run:
     """Take steps until the closure has been called often enough."""
-    images, labels = digits()
+    images, labels = data()
     model = network(seed)
     optimizer = make(model.parameters())
     calls = steps = raised = 0

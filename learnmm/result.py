@@ -19,7 +19,7 @@ class Kind(IntEnum):
     GLOBAL = 0
     """``f(z) <= Q(z; x)`` for every ``z`` of the domain."""
     REGION = 1
-    """The same for ``z`` within ``radius`` of ``x``; steps are cut to the region."""
+    """The same for ``z`` within ``radius`` of ``x``; steps that rest on it are cut to that."""
     POINTWISE = 2
     """Dominates the Hessian at ``x``; says nothing about a finite step."""
     PROBABLE = 3

@@ -49,6 +49,10 @@ SETTINGS = (
 """What a copy needs beside what every optimizer of `torch.optim` copies."""
 
 MEMORY = {"level", "relaxation", "tally", "generator", "pairs", "moving"}
+"""What is kept between calls."""
+
+NUMBERS = ("newest", "stretch")
+"""Parts of `Pairs` that are kept as plain numbers."""
 
 
 class ProjectedMM(torch.optim.Optimizer):
@@ -418,9 +422,6 @@ def _resumed(state: State, memory: dict[str, Any]) -> State:
     # The pair to come starts here: between two calls the loss may have become another function.
     pairs = Pairs(x=state.x, gradient=state.gradient, **(stored | numbers))
     return state._replace(memory=pairs)
-
-
-NUMBERS = ("newest", "stretch")
 
 
 def _stored(pairs: Pairs) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from rich.progress import track
 import learnmm as lmm
 
 from .cases import BATCH, COMPOSITE, SEED, UNKNOWNS, Case, cases
-from .measure import GAP, LOOK_AT, End, Run, ends, run, until
+from .measure import GAP, LOOK_AT, End, Run, ends, reached, run, until
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -52,19 +52,18 @@ def rows(runs: list[Run]) -> list[str]:
 def end_rows(found: list[End]) -> list[str]:
     """Table rows of one case's long runs, gaps measured from the best of all `found`."""
     best = torch.stack([end.long for end in found]).amin(0)
-
-    def near(end: End, value: torch.Tensor) -> torch.Tensor:
-        return value - best <= GAP * (end.start - best)
-
-    return [
-        f"| {end.case.bound} | {'none' if end.shrink is None else end.shrink} "
-        f"| {float(end.early.mean()):.3f} | {float(end.short.mean()):.4f} "
-        f"| {int(near(end, end.short).sum())} of {BATCH} "
-        f"| {float(end.long.mean()):.4f} | {int(near(end, end.long).sum())} of {BATCH} "
-        f"| {int((end.resting & ~near(end, end.long)).sum())} of {BATCH} "
-        f"| {float(end.growth.median()):.3g} | {float(end.growth.max()):.3g} |"
-        for end in found
-    ]
+    lines = []
+    for end in found:
+        short, long = (reached(value, end.start, best) for value in (end.short, end.long))
+        lines.append(
+            f"| {end.case.bound} | {'none' if end.shrink is None else end.shrink} "
+            f"| {float(end.early.mean()):.3f} | {float(end.short.mean()):.4f} "
+            f"| {int(short.sum())} of {BATCH} "
+            f"| {float(end.long.mean()):.4f} | {int(long.sum())} of {BATCH} "
+            f"| {int((end.resting & ~long).sum())} of {BATCH} "
+            f"| {float(end.growth.median()):.3g} | {float(end.growth.max()):.3g} |"
+        )
+    return lines
 
 
 def picture(runs: list[Run], path: Path) -> None:

@@ -44,24 +44,25 @@ def bound_over_true(case: Case, bound: lmm.Bound, x: Tensor) -> Tensor:
 def run(case: Case, steps: int) -> Run:
     """Ratios along the plain run; values with and without relaxation."""
     ratios: list[Tensor] = []
+    path: list[Tensor] = []
     refused = cut = 0.0
     optimizer = solver(case, None)
-    state = optimizer.init(case.x0)
-    first = optimizer.majorant(state.x, state.aux)
-    path = [state.value]
-    for k in range(steps):
-        if k in LOOK_AT:
+    for k, (state, info) in enumerate(walk(optimizer, case.x0, steps)):
+        path.append(state.value)
+        if info is None:
+            first = optimizer.majorant(state.x, state.aux)
+        else:
+            running = state.status == int(lmm.Status.RUNNING)  # a last step is refused by rounding
+            refused += float((running & ~info.accepted).double().mean()) / steps
+            cut += float(info.cut.double().mean()) / steps
+        if k in LOOK_AT and k < steps:
             bound = optimizer.majorant(state.x, state.aux)
             ratios.append(bound_over_true(case, bound, state.x))
-        state, info = optimizer.step(state)
-        path.append(state.value)
-        running = state.status == int(lmm.Status.RUNNING)  # a last step is refused by rounding
-        refused += float((running & ~info.accepted).double().mean()) / steps
-        cut += float(info.cut.double().mean()) / steps
     flat = torch.cat(ratios)
     relaxed = None
     if first.uncertain is not None:
-        relaxed = torch.stack([state.value for state in walk(case, lmm.Relaxation(), steps)])
+        loose = walk(solver(case, lmm.Relaxation()), case.x0, steps)
+        relaxed = torch.stack([state.value for state, _ in loose])
     flat = flat[torch.isfinite(flat)]
     return Run(case, first.kind, flat, torch.stack(path), relaxed, refused, cut)
 
@@ -73,14 +74,15 @@ def solver(case: Case, relaxation: lmm.Relaxation | None) -> lmm.ProjectedMMOpti
     )
 
 
-def walk(case: Case, relaxation: lmm.Relaxation | None, steps: int) -> Iterator[lmm.State]:
-    """States of a run, from the start on."""
-    optimizer = solver(case, relaxation)
-    state = optimizer.init(case.x0)
-    yield state
+def walk(
+    optimizer: lmm.ProjectedMMOptimizer, x0: Tensor, steps: int
+) -> Iterator[tuple[lmm.State, lmm.StepInfo | None]]:
+    """States of a run, from the start on, and what the step to each of them did."""
+    state = optimizer.init(x0)
+    yield state, None
     for _ in range(steps):
-        state, _ = optimizer.step(state)
-        yield state
+        state, info = optimizer.step(state)
+        yield state, info
 
 
 class End(NamedTuple):
@@ -102,7 +104,7 @@ def ends(case: Case, steps: int, many: int) -> list[End]:
     found = []
     for shrink in SHRINK:
         relaxation = None if shrink is None else lmm.Relaxation(shrink=shrink)
-        states = list(walk(case, relaxation, many))
+        states = [state for state, _ in walk(solver(case, relaxation), case.x0, many)]
         values = torch.stack([state.value for state in states])
         lengths = torch.stack([norm(state.x) for state in states])
         growth = lengths.amax(0) / lengths[0]
@@ -113,14 +115,14 @@ def ends(case: Case, steps: int, many: int) -> list[End]:
     return found
 
 
-def reached(path: Tensor, best: Tensor) -> Tensor:
-    """Whether the gap to `best` has shrunk enough, at each point of a path ``(steps + 1, B)``."""
-    return path - best <= GAP * (path[0] - best)
+def reached(value: Tensor, start: Tensor, best: Tensor) -> Tensor:
+    """Whether the gap of values to `best` has shrunk enough since the start, ``(..., B)``."""
+    return value - best <= GAP * (start - best)
 
 
 def until(path: Tensor, best: Tensor) -> str:
     """Median over problems of the steps to the gap; with the share that got there, if not all."""
-    there = reached(path, best)
+    there = reached(path, path[0], best)
     steps = torch.where(there.any(0), there.int().argmax(0), len(path))
     share = there.any(0).double().mean()
     median = int(steps.median())
