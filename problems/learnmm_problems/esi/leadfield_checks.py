@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from .report import lead_field_spectrum
+from .headmodel_report import lead_field_spectrum
 
 __all__ = [
     "check_names",
