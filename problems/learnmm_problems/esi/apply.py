@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .channels import ChannelMatch, OnMissing, match_channels
 from .energy import SourceEnergy
 from .external import head_model_from_forward
+from .fif import reading
 from .fit import MMFit, fits_of
 from .headmodel import HeadModel
 from .learned.inverse import LearnedInverse
@@ -110,7 +111,8 @@ class MMInverse:
                 "model does not have; for arrays use SourceEnergy(model).reconstruct(data)"
             )
         if isinstance(noise_cov, (str, os.PathLike)):
-            noise_cov = mne.read_cov(noise_cov, verbose="ERROR")
+            with reading(noise_cov, "noise covariance"):
+                noise_cov = mne.read_cov(noise_cov, verbose="ERROR")
         if noise_cov is not None and not isinstance(noise_cov, mne.Covariance):
             raise TypeError(
                 "noise_cov must be an mne.Covariance or the path of one, got "

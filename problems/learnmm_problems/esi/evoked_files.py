@@ -12,7 +12,9 @@ import mne
 from .apply import MMInverse
 from .estimates import expand_estimate
 from .fit import MMFit
+from .outputs import whole_files
 from .overview import plot_reconstruction
+from .text import drawable
 
 __all__ = ["read_conditions", "reconstruct_to_files"]
 
@@ -52,7 +54,7 @@ def read_conditions(
     """
     try:
         evokeds = mne.read_evokeds(file, proj=False, verbose="ERROR")
-    except OSError:
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except Exception as error:  # of a file that is no FIF file, MNE's reader may say anything
         reason = f" ({error})" if str(error) else ""
@@ -107,21 +109,21 @@ def reconstruct_to_files(
     paths : list of Path
         What was written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     names = [_file_name(stem, evoked.comment) for evoked in evokeds]
     for k, (evoked, name) in enumerate(zip(evokeds, names, strict=True)):
         # Conditions may share a name; then their place in the file tells them apart.
-        base = folder / (f"{name}-mm" if names.count(name) == 1 else f"{name}-{k}-mm")
+        base = f"{name}-mm" if names.count(name) == 1 else f"{name}-{k}-mm"
         stc, fit = inverse.apply(evoked, return_result=True, verbose="ERROR")
         saved = expand_estimate(stc, inverse.model) if expand else stc
-        saved.save(base, overwrite=True, verbose="ERROR")
-        paths = [base.with_name(f"{base.name}-{side}.stc") for side in ("lh", "rh")]
-        if picture:
-            title = f"{stem}: {evoked.comment}" if evoked.comment else stem
-            figure = plot_reconstruction(stc, evoked, inverse.model, title=title)
-            paths.append(base.with_name(f"{base.name}.png"))
-            figure.savefig(paths[-1], dpi=150)
-            plt.close(figure)
+        paths = [folder / f"{base}-{side}.stc" for side in ("lh", "rh")]
+        with whole_files(folder) as temporary:
+            saved.save(temporary / base, overwrite=True, verbose="ERROR")
+            if picture:
+                title = f"{stem}: {evoked.comment}" if evoked.comment else stem
+                figure = plot_reconstruction(stc, evoked, inverse.model, title=drawable(title))
+                paths.append(folder / f"{base}.png")
+                figure.savefig(temporary / paths[-1].name, dpi=150)
+                plt.close(figure)
         yield evoked, fit, paths
 
 

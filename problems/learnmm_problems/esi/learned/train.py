@@ -14,7 +14,6 @@ from ..erp import ERPSimulator
 from ..headmodel import HeadModel
 from ..nmm import NMMSimulator
 from ..simulator import PatchSimulator
-from .allocation import keep_freed_memory
 from .data import SimulatedRecordings
 from .losses import LOSSES
 from .presets import DATA, Preset
@@ -91,7 +90,6 @@ def train(
         If there is no such method or data set, a checkpoint is of another run, or a start is
         given to a method that learns none.
     """
-    keep_freed_memory()
     setting = preset.training
     training = simulator(model, data, setting.seed, setting.train_size)
     validation = simulator(model, data, setting.seed + 1, setting.validation_size)
