@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -72,8 +73,7 @@ def read_conditions(
         evoked.info["bads"] = sorted({*evoked.info["bads"], *bads})
         if average_reference:
             evoked.set_eeg_reference(projection=True, verbose="ERROR")
-        if tmin is not None or tmax is not None:
-            evoked.crop(tmin, tmax, verbose="ERROR")
+        evoked.crop(*_span(evoked, tmin, tmax), verbose="ERROR")
     return evokeds
 
 
@@ -125,6 +125,24 @@ def reconstruct_to_files(
                 figure.savefig(temporary / paths[-1].name, dpi=150)
                 plt.close(figure)
         yield evoked, fit, paths
+
+
+def _span(
+    evoked: mne.Evoked, tmin: float | None, tmax: float | None
+) -> tuple[float | None, float | None]:
+    """Limits of the time of interest within the recording; wider ones are warned of."""
+    begin, end = evoked.times[[0, -1]]
+    low, high = begin if tmin is None else tmin, end if tmax is None else tmax
+    if not (low <= high and low <= end and high >= begin):
+        raise ValueError(
+            f"tmin must not be after tmax, nor both outside of the recording's {begin:g} to "
+            f"{end:g} s, got {low:g} to {high:g} s"
+        )
+    if low < begin or high > end:
+        warnings.warn(
+            f"the recording has {begin:g} to {end:g} s only, of {low:g} to {high:g} s", stacklevel=2
+        )
+    return max(low, begin), min(high, end)
 
 
 def _position(wanted: str, names: Sequence[str], file: Path) -> int:

@@ -41,7 +41,11 @@ def persistent_interrupt() -> Iterator[None]:
         raise KeyboardInterrupt
 
     def once_more() -> None:
-        if not over:
+        if over:
+            return
+        if hasattr(signal, "pthread_kill"):  # which wakes a system call up, too
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        else:
             _thread.interrupt_main()
 
     signal.signal(signal.SIGINT, interrupt)
