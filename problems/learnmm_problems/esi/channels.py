@@ -18,8 +18,8 @@ __all__ = ["ChannelMatch", "OnMissing", "match_channels"]
 OnMissing = Literal["raise", "warn", "ignore"]
 
 # From 16 on, channels of a response at 5 dB predict each other better than those of noise do, in
-# all of 40 recordings (see `plausibility`). With 8, noise is explained by 99 %, and sources are 3 cm
-# off.
+# all of 40 recordings (see `plausibility`). With 8, noise is explained by 99 %, and sources are 3
+# cm off.
 MIN_CHANNELS = 16
 SHOWN = 12  # names in a message
 

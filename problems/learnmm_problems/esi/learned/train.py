@@ -22,7 +22,6 @@ from .pretrain import pretrain, take_start
 from .settings import MethodSettings
 from .solver import SourceSolver
 
-
 RECORDED = ("times", "sfreq")
 """Settings of a method that its recordings decide."""
 
