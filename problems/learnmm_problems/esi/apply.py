@@ -237,6 +237,7 @@ class MMInverse:
             self._check_length(len(inst.times))
             what = f"evoked {inst.comment!r}" if inst.comment else "the evoked"
             estimate, fits = source.solve([inst.data[source.eeg]], [what])
+            source.warn()
             stc = self._estimate(estimate[0], inst.times[0], inst.info["sfreq"])
             return (stc, fits[0]) if return_result else stc
         raise TypeError(
@@ -264,6 +265,7 @@ class MMInverse:
             with mne.use_log_level(source.verbose):
                 data = epochs.get_data(picks=source.eeg, item=list(indices), copy=False)
                 estimates, fits = source.solve(data, [f"epoch {i}" for i in indices])
+            source.warn()
             for estimate, fit in zip(estimates, fits, strict=True):
                 yield self._estimate(estimate, epochs.times[0], epochs.info["sfreq"]), fit
 
@@ -295,6 +297,7 @@ class MMInverse:
             estimate, fit = source.solve([data], [f"the part from sample {begin} to {end - 1}"])
             sources[:, begin - first : end - first] = estimate[0]
             fits += fit
+        source.warn()
         return self._estimate(sources, raw.times[first], sfreq), fits
 
     def _check_length(self, times: int) -> None:

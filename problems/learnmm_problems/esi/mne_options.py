@@ -33,7 +33,7 @@ REASONS = {
     "return_residual": "the residual is the recording less mne.apply_forward(model.forward(), stc, "
     "info); its share is fit.explained of return_result=True",
     "snr": "the weight of the prior regularizes: weight=1.0; more is smoother",
-    "time_function": "apply it to stc.data",
+    "time_func": "apply it to stc.data",
     "tmin": "crop the recording before: recording.copy().crop(tmin, tmax)",
     "tmax": "crop the recording before: recording.copy().crop(tmin, tmax)",
     "use_cps": "is an option of the head model: head_model_from_forward(patch_normals=True)",

@@ -52,29 +52,24 @@ class CrossValidation:
         return float(1 - np.sum((self._residual @ scaled) ** 2) / np.sum(scaled**2))
 
 
-def warn_about_misfit(
-    what: Sequence[str], explained: Sequence[float], predicted: Sequence[float]
-) -> None:
+def warn_about_misfit(solved: Sequence[tuple[str, float, float]]) -> None:
     """Warn, once for all, about recordings that are implausible or badly explained.
 
     Parameters
     ----------
-    what : sequence of str
-        What the recordings are called.
-    explained : sequence of float
-        Share of each that its estimate explains.
-    predicted : sequence of float
-        From `CrossValidation`.
+    solved : sequence of (str, float, float)
+        What a recording is called, the share of it that its estimate explains, and the share that
+        `CrossValidation` predicts.
     """
-    strange = [name for name, share in zip(what, predicted, strict=True) if share < PREDICTED]
-    poor = [(s, name) for s, name in zip(explained, what, strict=True) if s < EXPLAINED]
+    strange = [name for name, _, predicted in solved if predicted < PREDICTED]
+    poor = [(explained, name) for name, explained, _ in solved if explained < EXPLAINED]
     if strange:
         warnings.warn(
             f"the topography of {_some(strange)} is implausible: its channels predict each other "
             "hardly better than noise does. They may bear wrong names, be bipolar or mostly noise; "
             "do not trust the estimate",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=4,
         )
     if poor:
         least = min(poor)
@@ -84,7 +79,7 @@ def warn_about_misfit(
             "it. The recording may be mostly noise, or unlike what weights were trained on; then "
             "leave out the weights, or crop it to a response",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=4,
         )
 
 

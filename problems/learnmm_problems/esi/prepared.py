@@ -73,7 +73,7 @@ class PreparedRecording:
             check_positions(info, self.match, model.info(info["sfreq"]))
             self.filter = spatial_filter(info, self.match, noise_cov)
             self.projection = spatial_filter(info, self.match, None)
-            self.predicted = CrossValidation(self.filter @ model.leadfield[self.match.rows])
+            self._predicted = CrossValidation(self.filter @ model.leadfield[self.match.rows])
             self.energy = solver(info, self.match, self.filter)
             logger.info(
                 "Reconstructing %d sources from %d of the head model's %d sensors",
@@ -84,16 +84,14 @@ class PreparedRecording:
         self.eeg = mne.pick_types(info, meg=False, eeg=True, exclude=())
         self.bad = np.isin([info["ch_names"][i] for i in self.eeg], info["bads"])
         self.used = np.searchsorted(self.eeg, self.match.picks)
+        self._told: list[tuple[str, float, float]] = []
 
     def solve(
         self, data: Sequence[NDArray[np.float64]], what: Sequence[str]
     ) -> tuple[NDArray[np.float32], list[MMFit]]:
         """Check and reconstruct recordings ``(channels, times)`` of all EEG channels.
 
-        Warns
-        -----
-        RuntimeWarning
-            If a recording is implausible, or its estimate explains little of it.
+        `warn` then says which of them are not to be trusted.
         """
         sensors = []
         for one, name in zip(data, what, strict=True):
@@ -106,6 +104,11 @@ class PreparedRecording:
         result = reconstruction.result
         y = torch.as_tensor(batch, dtype=result.x.dtype)
         fits = fits_of(result, self.energy.leadfield(result.x), y)
-        predicted = [self.predicted(one) for one in sensors]
-        warn_about_misfit(what, [fit.explained for fit in fits], predicted)
+        for name, fit, one in zip(what, fits, sensors, strict=True):
+            self._told.append((name, fit.explained, self._predicted(one)))
         return reconstruction.sources, fits
+
+    def warn(self) -> None:
+        """Warn, once for all that were solved since, about those that are not to be trusted."""
+        told, self._told = self._told, []
+        warn_about_misfit(told)
