@@ -50,34 +50,6 @@ class Bend(NamedTuple):
     bend_limit: float
 
 
-def bend_of(layer: nn.Module) -> Bend | None:
-    """Derivatives of a supported activation, None for anything else.
-
-    They are functions of the module, so that what holds them can be pickled.
-    """
-    match layer:
-        case SoftReLU():
-            square = layer.eps**2
-            return Bend(
-                partial(_soft_relu_slope, square),
-                partial(_soft_relu_bend, square),
-                1.0,
-                1 / (2 * layer.eps),
-            )
-        case nn.Softplus():
-            # torch's own switches to the identity at beta z = 20, a jump of 2e-9 / beta that these
-            # derivatives do not see.
-            beta = float(layer.beta)
-            return Bend(
-                partial(_softplus_slope, beta), partial(_softplus_bend, beta), 1.0, beta / 4
-            )
-        case nn.Tanh():
-            return Bend(_tanh_slope, _tanh_bend, 1.0, 4 / (3 * math.sqrt(3)))
-        case nn.Sigmoid():
-            return Bend(_sigmoid_slope, _sigmoid_bend, 0.25, 1 / (6 * math.sqrt(3)))
-    return None
-
-
 def _soft_relu_slope(square: float, z: Tensor) -> Tensor:
     return (1 + z * torch.rsqrt(z * z + square)) / 2
 
@@ -107,7 +79,45 @@ def _sigmoid_slope(z: Tensor) -> Tensor:
 
 
 def _sigmoid_bend(z: Tensor) -> Tensor:
-    return _sigmoid_slope(z) * (torch.sigmoid(-z) - torch.sigmoid(z))
+    return torch.sigmoid(z) * torch.sigmoid(-z) * (torch.sigmoid(-z) - torch.sigmoid(z))
+
+
+def bend_of(layer: nn.Module) -> Bend | None:
+    """Derivatives of a supported activation, None for anything else."""
+    match layer:
+        case SoftReLU():
+            square = layer.eps**2
+            return Bend(
+                partial(_soft_relu_slope, square),
+                partial(_soft_relu_bend, square),
+                1.0,
+                1 / (2 * layer.eps),
+            )
+        case nn.Softplus():
+            # torch's own switches to the identity at beta z = 20, a jump of 2e-9 / beta that these
+            # derivatives do not see.
+            beta = float(layer.beta)
+            return Bend(
+                partial(_softplus_slope, beta),
+                partial(_softplus_bend, beta),
+                1.0,
+                beta / 4,
+            )
+        case nn.Tanh():
+            return Bend(
+                _tanh_slope,
+                _tanh_bend,
+                1.0,
+                4 / (3 * math.sqrt(3)),
+            )
+        case nn.Sigmoid():
+            return Bend(
+                _sigmoid_slope,
+                _sigmoid_bend,
+                0.25,
+                1 / (6 * math.sqrt(3)),
+            )
+    return None
 
 
 def layers_of(network: nn.Module) -> list[nn.Module]:
