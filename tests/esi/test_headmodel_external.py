@@ -10,7 +10,11 @@ from scipy.sparse.csgraph import connected_components
 
 from learnmm_problems.esi.cortex import fsaverage5
 from learnmm_problems.esi.electrodes import electrode_info
-from learnmm_problems.esi.external import head_model_from_forward, head_model_from_leadfield
+from learnmm_problems.esi.external import (
+    head_model_from_forward,
+    head_model_from_leadfield,
+    read_head_model,
+)
 from learnmm_problems.esi.gain import source_spaces
 from learnmm_problems.esi.headmodel_report import report
 
@@ -225,3 +229,88 @@ def test_a_discrete_source_space_needs_its_neighbours(free):
     model = head_model_from_forward(forward, neighbours=ring(30))
     assert model.leadfield.shape == (90, 30)
     assert model.vertices is None
+
+
+# --------------------------------------------------------------------- sources and sensors to name
+
+
+def test_sensors_at_one_place_are_named():
+    gain = GIVEN["leadfield"].copy()
+    gain[5], gain[6] = gain[0], gain[2]
+    message = r"rank 6 .*, got 4: .* \(EEG 0 = EEG 5, EEG 2 = EEG 6\): leave out one of each pair"
+    with pytest.raises(ValueError, match=message):
+        head_model_from_leadfield(**arguments(leadfield=gain))
+    gain = GIVEN["leadfield"].copy()
+    gain[6] = gain[0] + gain[1] - gain[2]  # a combination repeats none of them
+    with pytest.raises(ValueError, match=r"repeat others or are combinations of them$"):
+        head_model_from_leadfield(**arguments(leadfield=gain))
+
+
+def test_aliases_of_a_standard_montage_are_named(free):
+    """MNE's 10-20 montage lists T7, T8, P7 and P8 under their older names too."""
+    places = electrode_info(100.0).get_montage().get_positions()
+    known = places["ch_pos"]
+    names = ("T7", "T8", "P7", "P8", "Cz", "Fz", "Oz")
+    both = {name: known[name] for name in names} | {"T3": known["T7"], "T6": known["P8"]}
+    montage = mne.channels.make_dig_montage(both, coord_frame="head")
+    info = mne.create_info(list(both), 100.0, "eeg").set_montage(montage)
+    with mne.use_log_level("ERROR"):
+        sphere = mne.make_sphere_model((0.0, 0.0, 0.04), head_radius=0.14)
+        forward = mne.make_forward_solution(
+            info, "fsaverage", free["src"], sphere, meg=False, mindist=0
+        )
+    with pytest.raises(ValueError, match=r"rank 8 .* got 6: .* \(T7 = T3, P8 = T6\): leave out"):
+        head_model_from_forward(forward)
+    chosen = mne.pick_info(info, range(7))
+    assert head_model_from_forward(forward, chosen).channel_names == names
+
+
+@pytest.mark.parametrize("value", [0.0, 250.0])
+def test_sources_that_no_sensor_sees_are_named(value):
+    gain = GIVEN["leadfield"].copy()
+    gain[:, [4, 17]] = value
+    message = r"leadfield has 2 of 20 sources that no sensor sees .*: number 4, 17 \(from 0\)"
+    with pytest.raises(ValueError, match=message):
+        head_model_from_leadfield(**arguments(leadfield=gain))
+
+
+# ------------------------------------------------------------------- bare lead fields from files
+
+
+def test_a_bare_lead_field_comes_from_a_file(tmp_path):
+    path = tmp_path / "mine.npz"
+    distances = np.abs(np.subtract.outer(np.arange(SOURCES), np.arange(SOURCES))).astype(float)
+    np.savez(path, **GIVEN, distances=distances)
+    for given in (path, str(path)):
+        read = read_head_model(given)
+        expected = head_model_from_leadfield(**GIVEN, distances=distances)
+        np.testing.assert_array_equal(read.leadfield, expected.leadfield)
+        np.testing.assert_array_equal(read.neighbours.toarray(), expected.neighbours.toarray())
+        np.testing.assert_array_equal(read.distances, distances)
+        assert read.channel_names == tuple(GIVEN["channel_names"])
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (
+            lambda p: np.savez(p, **{k: v for k, v in GIVEN.items() if k != "positions"}),
+            "lacks pos",
+        ),
+        (lambda p: np.savez(p, **GIVEN, gain=1), "lacks none of them, and has gain besides"),
+        (lambda p: p.write_text("no arrays"), "is no .npz file of plain arrays"),
+        (lambda p: p.write_bytes(b"PK\x03\x04" + bytes(50)), "is no .npz file of plain arrays"),
+        (lambda p: np.savez(p, **{**GIVEN, "neighbours": np.array([{}])}), "of plain arrays"),
+        (lambda p: np.savez(p, **{**GIVEN, "leadfield": np.zeros(3)}), r"shape \(sensors, sources"),
+    ],
+)
+def test_other_files_are_no_bare_lead_fields(tmp_path, write, message):
+    path = tmp_path / "mine.npz"
+    write(path)
+    with pytest.raises(ValueError, match=message):
+        read_head_model(path)
+
+
+def test_a_model_that_cannot_be_a_forward_says_how_to_train_on_it():
+    with pytest.raises(ValueError, match=r"np.savez its arrays to a file, which train --forward"):
+        head_model_from_leadfield(**GIVEN).forward()

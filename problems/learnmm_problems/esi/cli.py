@@ -32,7 +32,6 @@ app = typer.Typer(
 Surface = StrEnum("Surface", ["pial", "white"])
 Column = StrEnum("Column", ["sum", "vertex"])
 Skull = StrEnum("Skull", ["half", "ratio", "constant", "fsaverage"])
-Bound = StrEnum("Bound", {"GLOBAL": "global", "POINTWISE": "pointwise"})
 Missing = StrEnum("Missing", {"RAISE": "raise", "WARN": "warn", "IGNORE": "ignore"})
 
 
@@ -173,7 +172,13 @@ def simulate(
 def reconstruct(
     context: typer.Context,
     file: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="Evoked responses, name-ave.fif.")
+        Path,
+        typer.Argument(
+            exists=True,
+            dir_okay=False,
+            help="Evoked responses, epochs or a raw recording: FIF, EDF, BDF, GDF, BrainVision's "
+            ".vhdr, EEGLAB's .set, ....",
+        ),
     ],
     folder: Annotated[
         Path | None, typer.Option("--out", help="Folder for the results. Default: the file's.")
@@ -181,6 +186,9 @@ def reconstruct(
     condition: Annotated[
         list[str] | None, typer.Option(help="Name or number; may be repeated. Default: all.")
     ] = None,
+    average: Annotated[
+        bool, typer.Option("--average", help="Average epochs first, those of each condition.")
+    ] = False,
     forward: Annotated[
         Path | None,
         typer.Option(exists=True, help="Your own name-fwd.fif. Default: the fsaverage model."),
@@ -202,9 +210,6 @@ def reconstruct(
     diffusion: Annotated[
         float, typer.Option(help="Reach of the smoothness, in neighbours squared.")
     ] = 10.0,
-    bound: Annotated[
-        Bound, typer.Option(help="Descent proved beforehand, or verified and faster.")
-    ] = Bound.GLOBAL,
     max_iter: Annotated[
         int | None,
         typer.Option(
@@ -220,49 +225,65 @@ def reconstruct(
             "a file of train. Default: no learning."
         ),
     ] = None,
-    ico: IcoOption = Ico.ico4,
+    transfer: Annotated[
+        bool,
+        typer.Option("--transfer", help="Use weights on another head model with the same sources."),
+    ] = False,
+    ico: Annotated[
+        Ico | None,
+        typer.Option(
+            "--ico",
+            help="Resolution of the boundary elements. Default: 4, or that of the weights.",
+        ),
+    ] = None,
     expand: Annotated[
         bool, typer.Option("--expand", help="Write all fsaverage5 vertices, not one per region.")
     ] = False,
     no_picture: Annotated[
-        bool, typer.Option("--no-picture", help="Draw no name.png beside the estimates.")
+        bool,
+        typer.Option("--no-picture", help="Draw no name.png beside the estimates."),
     ] = False,
 ) -> None:
-    """Reconstruct the sources of evoked responses: .stc files, and a picture of each."""
+    """Reconstruct the sources of a recording: .stc files, and a picture of each.
+
+    One estimate for every evoked response, for every epoch, or for a raw recording of a minute or
+    less, whose samples that annotations call bad are left out.
+    """
     with plain_errors(context):
         _agg()
         target = file.parent if folder is None else folder
         make_writable(target)
         from .apply import MMInverse
-        from .evoked_files import read_conditions, reconstruct_to_files
+        from .evoked_files import count_estimates, reconstruct_to_files
+        from .recording_files import read_recordings
 
-        evokeds = read_conditions(
+        recordings = read_recordings(
             file,
             condition,
+            average=average,
             bads=[name.strip() for name in bads.split(",") if name.strip()],
             average_reference=average_reference,
             tmin=tmin,
             tmax=tmax,
         )
         inverse = MMInverse(
-            _fsaverage(ico) if forward is None else forward,
+            _reconstructed(ico, weights) if forward is None else forward,
             weight=weight,
             diffusion=diffusion,
-            bound=bound.value,
             max_iter=max_iter,
             weights=weights,
+            transfer=transfer,
             noise_cov=noise_cov,
             on_missing=on_missing.value,
         )
         written = reconstruct_to_files(
-            inverse, evokeds, target, _stem(file), expand=expand, picture=not no_picture
+            inverse, recordings, target, _stem(file), expand=expand, picture=not no_picture
         )
         with counting() as progress, _advice():
-            task = progress.add_task("reconstructing", total=len(evokeds))
-            for evoked, fit, paths in written:
+            task = progress.add_task("reconstructing", total=count_estimates(recordings))
+            for name, fit, paths in written:
                 progress.advance(task)
-                name = evoked.comment or file.name
-                say(f"{name}: {fit}")
+                say(f"{name or file.name}: {fit}")
                 for path in paths:
                     say(f"  {path}")
 
@@ -276,6 +297,20 @@ def _fsaverage(ico: Ico) -> HeadModel:
     from .headmodel import HeadModelSettings
 
     return fsaverage_head_model(HeadModelSettings(ico=int(ico.value)), progress=True)
+
+
+def _reconstructed(ico: Ico | None, weights: str | None) -> HeadModel:
+    """The fsaverage model that was asked for; unless one was, that of the weights."""
+    if ico is not None or weights is None:
+        return _fsaverage(ico or Ico.ico4)
+    from .fsaverage import fsaverage_head_model
+    from .headmodel import HeadModelSettings
+    from .learned.files import describe
+    from .learned.inverse import find_weights
+
+    head = describe(find_weights(weights))["config"].get("head")
+    settings = HeadModelSettings() if head is None else HeadModelSettings(**head)
+    return fsaverage_head_model(settings, progress=True)
 
 
 @contextlib.contextmanager
@@ -304,7 +339,8 @@ def _agg(picture: Path | None = None) -> None:
 
 
 def _stem(file: Path) -> str:
-    name = file.name
-    for ending in (".gz", ".fif", "-ave", "_ave"):
-        name = name.removesuffix(ending)
-    return name
+    name = file.name.removesuffix(".gz")
+    name = name.removesuffix(Path(name).suffix)
+    for kind in ("ave", "epo", "raw", "eeg"):
+        name = name.removesuffix(f"-{kind}").removesuffix(f"_{kind}")
+    return name or file.name

@@ -170,7 +170,7 @@ def evaluate(
         from .evaluate import evaluate as run
         from .files import describe, load_solver
         from .inverse import find_weights
-        from .train import simulator
+        from .train import RECORDED, simulator
 
         make_writable(folder)
         _limit(threads)
@@ -182,7 +182,10 @@ def evaluate(
             raise ValueError(f"{file} says it was trained on {trained_on!r}, expected erp or nmm")
         solver = load_solver(file, _other_head(known, forward, ico), transfer=ico is not None)
         horizons = sorted({*(steps or []), solver.settings.steps})
-        test = simulator(solver.head, data.value, seed, samples)
+        # Recordings as those of the training, where the simulator has a choice.
+        alike = RECORDED if trained_on == data.value == "erp" else ()
+        made = {name: getattr(solver.settings, name) for name in alike}
+        test = simulator(solver.head, data.value, seed, samples, **made)
         with counting() as progress:
             task = progress.add_task("evaluating", total=samples)
             found = run(
@@ -277,11 +280,11 @@ def _limit(threads: int | None) -> None:
 
 
 def _head(settings: Preset, forward: Path | None) -> HeadModel:
-    from ..external import head_model_from_forward
+    from ..external import read_head_model
     from ..fsaverage import fsaverage_head_model
 
     if forward is not None:
-        return head_model_from_forward(forward)
+        return read_head_model(forward)
     return fsaverage_head_model(settings.head, progress=True)
 
 
@@ -290,9 +293,9 @@ def _other_head(known: dict[str, Any], forward: Path | None, ico: Ico | None) ->
     if forward is not None and ico is not None:
         raise ValueError("--forward and --ico name different head models: give one of them")
     if forward is not None:
-        from ..external import head_model_from_forward
+        from ..external import read_head_model
 
-        return head_model_from_forward(forward)
+        return read_head_model(forward)
     if ico is None:
         return None
     from ..fsaverage import fsaverage_head_model
