@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from learnmm.storage.files import write_file
 
 WEIGHTS = "learnmm weights"
 VERSION = 1
@@ -242,21 +243,6 @@ def read_tensors(
     if missing := [name for name in entries if name not in header]:
         raise ValueError(f"{path} lacks {missing} in its header")
     return tensors, header
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file that others see either not at all, as it was, or complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _safetensors() -> Any:
