@@ -3,20 +3,20 @@
 Nothing is ever unpickled, and nothing is changed before everything has been checked.
 """
 
+from learnmm.storage.configuration import as_json, differences, listed, parse_json, shown
 from learnmm.storage.files import remove_leftovers, replacing, write_file
+from learnmm.storage.tensors import open_tensors, read_tensors, write_tensors
 from learnmm.storage.weights import (
     HEADER,
     WEIGHTS,
-    as_json,
     check_fit,
-    differences,
     load_notes,
     load_weights,
+    module_layout,
     not_finite,
-    read_tensors,
+    peek_weights,
     save_weights,
     state_tensors,
-    write_tensors,
     write_weights,
 )
 
@@ -26,13 +26,19 @@ __all__ = [
     "as_json",
     "check_fit",
     "differences",
+    "listed",
     "load_notes",
     "load_weights",
+    "module_layout",
     "not_finite",
+    "open_tensors",
+    "parse_json",
+    "peek_weights",
     "read_tensors",
     "remove_leftovers",
     "replacing",
     "save_weights",
+    "shown",
     "state_tensors",
     "write_file",
     "write_tensors",

@@ -1,27 +1,23 @@
-"""Weights on disk: safetensors files that carry the configuration they belong to.
-
-Nothing is ever unpickled, and nothing is changed before everything has been checked.
-"""
+"""Weights of modules as files, with the configuration they belong to."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from learnmm.storage.files import write_file
+from learnmm.storage.configuration import as_json, differences, listed, shown
+from learnmm.storage.tensors import TensorFile, open_tensors, write_tensors
 
 WEIGHTS = "learnmm weights"
-VERSION = 1
 HALF = torch.float16
 HEADER = ("config", "notes", "dtypes")
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
-_ENTRY = "learnmm"  # one entry: safetensors writes several in random order
 
 
 def save_weights(
@@ -116,50 +112,106 @@ def load_weights(
     ImportError
         Without safetensors, of the extra ``train``.
     ValueError
-        If it is not a complete file of :func:`save_weights`, does not fit the module, holds what is
-        not finite, or has another configuration. The module is as it was.
+        If it is not a complete file of :func:`save_weights`, does not match its hash, does not fit
+        the module, holds what is not finite, or has another configuration. The module is as it
+        was; shapes are compared before anything of that size is allocated.
+    TypeError
+        If the state of the module holds more than tensors.
     """
     path = Path(path)
-    tensors, header = read_tensors(path, WEIGHTS, HEADER)
-    for name, dtype in header["dtypes"].items():
-        tensors[name] = tensors[name].to(_DTYPES[dtype])
-    config: dict[str, Any] = header["config"]
-    if expect is not None:
-        wanted = as_json(expect, "expect")
-        stored = {name: config[name] for name in wanted if name in config}
-        if found := differences(stored, wanted):
-            raise ValueError(f"{path} has another configuration: {'; '.join(found)}")
+    with open_tensors(path, WEIGHTS, HEADER) as file:
+        layout = weights_layout(file)
+        config: dict[str, Any] = file.header["config"]
+        if expect is not None:
+            wanted = as_json(expect, "expect")
+            stored = {name: config[name] for name in wanted if name in config}
+            if found := differences(stored, wanted):
+                raise ValueError(f"{path} has another configuration: {listed(found)}")
+        if module is not None:
+            check_fit(path, layout, module_layout(module))
+        tensors = {name: t.to(layout[name].dtype) for name, t in file.tensors().items()}
     if bad := not_finite(tensors):
         raise ValueError(f"{path} holds weights that are not finite: {bad}")
     if module is not None:
-        check_fit(path, tensors, state_tensors(module))
-        module.load_state_dict(tensors)
+        fill(path, module, tensors)
     return tensors, config
 
 
 def load_notes(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the notes of :func:`save_weights`; raises as :func:`load_weights`."""
-    notes: dict[str, Any] = read_tensors(Path(path), WEIGHTS, HEADER)[1]["notes"]
+    with open_tensors(Path(path), WEIGHTS, HEADER) as file:
+        file.tensors()  # their hash is that of the notes, too
+        notes: dict[str, Any] = file.header["notes"]
     return notes
 
 
-def state_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """Copy the state of a module to the CPU, one contiguous tensor per name."""
-    tensors = {}
-    for name, value in module.state_dict().items():
+def peek_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return layout and configuration of a file of :func:`save_weights`, reading no tensor.
+
+    Returns
+    -------
+    layout : dict of str to Tensor
+        Shapes and the dtypes that :func:`load_weights` gives, on the device ``meta``.
+    config : dict
+        The configuration. Its hash is checked by :func:`load_weights`.
+    """
+    with open_tensors(Path(path), WEIGHTS, HEADER) as file:
+        return weights_layout(file), file.header["config"]
+
+
+def weights_layout(file: TensorFile) -> dict[str, Tensor]:
+    """Return shapes and the dtypes that tensors had before they were stored in half precision."""
+    layout = dict(file.layout)
+    for name, dtype in file.header["dtypes"].items():
+        if name not in layout or layout[name].dtype != HALF or dtype not in tuple(_DTYPES):
+            raise ValueError(
+                f"{file.path} is damaged: it has no tensor {shown(name)} that was "
+                f"{' or '.join(_DTYPES)} and is float16"
+            )
+        layout[name] = layout[name].to(_DTYPES[dtype])
+    return layout
+
+
+def module_layout(module: nn.Module) -> dict[str, Tensor]:
+    """Return the state of a module as it is; raise TypeError unless it is tensors alone."""
+    state: dict[str, Any] = module.state_dict()
+    for name, value in state.items():
         if not isinstance(value, Tensor):
             raise TypeError(
                 f"the state of {type(module).__name__} must be tensors, "
                 f"but {name!r} is {type(value).__name__}"
             )
-        tensors[name] = value.detach().to("cpu", copy=True).contiguous()
-    return tensors
+    return state
+
+
+def fill(path: Path, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Load a state that fits; raise ValueError, with the module as it was, if it is refused."""
+    if any(value.is_meta for value in module_layout(module).values()):
+        raise ValueError(
+            f"{type(module).__name__} has tensors on the device meta, which hold no numbers: "
+            "move it with to_empty() first"
+        )
+    before = state_tensors(module)
+    try:
+        module.load_state_dict(dict(tensors))
+    except Exception as error:  # hooks of the module, memory that cannot be written to
+        with suppress(RuntimeError):
+            module.load_state_dict(before)  # all that can be written to
+        raise ValueError(f"{path} cannot be loaded into the module: {error}") from error
+
+
+def state_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Copy the state of a module to the CPU, one contiguous tensor per name."""
+    return {
+        name: value.detach().to("cpu", copy=True).contiguous()
+        for name, value in module_layout(module).items()
+    }
 
 
 def check_fit(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
     """Raise unless the file has the names, shapes and dtypes that are wanted."""
     found = [f"{name} is missing" for name in wanted if name not in tensors]
-    found += [f"{name} is not in the module" for name in tensors if name not in wanted]
+    found += [f"{shown(name)} is not in the module" for name in tensors if name not in wanted]
     for name in wanted.keys() & tensors.keys():
         have, want = tensors[name], wanted[name]
         if have.shape != want.shape or have.dtype != want.dtype:
@@ -168,88 +220,10 @@ def check_fit(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Te
                 f"expected {tuple(want.shape)} and {want.dtype}"
             )
     if found:
-        raise ValueError(f"{path} does not fit the module: {'; '.join(sorted(found))}")
-
-
-def differences(stored: Any, wanted: Any, at: str = "") -> list[str]:
-    """List, entry by entry, where two values of JSON differ."""
-    if isinstance(stored, dict) and isinstance(wanted, dict):
-        found = []
-        for name in sorted(stored.keys() | wanted.keys()):
-            where = f"{at}.{name}" if at else name
-            if name not in stored:
-                found.append(f"{where} is not in the file, expected {wanted[name]!r}")
-            elif name not in wanted:
-                found.append(f"{where} is {stored[name]!r} in the file, not expected")
-            else:
-                found += differences(stored[name], wanted[name], where)
-        return found
-    same = stored == wanted and isinstance(stored, bool) == isinstance(wanted, bool)
-    return [] if same else [f"{at} is {stored!r} in the file, expected {wanted!r}"]
-
-
-def as_json(value: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return the value as JSON gives it back; raise TypeError where it cannot."""
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a mapping, got {type(value).__name__}")
-    try:
-        result: dict[str, Any] = json.loads(json.dumps(dict(value), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must be what JSON can say: {error}") from error
-    return result
+        raise ValueError(f"{path} does not fit the module: {listed(sorted(found))}")
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> str:
     """Name the tensors with NaN or infinite entries."""
     bad = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
-    return ", ".join(sorted(bad))
-
-
-def write_tensors(
-    path: Path, tensors: Mapping[str, Tensor], kind: str, header: Mapping[str, Any]
-) -> None:
-    """Write tensors and a JSON header to a safetensors file, in one step as others see it."""
-    text = json.dumps({"format": kind, "version": VERSION, **header}, sort_keys=True)
-    write_file(path, _safetensors().torch.save(dict(tensors), {_ENTRY: text}))
-
-
-def read_tensors(
-    path: Path, kind: str, entries: tuple[str, ...]
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what :func:`write_tensors` wrote, with these entries in its header.
-
-    Raise ValueError for any other file.
-    """
-    library = _safetensors()
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    try:
-        with library.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except library.SafetensorError as error:
-        raise ValueError(
-            f"{path} is no complete safetensors file ({error}); pickles are never read"
-        ) from error
-    try:
-        header: dict[str, Any] = json.loads(metadata[_ENTRY])
-        found = header["format"], header["version"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is a safetensors file, but not one of learnmm") from error
-    if found != (kind, VERSION):
-        raise ValueError(
-            f"{path} holds {found[0]!r}, version {found[1]}; expected {kind!r}, version {VERSION}"
-        )
-    if missing := [name for name in entries if name not in header]:
-        raise ValueError(f"{path} lacks {missing} in its header")
-    return tensors, header
-
-
-def _safetensors() -> Any:
-    try:
-        import safetensors.torch
-    except ImportError as error:
-        raise ImportError(
-            "weights are stored with safetensors: pip install 'learnmm[train]'"
-        ) from error
-    return safetensors
+    return listed(sorted(map(shown, bad)), ", ")

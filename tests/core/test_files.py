@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -41,17 +42,22 @@ def test_a_block_that_fails_leaves_what_there_was(
 ) -> None:
     path = tmp_path / "x.json"
     path.write_text("old")
-    with pytest.raises(error), replacing(path) as temporary:
-        temporary.write_text("half")
-        raise error
+
+    def fail() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
     assert path.read_text() == "old"
     assert names(tmp_path) == ["x.json"]
 
 
 def test_nothing_written_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"nothing was written for .*x\.json"):
-        with replacing(tmp_path / "x.json"):
-            pass
+    refused = pytest.raises(FileNotFoundError, match=r"nothing was written for .*x\.json")
+    with refused, replacing(tmp_path / "x.json"):
+        pass
     assert names(tmp_path) == []
 
 
@@ -88,17 +94,16 @@ def test_devices_are_written_to_and_folders_refused(tmp_path: Path) -> None:
     with replacing(pipe) as temporary:
         assert temporary == pipe
     assert stat.S_ISFIFO(pipe.stat().st_mode)
-    with pytest.raises(IsADirectoryError, match="expected a file to write, but .* is a folder"):
-        with replacing(tmp_path):
-            raise AssertionError("found out before anything is computed")
+    refused = pytest.raises(IsADirectoryError, match=r"expected a file to write, but .* a folder")
+    with refused, replacing(tmp_path):
+        raise AssertionError("found out before anything is computed")
 
 
 def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(OSError, match=r"file.?/x\.json|file'") as caught:
-        with replacing(tmp_path / "file" / "x.json"):
-            raise AssertionError("found out before anything is computed")
-    assert str(caught.value.filename) in (str(tmp_path / "file" / "x.json"), str(tmp_path / "file"))
+    refused = pytest.raises(OSError, match=re.escape(str(tmp_path / "file")))
+    with refused, replacing(tmp_path / "file" / "x.json"):
+        raise AssertionError("found out before anything is computed")
 
 
 FULL = """
