@@ -3,13 +3,14 @@
 Nothing is ever unpickled, and nothing is changed before everything has been checked.
 """
 
-from learnmm.storage.configuration import as_json, differences, listed, parse_json, shown
+from learnmm.storage.configuration import as_json, differences, listed, parse_json, short, shown
 from learnmm.storage.files import remove_leftovers, replacing, write_file
 from learnmm.storage.tensors import open_tensors, read_tensors, write_tensors
 from learnmm.storage.weights import (
     HEADER,
     WEIGHTS,
     check_fit,
+    fill,
     load_notes,
     load_weights,
     module_layout,
@@ -26,6 +27,7 @@ __all__ = [
     "as_json",
     "check_fit",
     "differences",
+    "fill",
     "listed",
     "load_notes",
     "load_weights",
@@ -38,6 +40,7 @@ __all__ = [
     "remove_leftovers",
     "replacing",
     "save_weights",
+    "short",
     "shown",
     "state_tensors",
     "write_file",

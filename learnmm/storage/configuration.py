@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 DEPTH = 64  # levels; what a configuration needs, far below where a recursion ends
-LISTED = 8  # differences that a message lists
+LISTED = 16  # differences that a message lists
 
 
 def as_json(value: Mapping[str, Any], name: str) -> dict[str, Any]:
