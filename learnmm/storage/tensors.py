@@ -62,7 +62,9 @@ class TensorFile:
         except (OSError, MemoryError):
             raise
         except Exception as error:
-            raise ValueError(f"the tensors of {self.path} cannot be read: {error}") from error
+            raise ValueError(
+                f"the tensors of {self.path} cannot be read: {shown(str(error))}"
+            ) from error
         header = dict(self.header)
         if (found := header.pop(_HASH, None)) is None:
             return result
@@ -126,7 +128,7 @@ def open_tensors(path: Path, kind: str, entries: tuple[str, ...]) -> Iterator[Te
         raise
     except Exception as error:
         raise ValueError(
-            f"{path} is no complete safetensors file ({error}); pickles are never read"
+            f"{path} is no complete safetensors file ({shown(str(error))}); pickles are never read"
         ) from error
     with opened as file:
         yield TensorFile(path, _header(path, file, kind, entries), _layout(path, file), file)

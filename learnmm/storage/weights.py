@@ -197,7 +197,8 @@ def fill(path: Path, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     except Exception as error:  # hooks of the module, memory that cannot be written to
         with suppress(RuntimeError):
             module.load_state_dict(before)  # all that can be written to
-        raise ValueError(f"{path} cannot be loaded into the module: {error}") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} cannot be loaded into the module: {reason}") from error
 
 
 def state_tensors(module: nn.Module) -> dict[str, Tensor]:
