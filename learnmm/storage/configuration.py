@@ -49,14 +49,14 @@ def differences(stored: Any, wanted: Any, at: str = "") -> list[str]:
         for name in sorted(stored.keys() | wanted.keys()):
             where = f"{at}.{shown(name)}" if at else shown(name)
             if name not in stored:
-                found.append(f"{where} is not in the file, expected {wanted[name]!r}")
+                found.append(f"{where} is not in the file, expected {short(wanted[name])}")
             elif name not in wanted:
                 found.append(f"{where} is {short(stored[name])} in the file, not expected")
             else:
                 found += differences(stored[name], wanted[name], where)
         return found
     same = stored == wanted and isinstance(stored, bool) == isinstance(wanted, bool)
-    return [] if same else [f"{at} is {short(stored)} in the file, expected {wanted!r}"]
+    return [] if same else [f"{at} is {short(stored)} in the file, expected {short(wanted)}"]
 
 
 def listed(found: list[str], separator: str = "; ") -> str:

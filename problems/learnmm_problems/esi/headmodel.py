@@ -64,7 +64,7 @@ class HeadModelSettings:
             "skull": (*SKULLS, "fsaverage"),
         }
         for name, values in allowed.items():
-            if getattr(self, name) not in values:
+            if getattr(self, name) not in values or isinstance(getattr(self, name), float):
                 raise ValueError(f"{name} must be one of {values}, got {getattr(self, name)!r}")
         if not isinstance(self.sources, int) or not 2 <= self.sources <= N_VERTICES:
             raise ValueError(f"sources must be an int in 2..{N_VERTICES}, got {self.sources!r}")
