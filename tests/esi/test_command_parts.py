@@ -15,10 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from learnmm.storage import replacing
 from learnmm_problems.esi.extras import needs_extra
 from learnmm_problems.esi.fif import reading
 from learnmm_problems.esi.interrupts import persistent_interrupt
-from learnmm_problems.esi.outputs import make_writable, whole_files
+from learnmm_problems.esi.outputs import make_writable
 from learnmm_problems.esi.text import drawable, printable
 
 # ------------------------------------------------------------------------------------------- text
@@ -46,52 +47,17 @@ def test_a_dollar_begins_no_formula():
 # ---------------------------------------------------------------------------------------- outputs
 
 
-def test_files_appear_when_all_are_written(tmp_path):
-    folder = tmp_path / "new" / "folder"
-    with whole_files(folder) as temporary:
-        (temporary / "a").write_text("1")
-        (temporary / "b").write_text("2")
-        assert not (folder / "a").exists()
-    assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": "1", "b": "2"}
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_what_fails_leaves_everything_as_it_was(tmp_path, error):
-    (tmp_path / "a").write_text("old")
-
-    def write():
-        with whole_files(tmp_path) as temporary:
-            (temporary / "a").write_text("new")
-            raise error
-
-    with pytest.raises(error):
-        write()
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "old")]
-
-
-def test_only_files_are_replaced(tmp_path):
-    (tmp_path / "taken").mkdir()
-
-    def write():
-        with whole_files(tmp_path) as temporary:
-            (temporary / "free").write_text("new")
-            (temporary / "taken").write_text("new")
-
-    with pytest.raises(FileExistsError, match="taken is there already, and is no file"):
-        write()
-    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
-
-
 def test_what_a_killed_process_left_goes_after_a_day(tmp_path):
-    old, young = tmp_path / ".learnmm-old", tmp_path / ".learnmm-young"
-    for folder in (old, young):
-        folder.mkdir()
-        (folder / "half").write_text("")
-    yesterday = time.time() - 90_000
-    os.utime(old, (yesterday, yesterday))
-    with whole_files(tmp_path):
-        pass
-    assert [path.name for path in tmp_path.iterdir()] == [young.name]
+    with replacing(tmp_path / "estimate-lh.stc") as file:
+        file.write_text("half of it")
+        old, young = file.parent, tmp_path / f"{file.parent.name[:-16]}{16 * '0'}"
+        young.mkdir()
+        yesterday = time.time() - 90_000
+        os.utime(old, (yesterday, yesterday))
+        make_writable(tmp_path)
+        assert (old.exists(), young.exists()) == (False, True)
+        old.mkdir()
+        file.write_text("all of it")
 
 
 def test_a_folder_that_cannot_be_is_refused(tmp_path):

@@ -18,15 +18,20 @@ _HOMES = {
     "HeadModelSettings": "headmodel",
     "MMFit": "fit",
     "MMInverse": "apply",
+    "MethodSettings": "learned.settings",
     "NMMSimulator": "nmm",
+    "Preset": "learned.presets",
     "Reconstruction": "energy",
     "SourceEnergy": "energy",
+    "SourceSolver": "learned.solver",
+    "TrainingSettings": "learned.presets",
     "apply_mm": "apply",
     "expand_estimate": "estimates",
     "fsaverage_head_model": "fsaverage",
     "head_model_from_forward": "external",
     "head_model_from_leadfield": "external",
     "inverse_kernel": "classical",
+    "load_preset": "learned.presets",
     "load_solver": "learned.files",
     "mne_python_inverse": "classical",
     "plot_cortex": "figures",
@@ -35,6 +40,7 @@ _HOMES = {
     "read_head_model": "external",
     "report": "headmodel_report",
     "save_solver": "learned.files",
+    "train": "learned.train",
 }
 
 __all__ = sorted(_HOMES)

@@ -15,7 +15,6 @@ import typer
 
 from .learned.commands import evaluate, train
 from .options import MOST_SAMPLES, MOST_STEPS, SEED_END, Data, Ico, IcoOption
-from .outputs import make_writable, whole_files
 from .terminal import counting, out, plain_errors, say
 
 if TYPE_CHECKING:
@@ -88,9 +87,12 @@ def head_model(
 ) -> None:
     """Build the fsaverage head model, or read it from the cache, and report on it."""
     with plain_errors(context):
+        from learnmm.storage import replacing
+
         from .fsaverage import fsaverage_head_model
         from .headmodel import HeadModelSettings
         from .headmodel_report import report
+        from .outputs import make_writable
 
         settings = HeadModelSettings(
             sources=sources,
@@ -109,16 +111,14 @@ def head_model(
         if forward is not None:
             import mne
 
-            with whole_files(forward.parent) as folder:
-                mne.write_forward_solution(
-                    folder / forward.name, model.forward(), overwrite=True, verbose="ERROR"
-                )
+            with replacing(forward) as file:
+                mne.write_forward_solution(file, model.forward(), overwrite=True, verbose="ERROR")
             say(f"Forward solution: {forward}")
         if picture is not None:
             from .figures import plot_head_model
 
-            with whole_files(picture.parent) as folder:
-                plot_head_model(model).savefig(folder / picture.name, dpi=150)
+            with replacing(picture) as file:
+                plot_head_model(model).savefig(file, dpi=150)
             say(f"Picture: {picture}")
 
 
@@ -150,6 +150,7 @@ def simulate(
         from .erp import ERPSimulator
         from .nmm import NMMSimulator
         from .noise import snr_range
+        from .outputs import make_writable
         from .sample_files import write_samples
 
         noise = {} if snr_db is None else {"snr_db": snr_range(snr_db)}
@@ -251,12 +252,13 @@ def reconstruct(
     """
     with plain_errors(context):
         _agg()
-        target = file.parent if folder is None else folder
-        make_writable(target)
         from .apply import MMInverse
         from .evoked_files import count_estimates, reconstruct_to_files
+        from .outputs import make_writable
         from .recording_files import read_recordings
 
+        target = file.parent if folder is None else folder
+        make_writable(target)
         recordings = read_recordings(
             file,
             condition,

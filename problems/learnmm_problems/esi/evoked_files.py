@@ -9,11 +9,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import mne
 
+from learnmm.storage import replacing
+
 from .apply import MMInverse
 from .cortex import N_VERTICES
 from .estimates import expand_estimate
 from .fit import MMFit
-from .outputs import whole_files
 from .overview import plot_reconstruction
 from .prepared import Recording
 from .text import drawable
@@ -72,13 +73,13 @@ def reconstruct_to_files(
     for name, base, stc, fit, evoked in _estimates(inverse, recordings, stem):
         saved = expand_estimate(stc, inverse.model) if expand else stc
         paths = [folder / f"{base}-{side}.stc" for side in ("lh", "rh")]
-        with whole_files(folder) as temporary:
-            saved.save(temporary / base, overwrite=True, verbose="ERROR")
+        with replacing(paths[0]) as first:
+            saved.save(first.with_name(base), overwrite=True, verbose="ERROR")
             if picture and evoked is not None:
                 title = drawable(f"{stem}: {name}" if name else stem)
                 figure = plot_reconstruction(stc, evoked, inverse.model, title=title)
                 paths.append(folder / f"{base}.png")
-                figure.savefig(temporary / paths[-1].name, dpi=150)
+                figure.savefig(first.with_name(paths[-1].name), dpi=150)
                 plt.close(figure)
         yield name, fit, paths
 

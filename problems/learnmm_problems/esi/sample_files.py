@@ -9,8 +9,9 @@ from pathlib import Path
 import mne
 import numpy as np
 
+from learnmm.storage import replacing
+
 from .headmodel import HeadModel
-from .outputs import whole_files
 from .samples import Sample
 
 __all__ = ["write_samples"]
@@ -60,9 +61,9 @@ def write_samples(
         truth = mne.SourceEstimate(
             sample.sources, vertices, tmin=0.0, tstep=1.0 / sfreq, subject="fsaverage"
         )
-        with whole_files(folder) as temporary:
-            evoked.save(temporary / path.name, overwrite=True, verbose="ERROR")
-            truth.save(temporary / f"{name}-truth", overwrite=True, verbose="ERROR")
+        with replacing(path) as first:
+            evoked.save(first, overwrite=True, verbose="ERROR")
+            truth.save(first.with_name(f"{name}-truth"), overwrite=True, verbose="ERROR")
         facts.append(
             {
                 "file": path.name,
@@ -76,6 +77,5 @@ def write_samples(
         )
         yield path
     content = {"head_model": str(model.settings), "sfreq": sfreq, "samples": facts}
-    with whole_files(folder) as temporary:
-        text = json.dumps(content, indent=1) + "\n"
-        (temporary / "samples.json").write_text(text, encoding="utf-8")
+    with replacing(folder / "samples.json") as file:
+        file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

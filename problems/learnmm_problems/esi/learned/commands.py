@@ -12,7 +12,6 @@ import typer
 
 from ..extras import needs_extra
 from ..options import MOST_SAMPLES, MOST_STEPS, SEED_END, Data, Ico
-from ..outputs import make_writable, whole_files
 from ..terminal import counting, out, plain_errors, say
 from ..text import printable
 from .settings import METHODS, MethodSettings
@@ -75,6 +74,8 @@ def train(
     Writes weights.safetensors, which evaluate and reconstruct read, log.jsonl and curve.png.
     """
     with plain_errors(context):
+        from ..outputs import make_writable
+
         _check_method(method)
         target = folder or Path("out") / "training" / f"{data.value}-{method}"
         make_writable(target)
@@ -166,6 +167,9 @@ def evaluate(
         from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
+        from learnmm.storage import replacing
+
+        from ..outputs import make_writable
         from .allocation import keep_freed_memory
         from .evaluate import evaluate as run
         from .files import describe, load_solver
@@ -214,9 +218,8 @@ def evaluate(
             **summary,
         }
         name = f"{solver.settings.method}-{solver.settings.start}-{trained_on}-on-{data.value}"
-        with whole_files(folder) as temporary:
-            text = json.dumps(content, indent=1) + "\n"
-            (temporary / f"{name}.json").write_text(text, encoding="utf-8")
+        with replacing(folder / f"{name}.json") as path:
+            path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         table = Table(
             title=f"{solver.settings.method}, trained on {trained_on}, tested on {data.value}",
             box=SIMPLE_HEAD,

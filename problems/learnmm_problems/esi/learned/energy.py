@@ -70,14 +70,7 @@ class LearnedEnergy(nn.Module):
         self.register_buffer("matrix", _float(leadfield / self.gain), persistent=False)
         linear = "MNE" if start == "MNE" else "sLORETA"
         self.register_buffer("kernel", _float(inverse_kernel(leadfield, linear)), persistent=False)
-        sources, pad = leadfield.shape[1], kernel // 2
-        self.autoencoder = nn.Sequential(
-            nn.Conv1d(sources, width, kernel, padding=pad, bias=False),
-            lmm.SoftReLU(),
-            nn.Conv1d(width, width, kernel, padding=pad, bias=False),
-            lmm.SoftReLU(),
-            nn.Conv1d(width, sources, kernel, padding=pad, bias=False),
-        )
+        self.autoencoder = autoencoder(leadfield.shape[1], width, kernel)
         self.log_weight = nn.Parameter(torch.tensor(math.log(weight)), requires_grad=learn_weight)
         self.prior = lmm.AutoencoderPrior(self.autoencoder, prior_bound)
         self.initial: Start = start
@@ -138,6 +131,18 @@ class LearnedEnergy(nn.Module):
     def amplitude(self, x: Tensor, sensors: ArrayLike | Tensor) -> NDArray[np.float32]:
         """Scale estimates to the recordings by least squares, giving A m."""
         return amplitude(x, sensors, self.leadfield, self.gain)
+
+
+def autoencoder(sources: int, width: int, kernel: int) -> nn.Sequential:
+    """Return ``Phi``: sources -> `width` -> `width` -> sources, convolutions over time."""
+    pad = kernel // 2
+    return nn.Sequential(
+        nn.Conv1d(sources, width, kernel, padding=pad, bias=False),
+        lmm.SoftReLU(),
+        nn.Conv1d(width, width, kernel, padding=pad, bias=False),
+        lmm.SoftReLU(),
+        nn.Conv1d(width, sources, kernel, padding=pad, bias=False),
+    )
 
 
 def peak_one(x: Tensor) -> Tensor:

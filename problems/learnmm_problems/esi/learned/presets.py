@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from math import isfinite
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
+from learnmm.storage import short, shown
 from learnmm.training import FitSettings
 
 from ..headmodel import HeadModelSettings
 from .losses import LOSSES
-from .settings import MethodSettings
+from .settings import (
+    LARGEST,
+    MOST_STEPS,
+    MethodSettings,
+    check_integer,
+    is_number,
+    settings_of,
+)
 
 FOLDER = Path(__file__).parent / "presets"
 PRESETS = tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 DATA = ("erp", "nmm")
+LARGEST_FILE = 2**20  # bytes; presets have a few hundred
+MOST_SAMPLES = 10**8
 
 
 @dataclass(frozen=True)
@@ -54,15 +61,28 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
-        if self.loss not in LOSSES:
+        if not isinstance(self.loss, str) or self.loss not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
-        object.__setattr__(self, "horizons", tuple(self.horizons))
-        if len(self.horizons) != 2 or not 1 <= self.horizons[0] <= self.horizons[1]:
+        horizons = tuple(self.horizons) if isinstance(self.horizons, list | tuple) else ()
+        if (
+            len(horizons) != 2
+            or not all(type(steps) is int for steps in horizons)
+            or not 1 <= horizons[0] <= horizons[1] <= MOST_STEPS
+        ):
             raise ValueError(
-                f"horizons must be two integers, 1 <= fewest <= most, got {self.horizons}"
+                f"horizons must be two integers, 1 <= fewest <= most <= {MOST_STEPS}, "
+                f"got {short(self.horizons)}"
             )
-        if min(self.train_size, self.validation_size) < 1 or min(self.window, self.seed) < 0:
-            raise ValueError("sizes must be at least 1, window and seed not negative")
+        object.__setattr__(self, "horizons", horizons)
+        if not is_number(self.verified_from) or not 0 <= self.verified_from < float("inf"):
+            raise ValueError(
+                "verified_from must be a share of the training, 0 or more, "
+                f"got {short(self.verified_from)}"
+            )
+        for name in ("train_size", "validation_size"):
+            check_integer(name, getattr(self, name), 1, MOST_SAMPLES)
+        check_integer("window", self.window, 0, LARGEST)
+        check_integer("seed", self.seed, 0, 2**62)
 
 
 @dataclass(frozen=True)
@@ -95,10 +115,7 @@ def load_preset(name: str | Path) -> Preset:
         raise FileNotFoundError(
             f"no preset and no file is called {str(name)!r}; presets: {', '.join(PRESETS)}"
         )
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid TOML: {error}") from error
+    content = read_toml(path)
     kinds = {
         "head": HeadModelSettings,
         "method": MethodSettings,
@@ -108,66 +125,26 @@ def load_preset(name: str | Path) -> Preset:
     }
     unknown = sorted(set(content) - set(kinds))
     if unknown:
-        raise ValueError(f"{path}: unknown section {unknown[0]!r}; there are {', '.join(kinds)}")
+        raise ValueError(
+            f"{path}: unknown section '{shown(unknown[0])}'; there are {', '.join(kinds)}"
+        )
     made = {
-        section: _section(path, section, kinds[section], values)
+        section: settings_of(kinds[section], values, path, section)
         for section, values in content.items()
     }
-    if "method" in made:
-        made["method"] = content["method"]  # the command says which one
-    return Preset(**made)
+    method = content.get("method", {})
+    if "method" in method:
+        raise ValueError(f"{path}: [method] holds settings of any method, and not its name")
+    return Preset(**{**made, "method": method})
 
 
-def _section(path: Path, section: str, kind: type, values: Any) -> Any:
-    """Make the settings of one section, or say which of them cannot be."""
-    where = f"{path}: [{section}]"
-    if not isinstance(values, dict):
-        raise ValueError(f"{where} must be a section with settings, got {values!r}")
-    types = get_type_hints(kind)
-    if section == "method":
-        del types["method"]  # given with the command, as the data are
-    for key, value in values.items():
-        if key not in types:
-            raise ValueError(
-                f"{path}: unknown setting {key!r} in [{section}]; there are "
-                f"{', '.join(sorted(types))}"
-            )
-        if not _is(value, types[key]):
-            raise ValueError(f"{where} {key} must be {_words(types[key])}, got {value!r}")
-    for each in fields(kind):
-        if each.default is MISSING is each.default_factory and each.name not in values:
-            raise ValueError(f"{where} {each.name} is missing")
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a small TOML file; raise ValueError for anything else."""
+    with path.open("rb") as file:
+        content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise ValueError(f"{path} is no preset: it has more than {LARGEST_FILE} bytes")
     try:
-        return kind(**values)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{where} {error}") from error
-
-
-def _is(value: Any, kind: Any) -> bool:
-    """Whether a value of TOML is of a type that a dataclass names."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        return any(_is(value, part) for part in inner)
-    if origin is Literal:
-        return isinstance(value, str)  # which one, the dataclass says better
-    if origin is tuple:
-        return isinstance(value, list) and len(value) == len(inner) and all(map(_is, value, inner))
-    if origin is Mapping:
-        return isinstance(value, dict) and all(_is(part, inner[1]) for part in value.values())
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, kind)
-
-
-def _words(kind: Any) -> str:
-    """Name a type of `_is`."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        return " or ".join(_words(part) for part in inner if part is not NoneType)
-    if origin is tuple:
-        return f"a list of {len(inner)}, each {_words(inner[0])}"
-    if origin is Mapping:
-        return f"a section of names, each {_words(inner[1])}"
-    return {int: "an integer", float: "a finite number", bool: "true or false"}.get(kind, "a text")
+        return tomllib.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid TOML: {shown(str(error))}") from error

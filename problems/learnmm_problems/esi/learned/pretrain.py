@@ -149,7 +149,7 @@ def pretrain(
         validation=FactoredRecordings(validation, fresh=False),
         folder=folder,
         config={**config, "part": "start"},
-        progress=progress,
+        progress=progress and "start",
         resume=resume,
     )
     model.sharpener.requires_grad_(False)

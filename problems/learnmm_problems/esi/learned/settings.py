@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, TypeVar, get_args
+
+from learnmm.storage import short, shown
 
 Start = Literal["learned", "sLORETA", "MNE", "noise"]
 
@@ -29,6 +33,10 @@ LEARNED_START = ("mm-net", "r-mm-net")
 """Methods whose start is learned unless the settings say otherwise."""
 
 
+MOST_STEPS, LARGEST = 10_000, 2**20
+"""Limits of steps and sizes, far beyond what can be trained."""
+
+
 @dataclass(frozen=True)
 class MethodSettings:
     """A method of Table I.
@@ -38,7 +46,7 @@ class MethodSettings:
     method : str
         One of `METHODS`.
     steps : int
-        Steps of a reconstruction (10 in the paper).
+        Steps of a reconstruction (10 in the paper), at most 10 000.
     hidden : int
         Feature channels of the recurrent networks (48 in the paper).
     width : int
@@ -64,7 +72,7 @@ class MethodSettings:
     Raises
     ------
     ValueError
-        For an unknown method, naming those there are.
+        For an unknown method, naming those there are, and for what is no such setting.
     """
 
     method: str = "mm-net"
@@ -81,12 +89,10 @@ class MethodSettings:
 
     def __post_init__(self) -> None:
         """Refuse what does not exist."""
-        if self.method not in METHODS:
+        if not isinstance(self.method, str) or self.method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
         for name in ("steps", "hidden", "width", "reach", "kernel", "times"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+            check_integer(name, getattr(self, name), 1, MOST_STEPS if name == "steps" else LARGEST)
         for name in ("kernel", "reach"):
             if getattr(self, name) % 2 == 0:
                 raise ValueError(f"{name} must be odd, got {getattr(self, name)}")
@@ -94,14 +100,60 @@ class MethodSettings:
             learned: Start = "learned" if self.method in LEARNED_START else "sLORETA"
             object.__setattr__(self, "start", learned)
         if self.start not in get_args(Start):
-            raise ValueError(f"start must be one of {get_args(Start)}, got {self.start!r}")
+            raise ValueError(f"start must be one of {get_args(Start)}, got {short(self.start)}")
         if self.weight is None:
             object.__setattr__(self, "weight", 20.0 if self.start == "learned" else 1.0)
-        if not 0 < self.weight < float("inf"):
-            raise ValueError(f"weight must be positive and finite, got {self.weight}")
-        if not self.sfreq > 0:
-            raise ValueError(f"sfreq must be positive, got {self.sfreq}")
+        for name in ("weight", "sfreq"):
+            value = getattr(self, name)
+            if not is_number(value) or not 0 < value < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {short(value)}")
+        if not isinstance(self.learn_weight, bool):
+            raise ValueError(f"learn_weight must be true or false, got {short(self.learn_weight)}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for a file."""
         return asdict(self)
+
+
+T = TypeVar("T")
+
+
+def settings_of(kind: type[T], values: Any, path: object, section: str) -> T:
+    """Make settings of what a file holds; raise ValueError, naming the place, if it holds others.
+
+    Parameters
+    ----------
+    kind : type
+        A dataclass.
+    values : object
+        What the file has there; anything but a mapping of its fields is refused.
+    path, section
+        Name the place in messages.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{path}: [{section}] must be a table of settings, got {short(values)}")
+    known = sorted(f.name for f in fields(kind))  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise ValueError(
+                f"{path}: unknown setting '{shown(str(key))}' in [{section}]; there are "
+                f"{', '.join(known)}"
+            )
+    try:
+        return kind(**values)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{path}: [{section}]: {error}") from error
+
+
+def check_integer(name: str, value: Any, least: int, most: int) -> None:
+    """Raise a ValueError unless the value is an integer in these limits."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        positive = "a positive integer" if least == 1 else f"an integer of {least} or more"
+        raise ValueError(f"{name} must be {positive}, at most {most}, got {short(value)}")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number that floating point can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, float) or abs(value) < 2**1000

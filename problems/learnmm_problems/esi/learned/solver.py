@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ import learnmm as lmm
 from ..energy import Reconstruction
 from ..headmodel import HeadModel
 from . import four_d_var_net, meta_curvature, mm_net, mod_grad
-from .energy import LearnedEnergy
+from .energy import LearnedEnergy, autoencoder
 from .settings import MethodSettings
+from .start import LearnedStart
 
 _BUILDERS = {
     "4dvarnet": four_d_var_net.build,
@@ -56,8 +58,7 @@ class SourceSolver(nn.Module):
             start=settings.start,  # type: ignore[arg-type]
             **mm_net.BOUNDS.get(settings.method, {}),  # type: ignore[arg-type]
         )
-        build = _BUILDERS.get(settings.method, mm_net.build)
-        component, optimizer = build(settings, energy)
+        component, optimizer = _component(settings, energy)
         self.unrolled = lmm.UnrolledMM(
             energy, component, start=energy.start, steps=settings.steps, **optimizer
         )
@@ -119,8 +120,44 @@ class SourceSolver(nn.Module):
             "settings": self.settings.as_dict(),
             "channels": list(self.channel_names),
             "leadfield": fingerprint(self.head.leadfield),
+            "positions": np.round(1e3 * np.asarray(self.head.positions), 1).tolist(),  # mm
             "head": None if self.head.settings is None else asdict(self.head.settings),
         }
+
+
+def weight_layout(settings: MethodSettings, sources: int) -> dict[str, Tensor]:
+    """Shapes and dtypes of the weights of a `SourceSolver`, on the device ``meta``.
+
+    Nothing of these sizes is allocated: settings of a file can be compared with its tensors before
+    anything is built.
+
+    Raises
+    ------
+    ValueError
+        If they are beyond any memory.
+    """
+    try:
+        with torch.device("meta"):
+            matrix = torch.empty(1, sources)
+            parts: dict[str, nn.Module] = {
+                "energy.autoencoder": autoencoder(sources, settings.width, settings.reach),
+                "preconditioner": _component(settings, SimpleNamespace(matrix=matrix))[0],
+            }
+            if settings.start == "learned":
+                parts["energy.sharpener"] = LearnedStart(matrix.mT)
+            layout = {"unrolled.energy.log_weight": torch.empty(())}
+    except RuntimeError as error:
+        raise ValueError(f"settings of weights beyond any memory: {error}") from error
+    for part, module in parts.items():
+        layout |= {f"unrolled.{part}.{name}": t for name, t in module.state_dict().items()}
+    return layout
+
+
+def _component(
+    settings: MethodSettings, energy: Any
+) -> tuple[lmm.LearnedComponent, dict[str, Any]]:
+    """Return what proposes the steps, and the settings of the optimizer."""
+    return _BUILDERS.get(settings.method, mm_net.build)(settings, energy)
 
 
 def fingerprint(leadfield: NDArray[np.float64]) -> list[float]:

@@ -152,7 +152,7 @@ def train(
         folder=folder,
         forward=solve,
         config={**config, "data": data, **preset.as_dict()},
-        progress=progress,
+        progress=progress and "steps",
         resume=resume,
     )
     return Trained(solver, result, known)
