@@ -68,7 +68,7 @@ def fit(
     forward: Callable[[int], Mapping[str, Any]] | None = None,
     config: Mapping[str, Any] | None = None,
     fabric: Fabric | None = None,
-    progress: bool = True,
+    progress: bool | str = True,
     resume: bool = True,
 ) -> FitResult:
     """Train a model with Adam and leave it with its best weights.
@@ -98,7 +98,8 @@ def fit(
         Its mean outer loss decides which weights are best; the model is called as ``model(batch)``.
         Without it, the mean training loss since the last check decides.
     folder : Path, optional
-        For ``best.safetensors``, ``last.safetensors``, ``log.jsonl`` and ``curve.png``.
+        For ``best.safetensors``, ``last.safetensors``, ``log.jsonl`` and ``curve.png``. It is
+        locked as long as the training runs.
     forward : callable, optional
         Step number, from 0, -> keyword arguments of the model. A pure function.
     config : Mapping, optional
@@ -106,8 +107,8 @@ def fit(
     fabric : Fabric, optional
         Launched, with one device or DDP. Default: one device of the best kind, or, under torchrun,
         all its processes.
-    progress : bool
-        Draw a bar on stderr.
+    progress : bool or str
+        Draw a bar on stderr; a string is what it is called.
     resume : bool
         Go on from a checkpoint in the folder; False removes it.
 
@@ -121,7 +122,12 @@ def fit(
     ImportError
         Without the extra ``train``.
     TypeError, ValueError
-        If arguments do not fit each other, or a checkpoint is of another run.
+        If arguments do not fit each other, or a checkpoint is damaged or of another run.
+    RuntimeError
+        If another training writes to the folder.
+    OSError
+        If the folder cannot be written to, or the disk is full: the last checkpoint stays, and
+        the run goes on from there when it is started again.
     FloatingPointError
         After ten steps in a row, or all validations, without a finite loss.
 
@@ -163,8 +169,9 @@ def fit(
             config=config,
             fabric=fabric,
         )
-        run.start(resume)
-        run.train(progress)
+        with run.locked():
+            run.start(resume)
+            run.train(progress)
     counters = run.counters
     return FitResult(
         best_loss=counters.best_loss,

@@ -18,7 +18,7 @@ class TrainingProgress:
         If enabled without the extra ``progress``.
     """
 
-    def __init__(self, steps: int, start: int, *, enabled: bool) -> None:
+    def __init__(self, steps: int, start: int, *, enabled: bool, name: str) -> None:
         self._bar: Any = None
         if not enabled:
             return
@@ -36,7 +36,7 @@ class TrainingProgress:
                 "progress=True needs rich: pip install 'learnmm[progress]'"
             ) from error
         self._bar = Progress(
-            TextColumn("fit"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -44,7 +44,7 @@ class TrainingProgress:
             console=Console(stderr=True),
             speed_estimate_period=300,
         )
-        self._task = self._bar.add_task("fit", total=steps, completed=start, note="")
+        self._task = self._bar.add_task(name, total=steps, completed=start, note="")
 
     def __enter__(self) -> TrainingProgress:
         """Draw the bar."""

@@ -6,7 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,11 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from learnmm.storage import write_weights
+from learnmm.storage import remove_leftovers, write_weights
 from learnmm.training.checkpoint import load_checkpoint, save_checkpoint
 from learnmm.training.launch import Interruption, agree, interruptible
-from learnmm.training.log import Log, Row
+from learnmm.training.lock import locked
+from learnmm.training.log import CURVE, LOG, Log, Row
 from learnmm.training.loss import OuterLoss, evaluate
 from learnmm.training.progress import TrainingProgress
 from learnmm.training.sampling import Batches, count, derive, loader, shares
@@ -67,6 +68,20 @@ class Run:
         self.weights = Weights(model, settings.lr_factors, settings.ema)
         self.counters = Counters()
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder, in the one process that writes; all fail if that one does."""
+        refused: Exception | None = None
+        with ExitStack() as stack:
+            if self.writes and self.folder is not None:
+                try:
+                    stack.enter_context(locked(self.folder))
+                except Exception as error:
+                    refused = error
+            if agree(self.fabric, [float(refused is not None)])[0]:
+                raise refused or RuntimeError(f"process 0 could not lock {self.folder}")
+            yield
+
     def start(self, resume: bool) -> None:
         """Take up the checkpoint, or remove what an earlier run has left."""
         if self.folder is not None and resume and (self.folder / LAST).exists():
@@ -74,22 +89,26 @@ class Run:
         self.log = Log(self.folder, self.counters.step)
         self.fabric.barrier()  # everybody has read before anybody writes
         if self.writes and self.folder is not None:
-            for name in (LAST, BEST):
-                stale = list(self.folder.glob(f".{name}.*"))  # of a write that was killed
-                for path in stale if self.counters.step else [*stale, self.folder / name]:
-                    path.unlink(missing_ok=True)
+            for name in (LAST, BEST, LOG, CURVE):
+                remove_leftovers(self.folder, name)  # the lock says that their writers are dead
+            if not self.counters.step:
+                for name in (LAST, BEST):
+                    (self.folder / name).unlink(missing_ok=True)
             self._write_best()
             self.log.open()
         self.weights.adam.zero_grad()
         self.began = time.perf_counter() - self.counters.seconds
 
-    def train(self, progress: bool) -> None:
+    def train(self, progress: bool | str) -> None:
         """Go on to the end, or to an interruption."""
         counters, settings = self.counters, self.settings
         batches = self.batches.since(counters.step)
         saved = time.perf_counter()
         bar = TrainingProgress(
-            settings.steps, counters.step, enabled=progress and self.fabric.is_global_zero
+            settings.steps,
+            counters.step,
+            enabled=bool(progress) and self.fabric.is_global_zero,
+            name=progress if isinstance(progress, str) else "fit",
         )
         try:
             with interruptible() as interruption, bar:
@@ -115,9 +134,9 @@ class Run:
             if not self.weights.best:
                 raise FloatingPointError(f"no loss was finite in {counters.step} steps")
         finally:
-            self.log.close()
             if self.weights.best:
                 self.model.load_state_dict(self.weights.best)
+            self.log.close()
 
     def step(self, batches: Iterator[Any], interruption: Interruption) -> tuple[float, bool]:
         """Do one step; return its loss and whether any process wants to stop."""

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from learnmm.storage import short
+
+LARGEST = 2**63 - 1  # integers of generators
 PRECISIONS = ("32-true", "bf16-mixed")
 
 
@@ -69,6 +72,8 @@ class FitSettings:
             raise TypeError(f"lr_factors must be a mapping, got {type(self.lr_factors).__name__}")
         object.__setattr__(self, "lr_factors", dict(self.lr_factors))
         for name, factor in self.lr_factors.items():
+            if not isinstance(name, str):
+                raise TypeError(f"lr_factors must have prefixes of names as keys, got {name!r}")
             where = f"lr_factors[{name!r}]"
             _number(where, factor, "at least 0 and finite", lambda factor: 0 <= factor < math.inf)
         _integer("warmup", self.warmup, 0)
@@ -106,12 +111,18 @@ class FitSettings:
 def _integer(name: str, value: Any, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
+    if not least <= value <= LARGEST:
+        raise ValueError(
+            f"{name} must be at least {least}, and at most 2^63 - 1, got {short(value)}"
+        )
 
 
 def _number(name: str, value: Any, expected: str, holds: Callable[[float], bool]) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    if not holds(value):
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be {expected}, got {short(value)}") from None
+    if not holds(number):
         raise ValueError(f"{name} must be {expected}, got {value!r}")

@@ -6,13 +6,15 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from learnmm.storage import not_finite, state_tensors
+from learnmm.storage import fill, module_layout, not_finite, state_tensors
 
 BETAS = (0.9, 0.999)
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 class Average:
@@ -135,11 +137,30 @@ class Weights:
         result |= {f"best.{n}": t for n, t in self.best.items()}
         return {name: tensor.contiguous() for name, tensor in result.items()}
 
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up what :meth:`tensors` gave; names and shapes have been checked."""
-        self.model.load_state_dict(under("model.", tensors))
+    def layout(self) -> dict[str, Tensor]:
+        """Return all names that :meth:`tensors` can come to have, with a tensor like theirs."""
+        model = module_layout(self.model)
+        result = {f"{part}.{n}": t for part in ("model", "best") for n, t in model.items()}
+        # As Adam has it; it follows the default dtype.
+        step = torch.empty((), dtype=torch.promote_types(torch.get_default_dtype(), torch.float32))
         for name, parameter in self.parameters.items():
-            for moment in ("step", "exp_avg", "exp_avg_sq"):
+            likes = dict(zip(MOMENTS, (step, parameter, parameter), strict=True))
+            result |= {f"adam.{moment}.{name}": like for moment, like in likes.items()}
+        if self.average is not None:
+            result |= {f"ema.{n}": t for n, t in self.average.tensors.items()}
+        return result
+
+    def load(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
+        """Take up what :meth:`tensors` gave; names and shapes have been checked.
+
+        Raises
+        ------
+        ValueError
+            If the model refuses its state, with everything as it was.
+        """
+        fill(path, self.model, under("model.", tensors))
+        for name, parameter in self.parameters.items():
+            for moment in MOMENTS:
                 key = f"adam.{moment}.{name}"
                 if key in tensors:
                     value = tensors[key].clone()

@@ -270,7 +270,7 @@ def test_a_write_that_fails_leaves_the_old_file(
         assert path.read_bytes() == before  # not touched so far
         raise OSError("disk full")
 
-    monkeypatch.setattr(storage.os, call, fail)
+    monkeypatch.setattr(os, call, fail)
     with pytest.raises(OSError, match="disk full"):
         lmm.save_weights(path, Net(), {"other": 1})
     assert path.read_bytes() == before

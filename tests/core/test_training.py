@@ -509,7 +509,7 @@ def test_a_checkpoint_that_fails_leaves_the_one_before(
         replace(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage.os, "replace", fail)
+        patch.setattr(os, "replace", fail)
         with pytest.raises(OSError, match="disk full"):
             train(tmp_path)
     assert header(tmp_path)["counters"]["step"] == 9

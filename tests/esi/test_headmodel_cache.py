@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -124,11 +125,10 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "arrays.safetensors"
     write_arrays(path, {"a": np.arange(3.0)}, {})
 
-    def interrupt(arrays, file, metadata):
-        Path(file).write_bytes(b"half")
+    def interrupt(source, target):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("learnmm_problems.esi.cache.save_file", interrupt)
+    monkeypatch.setattr(os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_arrays(path, {"a": np.arange(4.0)}, {})
     np.testing.assert_array_equal(read_arrays(path)[0]["a"], np.arange(3.0))

@@ -11,11 +11,18 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from .cache import CorruptCacheError, cache_directory, cache_key, read_arrays, write_arrays
+from .cache import (
+    CorruptCacheError,
+    cache_directory,
+    cache_key,
+    can_keep,
+    keep_arrays,
+    read_arrays,
+)
 from .jansen_rit import JansenRitParameters
 from .spikes import CLIP_TIMES, SPIKING, Choice, check_choice, spike_clips
 
-FORMAT = 1  # of the files; raise it whenever the same settings give other clips
+FORMAT = 2  # of the files; raise it whenever the same settings give other clips
 SHARD = 256  # clips in a file
 _logger = logging.getLogger(__name__)
 
@@ -58,6 +65,7 @@ class SpikeClips:
         self._identity = json.loads(json.dumps(identity))
         self._folder = cache_directory(cache_dir) / f"spikes-{cache_key(self._identity)}"
         self._shards: dict[int, NDArray[np.float32]] = {}
+        self._keep: bool | None = None
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:
         if index < 0:
@@ -91,14 +99,18 @@ class SpikeClips:
         header = {**self._identity, "shard": number}
         try:
             arrays, found = read_arrays(path)
-            if found == header and arrays["clips"].shape == (SHARD, CLIP_TIMES):
-                return arrays["clips"]
+            clips = arrays["clips"]
+            if found == header and (clips.shape, clips.dtype) == ((SHARD, CLIP_TIMES), np.float32):
+                return clips
             _logger.warning("%s holds other clips than its name says; simulating them anew", path)
         except FileNotFoundError:
             pass
         except (CorruptCacheError, KeyError) as error:
             _logger.warning("simulating spikes anew: %s", error)
+        if self._keep is None:  # asked once: the answer is a warning
+            self._keep = can_keep(path)
         indices = range(number * SHARD, (number + 1) * SHARD)
         clips = spike_clips(self.seed, indices, self.choice, self.parameters)
-        write_arrays(path, {"clips": clips}, header)
+        if self._keep:
+            keep_arrays(path, {"clips": clips}, header)
         return clips

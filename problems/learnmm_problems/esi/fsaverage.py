@@ -18,7 +18,14 @@ import numpy as np
 import trimesh
 from scipy import sparse
 
-from .cache import CorruptCacheError, cache_directory, cache_key, read_arrays, write_arrays
+from .cache import (
+    CorruptCacheError,
+    cache_directory,
+    cache_key,
+    can_keep,
+    keep_arrays,
+    read_arrays,
+)
 from .cortex import N_VERTICES, Hemisphere, fsaverage5
 from .electrodes import electrode_info, electrode_names
 from .freesurfer import freesurfer_boundaries, read_surfaces, surfaces_hash
@@ -30,7 +37,7 @@ from .skull import HeadBoundaries, head_boundaries
 
 __all__ = ["fsaverage_head_model", "region_sums"]
 
-FORMAT = 2  # of the cached file; raise it whenever the same settings give another model
+FORMAT = 3  # of the cached file; raise it whenever the same settings give another model
 _logger = logging.getLogger(__name__)
 
 
@@ -70,7 +77,8 @@ def fsaverage_head_model(
     Notes
     -----
     The first construction takes about 20 s at ``ico=3`` and two minutes at ``ico=4``. A cached file
-    that is damaged is rebuilt, with a warning in the log.
+    that is damaged is rebuilt, and a folder that cannot be written to is done without, with a
+    warning in the log.
 
     Examples
     --------
@@ -106,10 +114,12 @@ def fsaverage_head_model(
         pass
     except CorruptCacheError as error:
         _logger.warning("rebuilding the head model: %s", error)
+    keep = can_keep(path)
     with stages(progress) as stage:
         arrays, facts = _build(settings, surfaces, stage)
     header = {"identity": identity, "facts": facts}
-    write_arrays(path, arrays, header)
+    if keep:
+        keep_arrays(path, arrays, header)
     return _unpack(arrays, header, settings)
 
 
@@ -243,31 +253,51 @@ def _unpack(
 ) -> HeadModel:
     """Make the model of what was kept; a file that does not fit the settings is corrupt."""
     names, n = electrode_names(), settings.sources
-    shapes = {
-        "leadfield": (len(names), n),
-        "positions": (n, 3),
-        "normals": (n, 3),
-        "distances": (n, n),
-        "neighbour_indptr": (n + 1,),
-        "regions": (2 * N_VERTICES,),
+    kinds = {
+        "leadfield": ((len(names), n), np.float64),
+        "positions": ((n, 3), np.float64),
+        "normals": ((n, 3), np.float64),
+        "distances": ((n, n), np.float64),
+        "neighbour_indices": (None, np.int64),
+        "neighbour_indptr": ((n + 1,), np.int64),
+        "vertices_lh": (None, np.int64),
+        "vertices_rh": (None, np.int64),
+        "regions": ((2 * N_VERTICES,), np.int64),
     }
-    for name, shape in shapes.items():
-        if name not in arrays or arrays[name].shape != shape:
-            found = arrays[name].shape if name in arrays else "nothing"
-            raise CorruptCacheError(f"expected {name} of shape {shape}, found {found}")
+    for name, (shape, dtype) in kinds.items():
+        array = arrays.get(name, np.empty(0, np.void))
+        if array.dtype != dtype or array.shape != (shape or (array.size,)):
+            raise CorruptCacheError(
+                f"expected {name} of shape {shape} and dtype {np.dtype(dtype)}, found "
+                f"{array.shape} and {array.dtype}"
+            )
     for name in ("leadfield", "positions", "normals"):
         if not np.isfinite(arrays[name]).all():
             raise CorruptCacheError(f"{name} is not finite")
+    vertices = arrays["vertices_lh"], arrays["vertices_rh"]
+    every = np.concatenate(vertices)
+    regions, facts = arrays["regions"], header.get("facts")
+    if len(every) != n or every.min() < 0 or every.max() >= N_VERTICES:
+        raise CorruptCacheError(f"its vertices are not {n} of fsaverage5")
+    if regions.min() < -1 or regions.max() >= n:
+        raise CorruptCacheError(f"its regions are not those of {n} sources")
+    if not isinstance(facts, dict) or not all(type(fact) is float for fact in facts.values()):
+        raise CorruptCacheError("its facts are no numbers")
     indices, indptr = arrays["neighbour_indices"], arrays["neighbour_indptr"]
+    try:
+        neighbours = sparse.csr_matrix((np.ones(len(indices), bool), indices, indptr), shape=(n, n))
+        neighbours.check_format(full_check=True)
+    except ValueError as error:
+        raise CorruptCacheError(f"its neighbours are no graph: {error}") from error
     return HeadModel(
         leadfield=arrays["leadfield"],
         positions=arrays["positions"],
         normals=arrays["normals"],
-        neighbours=sparse.csr_matrix((np.ones(len(indices), bool), indices, indptr), shape=(n, n)),
+        neighbours=neighbours,
         distances=arrays["distances"],
-        vertices=(arrays["vertices_lh"], arrays["vertices_rh"]),
-        regions=arrays["regions"],
+        vertices=vertices,
+        regions=regions,
         channel_names=names,
         settings=settings,
-        facts=header["facts"],
+        facts=facts,
     )
