@@ -25,11 +25,14 @@ _HOMES = {
     "head_model_from_forward": "external",
     "head_model_from_leadfield": "external",
     "inverse_kernel": "classical",
+    "load_solver": "learned.files",
     "mne_python_inverse": "classical",
     "plot_cortex": "figures",
     "plot_head_model": "figures",
     "plot_reconstruction": "overview",
+    "read_head_model": "external",
     "report": "report",
+    "save_solver": "learned.files",
 }
 
 __all__ = sorted(_HOMES)

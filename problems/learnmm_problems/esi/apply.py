@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import mne
 import numpy as np
-import torch
 from mne.utils import logger
 from numpy.typing import NDArray
 
-from .channels import ChannelMatch, OnMissing, match_channels
-from .energy import SourceEnergy
-from .external import head_model_from_forward
-from .fit import MMFit, fits_of
+from .channels import ChannelMatch, OnMissing
+from .energy import SourceEnergy, check_size
+from .external import read_head_model
+from .fit import MMFit
 from .headmodel import HeadModel
 from .learned.inverse import LearnedInverse
-from .recordings import check_finite, check_reference, check_scale, spatial_filter
+from .mne_options import refuse_options
+from .prepared import PreparedRecording, Recording, SeenModel
+from .raw_parts import good_parts, sample_number, sample_range
 
 __all__ = ["MMInverse", "apply_mm"]
 
 BATCH_VALUES = 2**20  # sources x times x epochs solved at once: 4 MiB for each working array
-
-Recording = mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
 
 
 class MMInverse:
@@ -38,19 +38,22 @@ class MMInverse:
     ----------
     model : HeadModel, mne.Forward or path
         From `fsaverage_head_model` or `head_model_from_forward`; or a forward solution, or its
-        ``-fwd.fif`` file, with surface source spaces.
+        ``-fwd.fif`` file, with surface source spaces. At most 10 000 sources, unless there are
+        weights.
     weight : float, default 1.0
         Of smoothness against fit (see `SourceEnergy`).
     diffusion : float, default 10.0
         How far smoothness reaches, in neighbours squared.
-    bound : {"global", "pointwise"}, default "global"
-        Descent proved beforehand, or verified step by step and faster (see `SourceEnergy`).
     max_iter : int, optional
         Limit on steps. Default: 60, or what the weights were trained for.
     weights : str or path, optional
         Reconstruct with a trained method: the name of weights that come with the library, such
         as ``"mm-net-erp"``, or a file. They serve the head model, all channels and the sampling
-        rate they were trained for; `weight`, `diffusion` and `bound` then play no role.
+        rate they were trained for; `weight` and `diffusion` then play no role.
+    transfer : bool, default False
+        Use the weights on another head model with the same sources and channels than they were
+        trained for. Steps are verified as anywhere; how good the estimates are, only an evaluation
+        tells.
     noise_cov : mne.Covariance or path, optional
         Whitens recordings and lead field. Its scale plays no role, so neither does the number of
         averages. Default: the same white noise on all channels.
@@ -60,17 +63,22 @@ class MMInverse:
     Raises
     ------
     TypeError
-        If `model` is none of the above.
+        If `model` is none of the above, or an option of MNE-Python is none here: the message says
+        why.
     ValueError
-        If the sources do not lie on two surfaces, or a setting is not possible.
+        If the sources do not lie on two surfaces or are too many, or a setting is not possible.
 
     Notes
     -----
-    Channels are matched by name, in any order and case; T3, T4, T5 and T6 are T7, T8, P7 and P8.
-    Bad channels and channels of other types are left out, on the side of the head model too, which
-    is then referenced to the average of the channels that are left. Projectors are applied to data
-    and lead field as MNE-Python's inverses do, whether they are active or not. Electrode positions
-    are those of the head model; those of the recording are not looked at.
+    Channels are matched by name, in any order and case; T3, T4, T5 and T6 are T7, T8, P7 and P8,
+    and "EEG Fp1-Ref" is Fp1 (see `match_channels`). Bad channels and channels of other types are
+    left out, on the side of the head model too, which is then referenced to the average of the
+    channels that are left. Projectors are applied to data and lead field as MNE-Python's inverses
+    do, whether they are active or not. Electrode positions are those of the head model; those of
+    the recording, if it has some, are compared with them (see `check_positions`).
+
+    A warning says so where an estimate explains less than half of a recording. The opposite proves
+    nothing: sources anywhere explain few channels.
 
     The energy runs over space and time of one recording and knows no rates: any sampling frequency
     will do. It does see a baseline, so correct it or filter beforehand. Cropping to the time
@@ -91,14 +99,18 @@ class MMInverse:
         *,
         weight: float = 1.0,
         diffusion: float = 10.0,
-        bound: str = "global",
         max_iter: int | None = None,
         weights: str | os.PathLike | None = None,
+        transfer: bool = False,
         noise_cov: mne.Covariance | str | os.PathLike | None = None,
         on_missing: OnMissing = "raise",
+        **options: Any,
     ) -> None:
+        refuse_options("MMInverse", options)
+        if transfer and weights is None:
+            raise ValueError("transfer=True says how to use weights, and there are none")
         if isinstance(model, (mne.Forward, str, os.PathLike)):
-            model = head_model_from_forward(model)
+            model = read_head_model(model)
         if not isinstance(model, HeadModel):
             raise TypeError(
                 "model must be a HeadModel, an mne.Forward or the path of one, got "
@@ -109,6 +121,8 @@ class MMInverse:
                 "an mne.SourceEstimate needs sources on two cortical surfaces, which this head "
                 "model does not have; for arrays use SourceEnergy(model).reconstruct(data)"
             )
+        if weights is None:
+            check_size(len(model.positions))
         if isinstance(noise_cov, (str, os.PathLike)):
             noise_cov = mne.read_cov(noise_cov, verbose="ERROR")
         if noise_cov is not None and not isinstance(noise_cov, mne.Covariance):
@@ -119,8 +133,8 @@ class MMInverse:
         self.model = model
         self.noise_cov = noise_cov
         self.on_missing = on_missing
-        self._settings = {"weight": weight, "diffusion": diffusion, "bound": bound}
-        self.learned = None if weights is None else LearnedInverse(weights, model)
+        self._settings = {"weight": weight, "diffusion": diffusion}
+        self.learned = None if weights is None else LearnedInverse(weights, model, transfer)
         self.max_iter = max_iter
         self._prepared: tuple[bytes, SourceEnergy] | None = None
 
@@ -145,9 +159,11 @@ class MMInverse:
         start: int | None = None,
         stop: int | None = None,
         buffer_size: int | None = None,
+        reject_by_annotation: bool = True,
         return_generator: bool = False,
         return_result: bool = False,
         verbose: bool | str | int | None = None,
+        **options: Any,
     ) -> Any:
         """Estimate the sources of a recording, which is not modified.
 
@@ -159,7 +175,11 @@ class MMInverse:
             First sample, and first sample not to use, of a Raw.
         buffer_size : int, optional
             Samples of a Raw to reconstruct at once; its parts are recordings of their own, of
-            nearly equal length, none longer than this. Default: one second.
+            nearly equal length, none longer than this. Default: one second, or as long as the
+            recordings that weights were trained on.
+        reject_by_annotation : bool, default True
+            Leave out samples of a Raw that annotations call bad, as MNE-Python does; their
+            estimates are NaN.
         return_generator : bool, default False
             For Epochs: compute each when it is asked for.
         return_result : bool, default False
@@ -178,26 +198,43 @@ class MMInverse:
         Raises
         ------
         TypeError
-            If `inst` is no recording.
+            If `inst` is no recording, `start` or `stop` no integer, or an option of MNE-Python is
+            none here: the message says why.
         ValueError
-            If channels are unknown or too few, the reference is missing (`MissingReferenceError`),
-            or data are not finite, zero, or evidently not in V.
+            If channels are unknown or too few, names and positions of the electrodes disagree, the
+            reference is missing (`MissingReferenceError`), or data are not finite, zero, or
+            evidently not in V.
+
+        Warns
+        -----
+        RuntimeWarning
+            If an estimate explains little of its recording, electrodes lie elsewhere than their
+            names say, the recording is of another length than weights were trained on, or all
+            epochs were rejected.
         """
+        refuse_options("apply", options)
         if isinstance(inst, mne.BaseEpochs):
             if start is not None or stop is not None or buffer_size is not None:
                 raise ValueError("start, stop and buffer_size are for Raw; crop Epochs instead")
-            pairs = self._epochs(_Source(self, inst, verbose))
+            # On a copy, because asking for the good epochs of a file not loaded drops others.
+            epochs = inst if inst.preload else inst.copy().drop_bad(verbose="ERROR")
+            if len(epochs) == 0:
+                warnings.warn(_no_epochs(epochs), RuntimeWarning, stacklevel=2)
+            self._check_length(len(epochs.times))
+            pairs = self._epochs(epochs, self._prepare(inst, verbose))
             items = pairs if return_result else (stc for stc, _ in pairs)
             return items if return_generator else list(items)
         if return_generator:
             raise ValueError("return_generator is for Epochs: other recordings give one estimate")
         if isinstance(inst, mne.io.BaseRaw):
-            stc, fits = self._raw(_Source(self, inst, verbose), start, stop, buffer_size)
+            span = (start, stop, buffer_size, reject_by_annotation)
+            stc, fits = self._raw(self._prepare(inst, verbose), *span)
             return (stc, fits) if return_result else stc
         if isinstance(inst, mne.Evoked):
             if start is not None or stop is not None or buffer_size is not None:
                 raise ValueError("start, stop and buffer_size are for Raw; crop the Evoked instead")
-            source = _Source(self, inst, verbose)
+            source = self._prepare(inst, verbose)
+            self._check_length(len(inst.times))
             what = f"evoked {inst.comment!r}" if inst.comment else "the evoked"
             estimate, fits = source.solve([inst.data[source.eeg]], [what])
             stc = self._estimate(estimate[0], inst.times[0], inst.info["sfreq"])
@@ -207,11 +244,20 @@ class MMInverse:
             "SourceEnergy(model).reconstruct(data)"
         )
 
-    def _epochs(self, source: _Source) -> Iterator[tuple[mne.SourceEstimate, MMFit]]:
-        # On a copy, because asking for the good epochs of a file that is not loaded drops others.
-        epochs = (
-            source.inst if source.inst.preload else source.inst.copy().drop_bad(verbose="ERROR")
+    def _prepare(self, inst: Recording, verbose: bool | str | int | None) -> PreparedRecording:
+        return PreparedRecording(
+            inst,
+            self.model,
+            self.noise_cov,
+            self.on_missing,
+            self._solver,
+            self.max_iter,
+            verbose,
         )
+
+    def _epochs(
+        self, epochs: mne.BaseEpochs, source: PreparedRecording
+    ) -> Iterator[tuple[mne.SourceEstimate, MMFit]]:
         size = max(1, BATCH_VALUES // (len(self.model.positions) * len(epochs.times)))
         for first in range(0, len(epochs), size):
             indices = range(first, min(first + size, len(epochs)))
@@ -222,27 +268,38 @@ class MMInverse:
                 yield self._estimate(estimate, epochs.times[0], epochs.info["sfreq"]), fit
 
     def _raw(
-        self, source: _Source, start: int | None, stop: int | None, buffer_size: int | None
+        self,
+        source: PreparedRecording,
+        start: int | None,
+        stop: int | None,
+        buffer_size: int | None,
+        reject_by_annotation: bool,
     ) -> tuple[mne.SourceEstimate, list[MMFit]]:
         raw = source.inst
-        first, last, _ = slice(start, stop).indices(raw.n_times)
-        if last <= first:
-            raise ValueError(
-                f"start and stop must enclose samples of the {raw.n_times}, got {start}, {stop}"
-            )
+        first, last = sample_range(raw, start, stop)
         sfreq = raw.info["sfreq"]
-        size = round(sfreq) if buffer_size is None else buffer_size
+        if buffer_size is not None:
+            size = sample_number("buffer_size", buffer_size)
+        elif self.learned is not None:
+            size = self.learned.times
+        else:
+            size = max(1, round(sfreq))
         if size < 1:
             raise ValueError(f"buffer_size must be at least 1 sample, got {buffer_size}")
-        edges = np.linspace(first, last, -(-(last - first) // size) + 1).round().astype(int)
-        sources = np.empty((len(self.model.positions), last - first), dtype=np.float32)
+        parts = good_parts(raw, first, last, size, reject_by_annotation)
+        self._check_length(max(end - begin for begin, end in parts))
+        sources = np.full((len(self.model.positions), last - first), np.nan, dtype=np.float32)
         fits: list[MMFit] = []
-        for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        for begin, end in parts:
             data = raw.get_data(picks=source.eeg, start=begin, stop=end, verbose="ERROR")
             estimate, fit = source.solve([data], [f"the part from sample {begin} to {end - 1}"])
             sources[:, begin - first : end - first] = estimate[0]
             fits += fit
         return self._estimate(sources, raw.times[first], sfreq), fits
+
+    def _check_length(self, times: int) -> None:
+        if self.learned is not None:
+            self.learned.check_length(times)
 
     def _estimate(
         self, sources: NDArray[np.float32], tmin: float, sfreq: float
@@ -259,57 +316,18 @@ class MMInverse:
         key = match.rows.tobytes() + matrix.tobytes()
         if self._prepared is None or self._prepared[0] != key:
             logger.info("Preparing the energy of %d channels", len(match.rows))
-            seen = _SeenModel(self.model, matrix @ self.model.leadfield[match.rows])
+            seen = SeenModel(self.model, matrix @ self.model.leadfield[match.rows])
             self._prepared = key, SourceEnergy(seen, **self._settings)
         return self._prepared[1]
 
 
-class _SeenModel:
-    """A head model as the channels in use see it."""
-
-    def __init__(self, model: HeadModel, leadfield: NDArray[np.float64]) -> None:
-        self.leadfield = leadfield
-        self.positions, self.neighbours = model.positions, model.neighbours
-        self.distances = model.distances
-
-
-class _Source:
-    """A recording with what is the same for all its parts: channels, filter and energy."""
-
-    def __init__(self, inverse: MMInverse, inst: Recording, verbose: bool | str | int | None):
-        info = inst.info
-        self.inst, self.info, self.verbose = inst, info, verbose
-        self.limit = {} if inverse.max_iter is None else {"max_iter": inverse.max_iter}
-        with mne.use_log_level(verbose):
-            self.match = match_channels(info, inverse.model.channel_names, inverse.on_missing)
-            self.filter = spatial_filter(info, self.match, inverse.noise_cov)
-            self.projection = spatial_filter(info, self.match, None)
-            self.energy = inverse._solver(info, self.match, self.filter)
-            logger.info(
-                "Reconstructing %d sources from %d of the head model's %d sensors",
-                len(inverse.model.positions),
-                len(self.match.rows),
-                len(inverse.model.channel_names),
-            )
-        self.eeg = mne.pick_types(info, meg=False, eeg=True, exclude=())
-        self.bad = np.isin([info["ch_names"][i] for i in self.eeg], info["bads"])
-        self.used = np.searchsorted(self.eeg, self.match.picks)
-
-    def solve(
-        self, data: Sequence[NDArray[np.float64]], what: Sequence[str]
-    ) -> tuple[NDArray[np.float32], list[MMFit]]:
-        """Check and reconstruct recordings ``(channels, times)`` of all EEG channels."""
-        sensors = []
-        for one, name in zip(data, what, strict=True):
-            check_finite(one[self.used], self.match.names, name)
-            check_reference(self.info, one, self.bad)
-            check_scale(self.projection @ one[self.used], name)
-            sensors.append(self.filter @ one[self.used])
-        batch = np.stack(sensors)
-        reconstruction = self.energy.reconstruct(batch, **self.limit)
-        result = reconstruction.result
-        y = torch.as_tensor(batch, dtype=result.x.dtype)
-        return reconstruction.sources, fits_of(result, self.energy.leadfield(result.x), y)
+def _no_epochs(epochs: mne.BaseEpochs) -> str:
+    reasons = sorted({reason for why in epochs.drop_log for reason in why})
+    count = f"all {len(epochs.drop_log)} were" if epochs.drop_log else "there are none, or all were"
+    return (
+        f"no epoch is left to reconstruct: {count} rejected"
+        f"{': ' + ', '.join(reasons[:12]) if reasons else ''}"
+    )
 
 
 def apply_mm(
@@ -318,17 +336,19 @@ def apply_mm(
     *,
     weight: float = 1.0,
     diffusion: float = 10.0,
-    bound: str = "global",
     max_iter: int | None = None,
     weights: str | os.PathLike | None = None,
+    transfer: bool = False,
     noise_cov: mne.Covariance | str | os.PathLike | None = None,
     on_missing: OnMissing = "raise",
     start: int | None = None,
     stop: int | None = None,
     buffer_size: int | None = None,
+    reject_by_annotation: bool = True,
     return_generator: bool = False,
     return_result: bool = False,
     verbose: bool | str | int | None = None,
+    **options: Any,
 ) -> Any:
     """Estimate the sources of a recording: ``MMInverse(model, ...).apply(inst, ...)``.
 
@@ -338,9 +358,9 @@ def apply_mm(
         In V, with an average reference or a projector for it. Not modified.
     model : HeadModel, mne.Forward or path
         Head model, or a forward solution with surface source spaces.
-    weight, diffusion, bound, max_iter, weights, noise_cov, on_missing
+    weight, diffusion, max_iter, weights, transfer, noise_cov, on_missing
         See `MMInverse`.
-    start, stop, buffer_size, return_generator, return_result, verbose
+    start, stop, buffer_size, reject_by_annotation, return_generator, return_result, verbose
         See `MMInverse.apply`.
 
     Returns
@@ -359,13 +379,14 @@ def apply_mm(
     >>> evoked.set_eeg_reference(projection=True)       # doctest: +SKIP
     >>> stc = apply_mm(evoked, fsaverage_head_model())  # doctest: +SKIP
     """
+    refuse_options("apply_mm", options)
     inverse = MMInverse(
         model,
         weight=weight,
         diffusion=diffusion,
-        bound=bound,
         max_iter=max_iter,
         weights=weights,
+        transfer=transfer,
         noise_cov=noise_cov,
         on_missing=on_missing,
     )
@@ -374,6 +395,7 @@ def apply_mm(
         start=start,
         stop=stop,
         buffer_size=buffer_size,
+        reject_by_annotation=reject_by_annotation,
         return_generator=return_generator,
         return_result=return_result,
         verbose=verbose,

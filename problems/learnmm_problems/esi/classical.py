@@ -18,6 +18,8 @@ LAMBDA2 = 1.0 / 25.0
 """Regularization of Table I: one over the square of an amplitude signal-to-noise ratio of 5."""
 
 _ELORETA_STEPS, _ELORETA_TOLERANCE = 200, 1e-12
+_SILENT = 1e-6  # of the median source's norm; files keep single precision
+_SHOWN = 12  # sources in a message
 
 
 class ForwardModel(Protocol):
@@ -114,6 +116,11 @@ def inverse_kernel(
         ``estimate = kernel @ sensors``, in A m for MNE and eLORETA, without physical meaning of
         its scale for the noise-normalized dSPM and sLORETA.
 
+    Raises
+    ------
+    ValueError
+        If `leadfield` is not finite or zero, or no sensor sees some of the sources.
+
     Notes
     -----
     With ``H`` the centring over the N sensors, ``G = H L``, a source covariance ``R`` scaled to
@@ -136,6 +143,7 @@ def inverse_kernel(
             f"got shape {gain.shape}"
         )
     gain = gain - gain.mean(axis=0)  # G = H L
+    check_silent("inverse_kernel: leadfield", gain)
     covariance = _scaled(gain, np.ones(gain.shape[1]))  # diagonal of R
     if method == "eLORETA":
         covariance = _eloreta_covariance(gain, covariance, lambda2)
@@ -145,6 +153,25 @@ def inverse_kernel(
     elif method == "sLORETA":
         kernel /= np.sqrt(np.einsum("ij,ji->i", kernel, gain) * covariance / lambda2)[:, None]
     return kernel
+
+
+def check_silent(what: str, gain: NDArray[np.float64]) -> None:
+    """Refuse an average-referenced gain ``(sensors, sources)`` with columns of zero.
+
+    Raises
+    ------
+    ValueError
+        Naming these sources by their index; `what` is named first.
+    """
+    size = np.linalg.norm(gain, axis=0)
+    silent = np.flatnonzero(size <= _SILENT * np.median(size[size > 0])) if size.any() else []
+    if len(silent):
+        listed = ", ".join(map(str, silent[:_SHOWN])) + (", ..." if len(silent) > _SHOWN else "")
+        raise ValueError(
+            f"{what} has {len(silent)} of {gain.shape[1]} sources that no sensor sees after "
+            f"average reference and projectors, so nothing can be said of them: number {listed} "
+            "(from 0). Leave them out of the source space"
+        )
 
 
 def apply_kernel(kernel: NDArray[Any], sensors: NDArray[Any]) -> NDArray[Any]:

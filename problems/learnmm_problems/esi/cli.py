@@ -34,7 +34,6 @@ Surface = StrEnum("Surface", ["pial", "white"])
 Column = StrEnum("Column", ["sum", "vertex"])
 Skull = StrEnum("Skull", ["half", "ratio", "constant", "fsaverage"])
 Data = StrEnum("Data", ["erp", "nmm"])
-Bound = StrEnum("Bound", {"GLOBAL": "global", "POINTWISE": "pointwise"})
 Missing = StrEnum("Missing", {"RAISE": "raise", "WARN": "warn", "IGNORE": "ignore"})
 
 IcoOption = Annotated[
@@ -150,7 +149,13 @@ def simulate(
 def reconstruct(
     context: typer.Context,
     file: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="Evoked responses, name-ave.fif.")
+        Path,
+        typer.Argument(
+            exists=True,
+            dir_okay=False,
+            help="Evoked responses, epochs or a raw recording: FIF, EDF, BDF, GDF, BrainVision's "
+            ".vhdr, EEGLAB's .set, ....",
+        ),
     ],
     folder: Annotated[
         Path | None, typer.Option("--out", help="Folder for the results. Default: the file's.")
@@ -158,6 +163,9 @@ def reconstruct(
     condition: Annotated[
         list[str] | None, typer.Option(help="Name or number; may be repeated. Default: all.")
     ] = None,
+    average: Annotated[
+        bool, typer.Option("--average", help="Average epochs first, those of each condition.")
+    ] = False,
     forward: Annotated[
         Path | None,
         typer.Option(exists=True, help="Your own name-fwd.fif. Default: the fsaverage model."),
@@ -179,9 +187,6 @@ def reconstruct(
     diffusion: Annotated[
         float, typer.Option(help="Reach of the smoothness, in neighbours squared.")
     ] = 10.0,
-    bound: Annotated[
-        Bound, typer.Option(help="Descent proved beforehand, or verified and faster.")
-    ] = Bound.GLOBAL,
     max_iter: Annotated[
         int | None,
         typer.Option(min=1, help="Limit on steps. Default: 60, or what weights were trained for."),
@@ -193,46 +198,61 @@ def reconstruct(
             "a file of train. Default: no learning."
         ),
     ] = None,
-    ico: IcoOption = Ico.ico4,
+    transfer: Annotated[
+        bool,
+        typer.Option("--transfer", help="Use weights on another head model with the same sources."),
+    ] = False,
+    ico: Annotated[
+        Ico | None,
+        typer.Option(
+            "--ico",
+            help="Resolution of the boundary elements. Default: 4, or that of the weights.",
+        ),
+    ] = None,
     expand: Annotated[
         bool, typer.Option("--expand", help="Write all fsaverage5 vertices, not one per region.")
     ] = False,
-    picture: Annotated[bool, typer.Option(help="Also draw name.png.")] = True,
+    picture: Annotated[bool, typer.Option(help="Also draw name.png, but of single epochs.")] = True,
 ) -> None:
-    """Reconstruct the sources of evoked responses: .stc files, and a picture of each."""
+    """Reconstruct the sources of a recording: .stc files, and a picture of each.
+
+    One estimate for every evoked response, for every epoch, or for a raw recording of a minute or
+    less, whose samples that annotations call bad are left out.
+    """
     with plain_errors(context):
         _agg()
         from .apply import MMInverse
-        from .evoked_files import read_conditions, reconstruct_to_files
+        from .evoked_files import count_estimates, reconstruct_to_files
+        from .recording_files import read_recordings
 
-        evokeds = read_conditions(
+        recordings = read_recordings(
             file,
             condition,
+            average=average,
             bads=[name.strip() for name in bads.split(",") if name.strip()],
             average_reference=average_reference,
             tmin=tmin,
             tmax=tmax,
         )
         inverse = MMInverse(
-            _fsaverage(ico) if forward is None else forward,
+            _reconstructed(ico, weights) if forward is None else forward,
             weight=weight,
             diffusion=diffusion,
-            bound=bound.value,
             max_iter=max_iter,
             weights=weights,
+            transfer=transfer,
             noise_cov=noise_cov,
             on_missing=on_missing.value,
         )
         target = file.parent if folder is None else folder
         written = reconstruct_to_files(
-            inverse, evokeds, target, _stem(file), expand=expand, picture=picture
+            inverse, recordings, target, _stem(file), expand=expand, picture=picture
         )
         with counting() as progress, _advice():
-            task = progress.add_task("reconstructing", total=len(evokeds))
-            for evoked, fit, paths in written:
+            task = progress.add_task("reconstructing", total=count_estimates(recordings))
+            for name, fit, paths in written:
                 progress.advance(task)
-                name = evoked.comment or file.name
-                progress.console.print(f"{name}: {fit}", markup=False, soft_wrap=True)
+                progress.console.print(f"{name or file.name}: {fit}", markup=False, soft_wrap=True)
                 for path in paths:
                     progress.console.print(f"  {path}", markup=False, soft_wrap=True)
 
@@ -294,6 +314,20 @@ def _fsaverage(ico: Ico) -> HeadModel:
     return fsaverage_head_model(HeadModelSettings(ico=int(ico.value)), progress=True)
 
 
+def _reconstructed(ico: Ico | None, weights: str | None) -> HeadModel:
+    """The fsaverage model that was asked for; unless one was, that of the weights."""
+    if ico is not None or weights is None:
+        return _fsaverage(ico or Ico.ico4)
+    from .fsaverage import fsaverage_head_model
+    from .headmodel import HeadModelSettings
+    from .learned.files import describe
+    from .learned.inverse import find_weights
+
+    head = describe(find_weights(weights))["config"].get("head")
+    settings = HeadModelSettings() if head is None else HeadModelSettings(**head)
+    return fsaverage_head_model(settings, progress=True)
+
+
 @contextlib.contextmanager
 def _advice() -> Iterator[None]:
     """Name the option where the library names a method of MNE-Python."""
@@ -313,7 +347,8 @@ def _agg() -> None:
 
 
 def _stem(file: Path) -> str:
-    name = file.name
-    for ending in (".gz", ".fif", "-ave", "_ave"):
-        name = name.removesuffix(ending)
-    return name
+    name = file.name.removesuffix(".gz")
+    name = name.removesuffix(Path(name).suffix)
+    for kind in ("ave", "epo", "raw", "eeg"):
+        name = name.removesuffix(f"-{kind}").removesuffix(f"_{kind}")
+    return name or file.name

@@ -18,6 +18,9 @@ from .classical import inverse_kernel
 from .patches import SourceModel
 from .scaling import amplitude, normalized, unit_norm
 
+LARGEST = 10_000
+"""Sources at most: the smoother is a dense matrix, whose exponential needs ten times its memory."""
+
 
 @dataclass(frozen=True)
 class Reconstruction:
@@ -62,7 +65,8 @@ class SourceEnergy:
     Raises
     ------
     ValueError
-        If weight or diffusion is not positive.
+        If weight or diffusion is not positive, there are more than `LARGEST` sources, or no sensor
+        sees some of them.
     """
 
     def __init__(
@@ -78,14 +82,15 @@ class SourceEnergy:
                 f"SourceEnergy: weight and diffusion must be positive, got {weight}, {diffusion}"
             )
         leadfield = np.asarray(model.leadfield, dtype=np.float64)
+        check_size(leadfield.shape[1])
+        # sLORETA has no depth bias, which the energy would only slowly undo.
+        self._start = torch.tensor(inverse_kernel(leadfield, "sLORETA"), dtype=dtype)
         self.weight = float(weight)
         # Dividing by the norm keeps x, y and gradients near one whatever the units were.
         self._gain = float(np.linalg.norm(leadfield, 2))
         self.leadfield = lmm.LinearMap(torch.tensor(leadfield / self._gain, dtype=dtype))
         smoother = heat_kernel(model.neighbours, diffusion)
         self.smoothness = lmm.LinearSmootherPrior(torch.tensor(smoother, dtype=dtype), bound)
-        # sLORETA has no depth bias, which the energy would only slowly undo.
-        self._start = torch.tensor(inverse_kernel(leadfield, "sLORETA"), dtype=dtype)
 
     def __call__(self, sensors: ArrayLike | Tensor) -> lmm.Atom:
         """Return the energy of recordings ``(batch, sensors, times)``, in any unit."""
@@ -125,6 +130,23 @@ class SourceEnergy:
 
     def _normalized(self, sensors: ArrayLike | Tensor) -> Tensor:
         return normalized("SourceEnergy", sensors, self.leadfield)
+
+
+def check_size(sources: int) -> None:
+    """Refuse more sources than a dense smoother can serve, before anything is allocated.
+
+    Raises
+    ------
+    ValueError
+        Above `LARGEST`, saying how much memory it would take and what to do.
+    """
+    if sources > LARGEST:
+        raise ValueError(
+            f"SourceEnergy smooths over at most {LARGEST} sources, got {sources}: its dense matrix "
+            f"of {sources} x {sources} would take about {80 * sources**2 / 2**30:.0f} GiB to "
+            "prepare. Use a coarser source space, such as mne.setup_source_space(spacing='oct5') "
+            "or 'ico4', or fsaverage_head_model()"
+        )
 
 
 def heat_kernel(neighbours: csr_matrix, diffusion: float) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Evoked responses from a file, and their reconstructions to files."""
+"""Reconstructions of recordings to files: estimates, and a picture of each."""
 
 from __future__ import annotations
 
@@ -10,87 +10,38 @@ import matplotlib.pyplot as plt
 import mne
 
 from .apply import MMInverse
+from .cortex import N_VERTICES
 from .estimates import expand_estimate
 from .fit import MMFit
 from .overview import plot_reconstruction
+from .prepared import Recording
 
-__all__ = ["read_conditions", "reconstruct_to_files"]
+__all__ = ["count_estimates", "reconstruct_to_files"]
+
+LARGEST = 2**25  # values of an estimate of a Raw: 128 MiB, a minute at 512 Hz on the template head
 
 
-def read_conditions(
-    file: Path,
-    conditions: Sequence[str] | None = None,
-    *,
-    bads: Sequence[str] = (),
-    average_reference: bool = False,
-    tmin: float | None = None,
-    tmax: float | None = None,
-) -> list[mne.Evoked]:
-    """Read evoked responses and prepare them.
-
-    Parameters
-    ----------
-    file : Path
-        ``-ave.fif``.
-    conditions : sequence of str, optional
-        Names or numbers from zero. Default: all.
-    bads : sequence of str
-        Channels to mark as bad besides those of the file.
-    average_reference : bool
-        Add a projector for it.
-    tmin, tmax : float, optional
-        What to keep, in seconds.
-
-    Returns
-    -------
-    list of mne.Evoked
-
-    Raises
-    ------
-    ValueError
-        If there is no such condition or channel, or the file holds no evoked responses.
-    """
-    try:
-        evokeds = mne.read_evokeds(file, proj=False, verbose="ERROR")
-    except OSError:
-        raise
-    except Exception as error:  # of a file that is no FIF file, MNE's reader may say anything
-        reason = f" ({error})" if str(error) else ""
-        raise ValueError(
-            f"{file.name} holds no evoked responses{reason}; average epochs and save them as "
-            "name-ave.fif"
-        ) from error
-    if conditions:
-        names = [evoked.comment for evoked in evokeds]
-        evokeds = [evokeds[_position(wanted, names, file)] for wanted in conditions]
-    for evoked in evokeds:
-        unknown = [name for name in bads if name not in evoked.ch_names]
-        if unknown:
-            raise ValueError(f"{file.name} has no channel named {', '.join(unknown)}")
-        evoked.info["bads"] = sorted({*evoked.info["bads"], *bads})
-        if average_reference:
-            evoked.set_eeg_reference(projection=True, verbose="ERROR")
-        if tmin is not None or tmax is not None:
-            evoked.crop(tmin, tmax, verbose="ERROR")
-    return evokeds
+def count_estimates(recordings: Sequence[Recording]) -> int:
+    """Return how many estimates `reconstruct_to_files` makes: each epoch has one of its own."""
+    return sum(len(one) if isinstance(one, mne.BaseEpochs) else 1 for one in recordings)
 
 
 def reconstruct_to_files(
     inverse: MMInverse,
-    evokeds: Sequence[mne.Evoked],
+    recordings: Sequence[Recording],
     folder: Path,
     stem: str,
     *,
     expand: bool = False,
     picture: bool = True,
-) -> Iterator[tuple[mne.Evoked, MMFit, list[Path]]]:
-    """Reconstruct evoked responses one by one and write each: ``stem-condition-mm-lh.stc``, ....
+) -> Iterator[tuple[str, str, list[Path]]]:
+    """Reconstruct recordings one by one and write each: ``stem-condition-mm-lh.stc``, ....
 
     Parameters
     ----------
     inverse : MMInverse
         What to reconstruct with.
-    evokeds : sequence of mne.Evoked
+    recordings : sequence of Evoked, Epochs or Raw
     folder : Path
         Made if needed.
     stem : str
@@ -98,43 +49,79 @@ def reconstruct_to_files(
     expand : bool
         Write estimates on all vertices of fsaverage5.
     picture : bool
-        Draw ``stem-condition-mm.png`` as well.
+        Draw ``stem-condition-mm.png`` as well, but for single epochs.
 
     Yields
     ------
-    evoked : mne.Evoked
-    fit : MMFit
+    name : str
+        Of the condition or epoch; empty if it has none.
+    fit : str
+        What the optimizer did.
     paths : list of Path
         What was written.
+
+    Raises
+    ------
+    ValueError
+        If a Raw is so long that its estimate would have more than `LARGEST` values.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    names = [_file_name(stem, evoked.comment) for evoked in evokeds]
-    for k, (evoked, name) in enumerate(zip(evokeds, names, strict=True)):
-        # Conditions may share a name; then their place in the file tells them apart.
-        base = folder / (f"{name}-mm" if names.count(name) == 1 else f"{name}-{k}-mm")
-        stc, fit = inverse.apply(evoked, return_result=True, verbose="ERROR")
+    for raw in (one for one in recordings if isinstance(one, mne.io.BaseRaw)):
+        _check_duration(raw, 2 * N_VERTICES if expand else len(inverse.model.positions))
+    for name, base, stc, fit, evoked in _estimates(inverse, recordings, stem):
         saved = expand_estimate(stc, inverse.model) if expand else stc
-        saved.save(base, overwrite=True, verbose="ERROR")
-        paths = [base.with_name(f"{base.name}-{side}.stc") for side in ("lh", "rh")]
-        if picture:
-            title = f"{stem}: {evoked.comment}" if evoked.comment else stem
+        saved.save(folder / base, overwrite=True, verbose="ERROR")
+        paths = [folder / f"{base}-{side}.stc" for side in ("lh", "rh")]
+        if picture and evoked is not None:
+            title = f"{stem}: {name}" if name else stem
             figure = plot_reconstruction(stc, evoked, inverse.model, title=title)
-            paths.append(base.with_name(f"{base.name}.png"))
+            paths.append(folder / f"{base}.png")
             figure.savefig(paths[-1], dpi=150)
             plt.close(figure)
-        yield evoked, fit, paths
+        yield name, fit, paths
 
 
-def _position(wanted: str, names: Sequence[str], file: Path) -> int:
-    if wanted in names:
-        if names.count(wanted) > 1:
-            places = ", ".join(str(k) for k, name in enumerate(names) if name == wanted)
-            raise ValueError(f"{file.name} has several conditions {wanted!r}: use one of {places}")
-        return list(names).index(wanted)
-    if wanted.isdecimal() and int(wanted) < len(names):
-        return int(wanted)
-    known = ", ".join(f"{k} {name!r}" for k, name in enumerate(names))
-    raise ValueError(f"{file.name} has no condition {wanted!r}; it has {known}")
+def _estimates(
+    inverse: MMInverse, recordings: Sequence[Recording], stem: str
+) -> Iterator[tuple[str, str, mne.SourceEstimate, str, mne.Evoked | None]]:
+    """Name, begin of the files' names, estimate, fit, and what a picture shows beside it."""
+    names = [_file_name(stem, getattr(one, "comment", None)) for one in recordings]
+    for k, (one, name) in enumerate(zip(recordings, names, strict=True)):
+        if isinstance(one, mne.BaseEpochs):
+            pairs = inverse.apply(one, return_generator=True, return_result=True, verbose="ERROR")
+            digits = len(str(max(one.selection)))
+            for number, (stc, fit) in zip(one.selection, pairs, strict=True):
+                base = f"{stem}-epoch-{number:0{digits}d}-mm"
+                yield f"epoch {number}", base, stc, str(fit), None
+            continue
+        # Conditions may share a name; then their place in the file tells them apart.
+        base = f"{name}-mm" if names.count(name) == 1 else f"{name}-{k}-mm"
+        stc, fit = inverse.apply(one, return_result=True, verbose="ERROR")
+        if isinstance(one, mne.io.BaseRaw):
+            shown = mne.EvokedArray(one.get_data(verbose="ERROR"), one.info, one.times[0])
+            yield "", base, stc, _of_parts(fit), shown
+        else:
+            yield one.comment or "", base, stc, str(fit), one
+
+
+def _of_parts(fits: Sequence[MMFit]) -> str:
+    if len(fits) == 1:
+        return str(fits[0])
+    explained = [100 * fit.explained for fit in fits]
+    monotone = sum(fit.monotone for fit in fits)
+    return (
+        f"{len(fits)} parts, {min(explained):.1f} to {max(explained):.1f} % of each explained; "
+        f"{fits[0].kind.name} bound, {monotone} of {len(fits)} monotone"
+    )
+
+
+def _check_duration(raw: mne.io.BaseRaw, sources: int) -> None:
+    if raw.n_times * sources > LARGEST:
+        seconds, most = raw.n_times / raw.info["sfreq"], LARGEST / sources / raw.info["sfreq"]
+        raise ValueError(
+            f"the raw recording has {seconds:.4g} s, whose estimate would have {raw.n_times} x "
+            f"{sources} values; say which {most:.3g} s or less with tmin and tmax, or cut epochs"
+        )
 
 
 def _file_name(stem: str, comment: str | None) -> str:

@@ -28,9 +28,57 @@ from .leadfield_checks import (
 )
 from .regions import cell_neighbours, edge_graph, geodesic_distances
 
-__all__ = ["head_model_from_forward", "head_model_from_leadfield"]
+__all__ = ["head_model_from_forward", "head_model_from_leadfield", "read_head_model"]
 
 LARGEST_POSITION = 0.5  # metres
+NEEDED = ("leadfield", "positions", "neighbours", "channel_names")
+FURTHER = ("normals", "distances")
+
+
+def read_head_model(model: mne.Forward | str | os.PathLike) -> HeadModel:
+    """Make a head model of a file: a forward solution, or a bare lead field.
+
+    Parameters
+    ----------
+    model : mne.Forward or path
+        ``-fwd.fif``; or ``.npz``, with what `head_model_from_leadfield` takes under the names of
+        its arguments, `neighbours` as a dense matrix.
+
+    Returns
+    -------
+    HeadModel
+
+    Raises
+    ------
+    ValueError
+        If an ``.npz`` file lacks something, or `head_model_from_leadfield` or
+        `head_model_from_forward` refuses what is in the file.
+
+    Examples
+    --------
+    >>> np.savez("mine.npz", leadfield=gain, positions=positions, neighbours=graph.toarray(),
+    ...          channel_names=names)           # doctest: +SKIP
+    >>> read_head_model("mine.npz")             # doctest: +SKIP
+    """
+    if isinstance(model, mne.Forward) or not os.fspath(model).endswith(".npz"):
+        return head_model_from_forward(model)
+    try:
+        with np.load(model, allow_pickle=False) as file:
+            found = {name: file[name] for name in file.files}
+    except OSError:
+        raise
+    except Exception as error:  # numpy and zipfile may say anything of a file that is none
+        raise ValueError(f"{os.fspath(model)} is no .npz file of plain arrays: {error}") from error
+    missing = [name for name in NEEDED if name not in found]
+    unknown = [name for name in found if name not in (*NEEDED, *FURTHER)]
+    if missing or unknown:
+        raise ValueError(
+            f"{os.fspath(model)} must hold {', '.join(NEEDED)}, and may hold "
+            f"{', '.join(FURTHER)}; it lacks {', '.join(missing) or 'none of them'}"
+            f"{', and has ' + ', '.join(unknown) + ' besides' if unknown else ''}"
+        )
+    names = [str(name) for name in np.atleast_1d(found.pop("channel_names"))]
+    return head_model_from_leadfield(channel_names=names, **found)
 
 
 def head_model_from_leadfield(
@@ -68,8 +116,9 @@ def head_model_from_leadfield(
     ------
     ValueError
         If shapes disagree, values are not finite, names repeat, the rank is less than the number
-        of sensors less one, the magnitude is not one of V/(A m), positions are not in metres, or
-        the graph of neighbours is not symmetric.
+        of sensors less one (sensors that repeat others are named), no sensor sees some source, the
+        magnitude is not one of V/(A m), positions are not in metres, or the graph of neighbours is
+        not symmetric.
     """
     gain = np.array(leadfield, dtype=np.float64)
     if gain.ndim != 2 or min(gain.shape) < 2:
@@ -77,7 +126,7 @@ def head_model_from_leadfield(
     sensors, sources = gain.shape
     names = tuple(channel_names)
     check_names(names, sensors)
-    gain = referenced_gain(gain)
+    gain = referenced_gain(gain, names)
     places = checked_array(positions, "positions", (sources, 3))
     if np.abs(places).max() > LARGEST_POSITION:
         raise ValueError(

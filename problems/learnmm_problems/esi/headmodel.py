@@ -157,7 +157,9 @@ class HeadModel:
         if self.settings is None:
             raise ValueError(
                 "a model from a bare lead field has no sensor positions and surfaces to make an "
-                "mne.Forward of; use head_model_from_forward, or fsaverage_head_model"
+                "mne.Forward of; use head_model_from_forward, or fsaverage_head_model. To train on "
+                "it, np.savez its arrays to a file, which train --forward takes (see "
+                "read_head_model)"
             )
         return fixed_forward(
             self.leadfield, self.positions, self.normals, self.vertices, self.settings.surface

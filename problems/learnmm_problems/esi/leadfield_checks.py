@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
+from .classical import check_silent
 from .report import lead_field_spectrum
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "referenced_gain",
 ]
 
+REPEATED = 1e-5  # of the largest row: files keep single precision
 PLAUSIBLE_GAIN = (3.0, 1e6)  # V/(A m): the peak of the median source; one vertex gives about 100
 
 
@@ -41,7 +43,7 @@ def checked_array(values: ArrayLike, name: str, shape: tuple[int, ...]) -> np.nd
     return array
 
 
-def referenced_gain(gain: np.ndarray) -> np.ndarray:
+def referenced_gain(gain: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
     """Remove the average over the sensors and refuse what is no lead field in V/(A m)."""
     gain = checked_array(gain, "leadfield", gain.shape)
     gain = gain - gain.mean(axis=0)
@@ -52,14 +54,30 @@ def referenced_gain(gain: np.ndarray) -> np.ndarray:
             f"{PLAUSIBLE_GAIN[0]:g} and {PLAUSIBLE_GAIN[1]:g}; got {peak:.3g}. Multiply uV/(nA m) "
             "by 1000, and do not normalize columns"
         )
+    check_silent("leadfield", gain)
     expected = min(len(gain) - 1, gain.shape[1])
     rank = int(lead_field_spectrum(gain)["rank"])
     if rank < expected:
         raise ValueError(
             f"leadfield must have rank {expected} after average reference, got {rank}: "
-            "some sensors repeat others or are combinations of them"
+            f"some sensors repeat others or are combinations of them{_repeated(gain, names)}"
         )
     return gain
+
+
+def _repeated(gain: np.ndarray, names: tuple[str, ...]) -> str:
+    """Name sensors that see the same as another one."""
+    inner = gain @ gain.T
+    size = np.diag(inner)
+    squared = size[:, None] + size - 2 * inner
+    same = np.triu(squared <= REPEATED**2 * size.max(), k=1)
+    pairs = [f"{names[i]} = {names[j]}" for i, j in np.argwhere(same)]
+    if not pairs:
+        return ""
+    return (
+        f" ({', '.join(pairs[:12])}{', ...' if len(pairs) > 12 else ''}): leave out one of each "
+        "pair, as forward.pick_channels or info of head_model_from_forward do"
+    )
 
 
 def checked_graph(neighbours: ArrayLike | sparse.spmatrix, sources: int) -> sparse.csr_matrix:

@@ -93,7 +93,8 @@ def plot_reconstruction(
 
 def _moment(stc: mne.SourceEstimate, time: float | None) -> int:
     if time is None:
-        return int(np.abs(stc.data).max(axis=0).argmax())
+        # Samples that annotations called bad have no estimate.
+        return int(np.nan_to_num(np.abs(stc.data)).max(axis=0).argmax())
     if not stc.times[0] - stc.tstep / 2 <= time <= stc.times[-1] + stc.tstep / 2:
         raise ValueError(
             f"time must lie in {stc.times[0]:g} to {stc.times[-1]:g} s of the estimate, got {time}"

@@ -52,8 +52,13 @@ def edge_graph(mesh: trimesh.Trimesh, keep: np.ndarray, *, diagonals: bool) -> s
         length = np.r_[length, width]
     both = keep[start] & keep[stop]
     start, stop, length = start[both], stop[both], length[both]
-    entries = (np.r_[length, length], (np.r_[start, stop], np.r_[stop, start]))
-    return sparse.coo_array(entries, shape=(len(keep),) * 2).tocsr()
+    return _graph(np.r_[length, length], np.r_[start, stop], np.r_[stop, start], size=len(keep))
+
+
+def _graph(lengths: np.ndarray, start: np.ndarray, stop: np.ndarray, size: int) -> sparse.csr_array:
+    """Join vertices by edges, with the 32-bit indices that scipy 1.13 and 1.14 need."""
+    ends = (start.astype(np.int32), stop.astype(np.int32))
+    return sparse.coo_array((lengths, ends), shape=(size, size)).tocsr()
 
 
 def _unfolded_diagonals(mesh: trimesh.Trimesh) -> tuple[np.ndarray, np.ndarray]:
@@ -146,11 +151,11 @@ def _weighted_cells(
     virtual = n_vertices + np.arange(n_seeds)
     lead = weights - weights.min() + TINY
     total = n_vertices + n_seeds
-    links = sparse.coo_array((lead, (virtual, seeds)), shape=(total, total))
-    grown = sparse.coo_array((graph.data, graph.tocoo().coords), shape=(total, total))
-    origin = dijkstra(
-        (grown + links).tocsr(), indices=virtual, min_only=True, return_predecessors=True
-    )[2]
+    edges = graph.tocoo()
+    grown = _graph(
+        np.r_[edges.data, lead], np.r_[edges.row, virtual], np.r_[edges.col, seeds], size=total
+    )
+    origin = dijkstra(grown, indices=virtual, min_only=True, return_predecessors=True)[2]
     return np.where(keep, origin[:n_vertices] - n_vertices, -1)
 
 

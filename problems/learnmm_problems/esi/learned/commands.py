@@ -118,17 +118,23 @@ def evaluate(
 
         from .evaluate import evaluate as run
         from .files import describe, load_solver
-        from .train import simulator
+        from .train import RECORDED, simulator
 
         _limit(threads)
         model = None
         if forward is not None:
-            from ..external import head_model_from_forward
+            from ..external import read_head_model
 
-            model = head_model_from_forward(forward)
+            model = read_head_model(forward)
         solver = load_solver(weights, model)
         horizons = sorted({*(steps or []), solver.settings.steps})
-        test = simulator(solver.head, data, seed, samples)
+        trained = describe(weights)["config"]["data"]
+        settings = solver.settings
+        # Recordings as those of the training, where the simulator has a choice.
+        made = (
+            {name: getattr(settings, name) for name in RECORDED} if trained == data == "erp" else {}
+        )
+        test = simulator(solver.head, data, seed, samples, **made)
         with counting() as progress:
             task = progress.add_task("evaluating", total=samples)
             found = run(
@@ -220,9 +226,9 @@ def _limit(threads: int | None) -> None:
 
 
 def _head(settings: Preset, forward: Path | None) -> Any:
-    from ..external import head_model_from_forward
+    from ..external import read_head_model
     from ..fsaverage import fsaverage_head_model
 
     if forward is not None:
-        return head_model_from_forward(forward)
+        return read_head_model(forward)
     return fsaverage_head_model(settings.head, progress=True)

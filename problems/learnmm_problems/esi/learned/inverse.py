@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import mne
@@ -15,10 +16,12 @@ from ..channels import ChannelMatch
 from ..energy import Reconstruction
 from ..headmodel import HeadModel
 from .files import HOW_TO_TRAIN, load_solver
+from .settings import FIXED_LENGTH
 
 SHIPPED = Path(__file__).parent / "weights"
 """Weights that come with the library, ``METHOD-DATA.safetensors``."""
 
+LENGTHS = (0.5, 2.0)  # of a recording, relative to training, from where on a warning says so
 RATE_TOLERANCE = 0.02  # relative; what a kernel of three samples sees changes no more than this
 
 
@@ -50,11 +53,20 @@ class LearnedInverse:
         See `find_weights`.
     model : HeadModel
         Must be the one that the weights were trained on.
+    transfer : bool
+        Or, with True, another one with the same sources and channels.
     """
 
-    def __init__(self, weights: str | os.PathLike[str], model: HeadModel) -> None:
+    def __init__(
+        self, weights: str | os.PathLike[str], model: HeadModel, transfer: bool = False
+    ) -> None:
         self.path = find_weights(weights)
-        self.solver = load_solver(self.path, model)
+        self.solver = load_solver(self.path, model, transfer=transfer)
+
+    @property
+    def times(self) -> int:
+        """Samples of the recordings that the weights were trained on."""
+        return self.solver.settings.times
 
     @property
     def leadfield(self) -> lmm.LinearMap:
@@ -94,6 +106,35 @@ class LearnedInverse:
                 f"the weights {self.path.name} are for recordings at {settings.sfreq:g} Hz, this "
                 f"one has {info['sfreq']:g} Hz: resample it (evoked.resample({settings.sfreq:g})), "
                 "or leave out the weights"
+            )
+
+    def check_length(self, times: int) -> None:
+        """Warn if recordings are much shorter or longer than those of the training.
+
+        Parameters
+        ----------
+        times : int
+            Samples of a recording.
+
+        Raises
+        ------
+        ValueError
+            If the method serves one length alone.
+        """
+        settings = self.solver.settings
+        trained = f"{settings.times} samples ({1e3 * settings.times / settings.sfreq:.0f} ms)"
+        if settings.method in FIXED_LENGTH and times != settings.times:
+            raise ValueError(
+                f"the weights {self.path.name} ({settings.method}) are for recordings of {trained} "
+                f"alone, this one has {times}: crop it, or leave out the weights"
+            )
+        if not LENGTHS[0] <= times / settings.times <= LENGTHS[1]:
+            warnings.warn(
+                f"the weights {self.path.name} were trained on recordings of {trained}, this one "
+                f"has {times}: sources may be far off. Crop it to the response of interest, or "
+                "leave out the weights",
+                RuntimeWarning,
+                stacklevel=2,
             )
 
     def reconstruct(

@@ -56,9 +56,10 @@ class MethodSettings:
     learn_weight : bool
         Whether the weight is learned from there.
     times : int
-        Samples of a recording; matters to `FIXED_LENGTH` methods only.
+        Samples of a training recording: of what `train` simulates. `FIXED_LENGTH` methods serve no
+        other.
     sfreq : float
-        Sampling rate of the training data in Hz.
+        Its sampling rate in Hz: a preset's is the one that `train` simulates.
 
     Raises
     ------

@@ -22,6 +22,9 @@ from .pretrain import pretrain, take_start
 from .settings import MethodSettings
 from .solver import SourceSolver
 
+RECORDED = ("times", "sfreq")
+"""Settings of a method that its recordings decide."""
+
 
 class Trained(NamedTuple):
     """A trained method; `start` is empty where none was learned."""
@@ -88,18 +91,27 @@ def train(
     Raises
     ------
     ValueError
-        If there is no such method or data set, a checkpoint is of another run, or a start is
-        given to a method that learns none.
+        If there is no such method or data set, a checkpoint is of another run, a start is given to
+        a method that learns none, or the preset says another length or rate than the recordings
+        have.
     """
     keep_freed_memory()
     setting = preset.training
-    training = simulator(model, data, setting.seed, setting.train_size)
-    validation = simulator(model, data, setting.seed + 1, setting.validation_size)
+    # The preset's length and rate are those that are simulated, where the simulator has a choice.
+    asked = {name: preset.method[name] for name in RECORDED if name in preset.method}
+    made = asked if data == "erp" else {}
+    training = simulator(model, data, setting.seed, setting.train_size, **made)
+    validation = simulator(model, data, setting.seed + 1, setting.validation_size, **made)
     window = setting.window if 0 < setting.window < training.times else None
-    settings = MethodSettings(
-        method,
-        **{"times": window or training.times, "sfreq": training.sfreq, **preset.method},
-    )
+    recorded = {"times": window or training.times, "sfreq": training.sfreq}
+    for name, value in asked.items():
+        if value not in (recorded[name], getattr(training, name)):
+            raise ValueError(
+                f"the preset says {name} = {value}, and the recordings of {data} have "
+                f"{getattr(training, name)}"
+                f"{f' in windows of {window}' if name == 'times' and window else ''}: leave it out"
+            )
+    settings = MethodSettings(method, **{**preset.method, **recorded})
     with torch.random.fork_rng(devices=[]):  # the first weights, too, follow from the settings
         torch.manual_seed(setting.seed)
         solver = SourceSolver(model, settings)

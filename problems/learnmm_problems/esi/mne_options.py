@@ -1,0 +1,48 @@
+"""Options of MNE-Python's inverses that are none here, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = ["refuse_options"]
+
+_FIXED = "sources are oriented along the cortical normals"
+REASONS = {
+    "bound": "descent is proved beforehand. The pointwise bound of SourceEnergy reaches lower "
+    "energies, whose sources are farther from the true ones",
+    "combine_xyz": f"{_FIXED}, so there are no components to combine",
+    "depth": "the start, sLORETA, has no depth bias and the energy no depth weighting",
+    "fixed": f"{_FIXED} already",
+    "invert": "there is one solver",
+    "label": "all sources explain the recording together. Take some with stc.in_label(label)",
+    "lambda2": "the weight of the prior regularizes: weight=1.0; more is smoother",
+    "loose": f"{_FIXED}, with no looseness",
+    "method": "there is one method here; mne_python_inverse(model, data, 'sLORETA') has the others",
+    "method_params": "there is one method here",
+    "n_jobs": "epochs are solved as a batch by torch. torch.set_num_threads says with how many "
+    "threads",
+    "nave": "the scale of the noise plays no role, so neither does the number of averages",
+    "parallel": "epochs are solved as a batch by torch",
+    "pick_normal": f"{_FIXED} already",
+    "pick_ori": f"{_FIXED}, which is pick_ori='normal'; free orientations and vectors need a head "
+    "model of three columns for each source",
+    "picks": "all good EEG channels are used; others are left out by recording.pick, or as bad",
+    "prepared": "MMInverse(model) keeps what it prepares",
+    "rank": "the rank follows from the channels and projectors",
+    "reject": "reject epochs before: Epochs(..., reject=...)",
+    "return_residual": "the residual is the recording less mne.apply_forward(model.forward(), stc, "
+    "info); its share is fit.explained of return_result=True",
+    "snr": "the weight of the prior regularizes: weight=1.0; more is smoother",
+    "time_function": "apply it to stc.data",
+    "tmin": "crop the recording before: recording.copy().crop(tmin, tmax)",
+    "tmax": "crop the recording before: recording.copy().crop(tmin, tmax)",
+    "use_cps": "is an option of the head model: head_model_from_forward(patch_normals=True)",
+}
+
+
+def refuse_options(function: str, options: Iterable[str]) -> None:
+    """Raise a TypeError for what is no option, with the reason where MNE-Python has it."""
+    for name in options:
+        if name in REASONS:
+            raise TypeError(f"{function}() has no option {name}: {REASONS[name]}")
+        raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
