@@ -189,6 +189,8 @@ def main() -> None:
     parser.add_argument("--ico", type=int, default=4, help="resolution of the head model")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     options = parser.parse_args()
+    if min(options.samples, options.changed_samples) < 2:  # a standard error needs two
+        parser.error("--samples and --changed-samples must be at least 2")
 
     begin = time.perf_counter()
     console = Console()

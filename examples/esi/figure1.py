@@ -40,5 +40,6 @@ for method in ("MNE", "sLORETA"):
 for solver in solvers:
     maps[solver.settings.method] = solver.reconstruct(recording.sensors).sources[0, :, peak]
 options.out.mkdir(parents=True, exist_ok=True)
-plot_cortex(model, maps).savefig(options.out / "figure1.png", dpi=110)
+maps = {name: 1e9 * values for name, values in maps.items()}
+plot_cortex(model, maps, unit="nA m").savefig(options.out / "figure1.png", dpi=110)
 print(f"Written: {options.out / 'figure1.png'}")

@@ -1,7 +1,7 @@
 """Table I beside the paper's, and the energy along the iterations (Figure 2), from evaluations.
 
-Run with ``learnmm-esi table1`` after ``learnmm-esi evaluate``. Reads the ``*.json`` of a folder
-(those with several horizons from its subfolder ``horizons``), and writes ``table1.md`` and
+Run with ``python examples/esi/table1.py`` after ``learnmm-esi evaluate``. Reads the ``*.json`` of a
+folder (those with several horizons from its subfolder ``horizons``), and writes ``table1.md`` and
 ``figure2.png``.
 """
 
@@ -64,9 +64,11 @@ def main() -> None:
     evaluations = read_evaluations(options.evaluations)
     lines = rows(evaluations, classical_rows(RESULTS / "calibration.json"))
     console = Console()
-    table = Table(*COLUMNS)
+    # Seventeen columns need more than a terminal has: each line becomes two rather than be cut.
+    table = Table("row", "found", show_lines=True)
     for line in lines:
-        table.add_row(*line)
+        named = [f"{name} {cell}" for name, cell in zip(COLUMNS[6:], line[6:], strict=True) if cell]
+        table.add_row(" ".join(filter(None, line[:6])), ", ".join(named))
     console.print(table)
 
     text = [
@@ -103,4 +105,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, ValueError) as error:  # of files that are missing or no evaluations
+        raise SystemExit(f"Error: {error}") from None

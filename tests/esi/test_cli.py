@@ -66,7 +66,7 @@ def test_help_is_fast_because_it_imports_little():
     assert time.perf_counter() - begin < 5.0  # a fifth of a second on a quiet machine
 
 
-@pytest.mark.parametrize("command", ["head-model", "simulate", "reconstruct", "calibrate"])
+@pytest.mark.parametrize("command", ["head-model", "simulate", "reconstruct", "train", "evaluate"])
 def test_every_command_explains_itself(run, command):
     assert command in run("--help")
     assert "Usage" in run(command, "--help")
@@ -144,20 +144,6 @@ def test_reconstruct_expands_on_fsaverage(run, files, fsaverage_model, tmp_path)
     run("reconstruct", files / "subject-ave.fif", *options, "--out", tmp_path)
     stc = mne.read_source_estimate(tmp_path / "subject-left-hand-mm")
     assert stc.shape == (20484, TIMES)
-
-
-def test_calibrate_runs_the_script_of_the_repository(run, monkeypatch):
-    seen = {}
-
-    def run_path(path, run_name):
-        seen.update(path=path, run_name=run_name, argv=list(sys.argv))
-
-    monkeypatch.setattr("runpy.run_path", run_path)
-    monkeypatch.setattr(sys, "argv", ["learnmm-esi"])
-    run("calibrate", "--samples", 5, "--out", "somewhere")
-    assert seen["path"].replace("\\", "/").endswith("examples/esi/calibrate.py")
-    assert seen["run_name"] == "__main__"
-    assert " ".join(seen["argv"][1:]).startswith("--samples 5 --changed-samples 500 --seed 2")
 
 
 # ------------------------------------------------------------------------------------------ errors

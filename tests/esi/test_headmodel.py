@@ -10,7 +10,7 @@ from scipy.sparse.csgraph import connected_components
 
 from learnmm_problems.esi.cortex import N_VERTICES, fsaverage5
 from learnmm_problems.esi.electrodes import ALIASES
-from learnmm_problems.esi.report import lead_field_spectrum, report
+from learnmm_problems.esi.headmodel_report import lead_field_spectrum, report
 from learnmm_problems.esi.skull import CENTRE
 
 SOURCES = 994

@@ -12,7 +12,7 @@ from learnmm_problems.esi.cortex import fsaverage5
 from learnmm_problems.esi.electrodes import electrode_info
 from learnmm_problems.esi.external import head_model_from_forward, head_model_from_leadfield
 from learnmm_problems.esi.gain import source_spaces
-from learnmm_problems.esi.report import report
+from learnmm_problems.esi.headmodel_report import report
 
 SENSORS, SOURCES = 7, 20
 

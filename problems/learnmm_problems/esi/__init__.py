@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from .extras import needs_extra
+
 _HOMES = {
     "ERPProblem": "problem",
     "ERPSimulator": "erp",
@@ -31,7 +33,7 @@ _HOMES = {
     "plot_head_model": "figures",
     "plot_reconstruction": "overview",
     "read_head_model": "external",
-    "report": "report",
+    "report": "headmodel_report",
     "save_solver": "learned.files",
 }
 
@@ -42,7 +44,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name from its module."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    with needs_extra("esi"):
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

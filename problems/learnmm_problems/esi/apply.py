@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .channels import ChannelMatch, OnMissing
 from .energy import SourceEnergy, check_size
 from .external import read_head_model
+from .fif import reading
 from .fit import MMFit
 from .headmodel import HeadModel
 from .learned.inverse import LearnedInverse
@@ -124,7 +125,8 @@ class MMInverse:
         if weights is None:
             check_size(len(model.positions))
         if isinstance(noise_cov, (str, os.PathLike)):
-            noise_cov = mne.read_cov(noise_cov, verbose="ERROR")
+            with reading(noise_cov, "noise covariance"):
+                noise_cov = mne.read_cov(noise_cov, verbose="ERROR")
         if noise_cov is not None and not isinstance(noise_cov, mne.Covariance):
             raise TypeError(
                 "noise_cov must be an mne.Covariance or the path of one, got "

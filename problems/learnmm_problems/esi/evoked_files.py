@@ -13,8 +13,10 @@ from .apply import MMInverse
 from .cortex import N_VERTICES
 from .estimates import expand_estimate
 from .fit import MMFit
+from .outputs import whole_files
 from .overview import plot_reconstruction
 from .prepared import Recording
+from .text import drawable
 
 __all__ = ["count_estimates", "reconstruct_to_files"]
 
@@ -65,19 +67,19 @@ def reconstruct_to_files(
     ValueError
         If a Raw is so long that its estimate would have more than `LARGEST` values.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for raw in (one for one in recordings if isinstance(one, mne.io.BaseRaw)):
         _check_duration(raw, 2 * N_VERTICES if expand else len(inverse.model.positions))
     for name, base, stc, fit, evoked in _estimates(inverse, recordings, stem):
         saved = expand_estimate(stc, inverse.model) if expand else stc
-        saved.save(folder / base, overwrite=True, verbose="ERROR")
         paths = [folder / f"{base}-{side}.stc" for side in ("lh", "rh")]
-        if picture and evoked is not None:
-            title = f"{stem}: {name}" if name else stem
-            figure = plot_reconstruction(stc, evoked, inverse.model, title=title)
-            paths.append(folder / f"{base}.png")
-            figure.savefig(paths[-1], dpi=150)
-            plt.close(figure)
+        with whole_files(folder) as temporary:
+            saved.save(temporary / base, overwrite=True, verbose="ERROR")
+            if picture and evoked is not None:
+                title = f"{stem}: {name}" if name else stem
+                figure = plot_reconstruction(stc, evoked, inverse.model, title=drawable(title))
+                paths.append(folder / f"{base}.png")
+                figure.savefig(temporary / paths[-1].name, dpi=150)
+                plt.close(figure)
         yield name, fit, paths
 
 

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from scipy.sparse.csgraph import dijkstra
 
+from .fif import reading
 from .forward import replace_gain
 from .headmodel import HeadModel
 from .leadfield_checks import (
@@ -187,7 +188,8 @@ def head_model_from_forward(
         (see `head_model_from_leadfield`).
     """
     if not isinstance(forward, mne.Forward):
-        forward = mne.read_forward_solution(forward, verbose="ERROR")
+        with reading(forward, "forward solution"):
+            forward = mne.read_forward_solution(forward, verbose="ERROR")
     forward = _picked(forward, info)
     if not all(_has_normals(space) for space in forward["src"]):
         raise ValueError(

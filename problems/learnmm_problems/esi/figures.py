@@ -104,7 +104,7 @@ def plot_cortex(
                 figure.text(centre, 1 - (header - 0.1) / height, f"{side}, {view}", ha="center")
     if title:
         figure.text(0.5, 1 - 0.12 / height, title, ha="center", va="top", weight="bold")
-    _share_bar(figure, cmap, low, label)
+    _share_bar(figure, cmap, low, label, threshold)
     return figure
 
 
@@ -165,13 +165,15 @@ def _grey(sulcal_depth: str) -> np.ndarray:
     return GYRUS + (SULCUS - GYRUS) * np.clip((depth - low) / (high - low), 0, 1)
 
 
-def _share_bar(figure: Figure, cmap: str, low: float, label: float) -> None:
+def _share_bar(figure: Figure, cmap: str, low: float, label: float, threshold: float) -> None:
     width, height = figure.get_size_inches()
     left, right = label + 0.4, 0.4
     box = (left / width, 0.5 / height, (width - left - right) / width, 0.12 / height)
     bar = ScalarMappable(Normalize(low, 1.0), cmap)
     colours = figure.colorbar(bar, cax=figure.add_axes(box), orientation="horizontal")
-    colours.set_label("share of the row's maximum")
+    colours.set_label(f"share of the row's maximum, painted from {threshold:g} on")
+    for level in {threshold, -threshold} if low < 0 else {threshold}:
+        colours.ax.axvline(level, color="0.2", lw=1)
 
 
 def plot_head_model(model: HeadModel, *, sources: Sequence[int] | None = None) -> Figure:

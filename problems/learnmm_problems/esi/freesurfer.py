@@ -20,6 +20,7 @@ from mne.io.constants import FIFF
 from trimesh.proximity import closest_point
 from trimesh.ray.ray_triangle import RayMeshIntersector
 
+from .fif import reading
 from .skull import HeadBoundaries, shipped_surface
 
 __all__ = ["freesurfer_boundaries", "read_surfaces", "surfaces_hash"]
@@ -68,7 +69,8 @@ def read_surfaces(
             f"mne.make_bem_model('fsaverage', ico={ico}) to this file with mne.write_bem_surfaces. "
             "If fsaverage lies elsewhere, give the folder that holds it as subjects_dir"
         )
-    found = {surf["id"]: surf for surf in mne.read_bem_surfaces(path, verbose="ERROR")}
+    with reading(path, "boundary surfaces"):
+        found = {surf["id"]: surf for surf in mne.read_bem_surfaces(path, verbose="ERROR")}
     if sorted(found) != sorted(LAYERS.values()):
         wanted = ", ".join(f"{name} ({number})" for name, number in LAYERS.items())
         raise ValueError(f"{path} must hold {wanted}, found the identifiers {sorted(found)}")

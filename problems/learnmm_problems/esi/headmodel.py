@@ -20,6 +20,8 @@ from .skull import SKULLS
 
 __all__ = ["HeadModel", "HeadModelSettings"]
 
+CONDUCTIVITIES = 1e-5, 100.0  # S/m: what tissue is not, and what of mS/m shows
+
 
 @dataclass(frozen=True)
 class HeadModelSettings:
@@ -38,7 +40,7 @@ class HeadModelSettings:
     column : {"sum", "vertex"}
         A source's column: the sum over the vertices of its region, or its centre vertex alone.
     conductivity : tuple of float
-        Brain, skull, scalp in S/m.
+        Brain, skull, scalp in S/m, each in 1e-5 to 100.
     skull : {"half", "ratio", "constant", "fsaverage"}
         How the outer skull is constructed, see `learnmm_problems.esi.skull`; or ``"fsaverage"``:
         all three boundaries are FreeSurfer's, see `learnmm_problems.esi.freesurfer`.
@@ -64,17 +66,23 @@ class HeadModelSettings:
             "skull": (*SKULLS, "fsaverage"),
         }
         for name, values in allowed.items():
-            if getattr(self, name) not in values:
+            if getattr(self, name) not in values or isinstance(getattr(self, name), float):
                 raise ValueError(f"{name} must be one of {values}, got {getattr(self, name)!r}")
         if not isinstance(self.sources, int) or not 2 <= self.sources <= N_VERTICES:
             raise ValueError(f"sources must be an int in 2..{N_VERTICES}, got {self.sources!r}")
-        object.__setattr__(self, "conductivity", tuple(map(float, self.conductivity)))
-        if len(self.conductivity) != 3 or not all(0 < s < np.inf for s in self.conductivity):
+        low, high = CONDUCTIVITIES
+        try:
+            conductivity = tuple(map(float, self.conductivity))
+        except (TypeError, ValueError):
+            conductivity = ()
+        if len(conductivity) != 3 or not all(low <= s <= high for s in conductivity):
             raise ValueError(
-                "conductivity must be three positive numbers (brain, skull, scalp, in S/m), "
-                f"got {self.conductivity!r}"
+                "conductivity must be three positive numbers (brain, skull, scalp, in S/m), of "
+                f"{low:g} to {high:g}, got {self.conductivity!r}"
             )
-        if self.min_depth is not None and not 0 < self.min_depth < 0.02:
+        object.__setattr__(self, "conductivity", conductivity)
+        depth = self.min_depth
+        if depth is not None and not (isinstance(depth, (int, float)) and 0 < depth < 0.02):
             raise ValueError(
                 f"min_depth must lie between 0 and 0.02 metres, got {self.min_depth!r}"
             )

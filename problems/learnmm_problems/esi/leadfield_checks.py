@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from .classical import check_silent
-from .report import lead_field_spectrum
+from .headmodel_report import lead_field_spectrum
 
 __all__ = [
     "check_names",

@@ -7,6 +7,7 @@ here without connections between regions.
 
 from __future__ import annotations
 
+import math
 import os
 from functools import lru_cache
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from .clips import SpikeClips
 from .jansen_rit import JansenRitParameters
-from .noise import add_sensor_noise, scale_to_snr, snr_range
+from .noise import add_sensor_noise, frobenius_norm, scale_to_snr, snr_range
 from .patches import Distance, SourceModel
 from .simulator import ActivePatch, PatchSimulator
 from .spikes import CLIP_SFREQ, CLIP_TIMES, SPIKING, Choice, background_clips
@@ -29,8 +30,9 @@ class NMMSimulator(PatchSimulator):
     """Random interictal spikes of cortical patches, made when they are asked for.
 
     Sample ``index`` depends on ``(seed, index, draw)`` and the settings alone: any order, any
-    number of workers, the same numbers. The columns behind it are integrated once, 256 at a time,
-    and kept on disk; `prepare` does so ahead, which spares several workers from each doing it.
+    number of workers or threads, the same numbers. The columns behind it are integrated once, 256
+    at a time, and kept on disk; `prepare` does so ahead, which spares several workers from each
+    doing it.
 
     Parameters
     ----------
@@ -117,7 +119,8 @@ class NMMSimulator(PatchSimulator):
         self.snr_db = snr_range(snr_db)
         self.source_snr_db = None if source_snr_db is None else snr_range(source_snr_db)
         self.clips = SpikeClips(seed, choice, parameters, cache_dir)
-        self._single_leadfield = self.leadfield.astype(np.float32)
+        self._bits = (53 - math.ceil(math.log2(self.leadfield.shape[1]))) // 2
+        self._coarse_leadfield = _on_grid(self.leadfield, self._bits)
 
     def prepare(self) -> None:
         """Simulate what is not on disk yet of the clips of all samples, and the background."""
@@ -125,7 +128,7 @@ class NMMSimulator(PatchSimulator):
             for _ in self.clips.prepare(self.size, first=patch * _CLIPS_OF_A_PATCH):
                 pass
         if self.source_snr_db is not None:
-            _background_bank(self.seed)
+            _background_bank(self.seed, self._bits)
 
     def _waveform(
         self, index: int, patch: int, generator: np.random.Generator
@@ -146,8 +149,8 @@ class NMMSimulator(PatchSimulator):
             peak = int(np.abs(patches[0].waveform).argmax())
             window = slice(max(0, peak - _SPIKE_WINDOW), peak + _SPIKE_WINDOW)
             part = background[:, window]
-            scale = np.linalg.norm(scale_to_snr(part, clean[:, window], ratio))
-            clean = clean + background * (scale / np.linalg.norm(part))
+            scale = frobenius_norm(scale_to_snr(part, clean[:, window], ratio))
+            clean = clean + background * (scale / frobenius_norm(part))
         snr_db = float(generator.uniform(*self.snr_db))
         noisy = add_sensor_noise(clean, snr_db, generator)
         return noisy - noisy.mean(axis=1, keepdims=True), snr_db
@@ -162,13 +165,22 @@ class NMMSimulator(PatchSimulator):
                 "NMMSimulator: the patches cover every region, which leaves none for the "
                 "background: ask for fewer or smaller patches, or for source_snr_db=None"
             )
-        bank = _background_bank(self.seed)
+        bank = _background_bank(self.seed, self._bits)
         activity = bank[generator.integers(len(bank), size=len(regions))]
-        # In single precision, which is plenty for noise and twice as fast: (m, r)(r, T).
-        return (self._single_leadfield[:, regions] @ activity).astype(np.float64)
+        # (m, r)(r, T), every sum exact: the same bits whatever threads and processor add them.
+        return self._coarse_leadfield[:, regions] @ activity
 
 
 @lru_cache(maxsize=4)
-def _background_bank(seed: int) -> NDArray[np.float32]:
+def _background_bank(seed: int, bits: int) -> NDArray[np.float64]:
     """Clips of normal columns, shared by the simulators of a data set."""
-    return background_clips(seed, _BACKGROUND_CLIPS)
+    return _on_grid(background_clips(seed, _BACKGROUND_CLIPS), bits)
+
+
+def _on_grid(values: NDArray[np.floating], bits: int) -> NDArray[np.float64]:
+    """Round to whole multiples of one power of two, the largest of which has `bits` bits.
+
+    Of two such arrays n products of 2 bits + log2(n) <= 53 bits add up without rounding.
+    """
+    exponent = int(np.frexp(np.abs(values).max())[1]) - bits
+    return np.ldexp(np.rint(np.ldexp(values.astype(np.float64), -exponent)), exponent)

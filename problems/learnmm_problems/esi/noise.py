@@ -7,6 +7,17 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+LARGEST_SNR = 300.0
+"""In dB, up or down: a ratio of 1e15. Noise far above that overflows single precision."""
+
+
+def frobenius_norm(values: NDArray[np.floating]) -> float:
+    """Return the root of the sum of squares, the same bits for any number of threads.
+
+    numpy adds pairwise in one thread; `numpy.linalg.norm` calls BLAS, which shares out long sums.
+    """
+    return math.sqrt(float(np.square(values, dtype=np.float64).sum()))
+
 
 def scale_to_snr(
     noise: NDArray[np.floating], signal: NDArray[np.floating], snr_db: float
@@ -21,20 +32,22 @@ def scale_to_snr(
     noise, signal : ndarray
         Finite, not zero.
     snr_db : float
-        Decibels; ``inf`` gives no noise.
+        Decibels, at least -300; ``inf`` gives no noise.
 
     Returns
     -------
     ndarray, shape of `noise`
     """
-    if np.isnan(snr_db) or snr_db == -np.inf:
-        raise ValueError(f"scale_to_snr: snr_db must be a number above -inf, got {snr_db}")
-    power = float(np.linalg.norm(signal))
+    if not snr_db >= -LARGEST_SNR:
+        raise ValueError(
+            f"scale_to_snr: snr_db must be a number of at least {-LARGEST_SNR:g}, got {snr_db}"
+        )
+    power = frobenius_norm(signal)
     if not np.isfinite(power) or power == 0.0:
         raise ValueError("scale_to_snr: the signal is zero or not finite, so no ratio is defined")
     if snr_db == np.inf:
         return np.zeros_like(noise)
-    return noise * (power / float(np.linalg.norm(noise)) * 10.0 ** (-snr_db / 20.0))
+    return noise * (power / frobenius_norm(noise) * 10.0 ** (-snr_db / 20.0))
 
 
 def add_sensor_noise(
@@ -66,6 +79,9 @@ def add_sensor_noise(
 def snr_range(snr_db: float | tuple[float, float]) -> tuple[float, float]:
     """Read one ratio, or a lowest and a highest, as a range in dB."""
     low, high = snr_db if isinstance(snr_db, tuple) else (snr_db, snr_db)
-    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-        raise ValueError(f"snr_db must be finite, or a pair (low, high) with low <= high: {snr_db}")
+    if not -LARGEST_SNR <= low <= high <= LARGEST_SNR:
+        raise ValueError(
+            f"snr_db must be finite and at most {LARGEST_SNR:g} dB up or down, or a pair of such "
+            f"numbers, low <= high, got {snr_db}"
+        )
     return float(low), float(high)

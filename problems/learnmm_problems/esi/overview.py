@@ -129,14 +129,17 @@ def _draw_cortex(figure: SubFigure, model: HeadModel, values: np.ndarray, thresh
     largest = np.abs(values).max()
     hemispheres = dict(zip(("left", "right"), model.expand(values / (largest or 1.0)), strict=True))
     cmap, low = ("RdBu_r", -1.0) if (values < 0).any() else ("YlOrRd", 0.0)
-    panels = figure.subplots(1, 4, subplot_kw={"projection": "3d"})
-    for axes, (side, view) in zip(panels.flat, VIEWS, strict=True):
+    # The bar in a place of its own: beside 3-D axes the layout does not make room for its label.
+    grid = figure.add_gridspec(1, len(VIEWS) + 1, width_ratios=(*[1] * len(VIEWS), 0.06))
+    for place, (side, view) in enumerate(VIEWS):
+        axes = figure.add_subplot(grid[place], projection="3d")
         paint_hemisphere(
             axes, hemispheres[side], side, view, threshold=threshold, cmap=cmap, low=low
         )
         axes.set_title(f"{side}, {view}", fontsize=9)
     bar = ScalarMappable(Normalize(NANO * low * largest, NANO * largest), cmap)
-    figure.colorbar(bar, ax=panels, shrink=0.6, label="sources (nA m)")
+    figure.colorbar(bar, cax=figure.add_subplot(grid[-1]), label="sources (nA m)")
+    figure.supxlabel(_painted(threshold), fontsize=9)
 
 
 def _draw_points(figure: SubFigure, model: HeadModel, values: np.ndarray, threshold: float) -> None:
@@ -163,6 +166,11 @@ def _draw_points(figure: SubFigure, model: HeadModel, values: np.ndarray, thresh
         axes.set_axis_off()
         axes.set_title(label, fontsize=9)
     figure.colorbar(image, ax=figure.axes, shrink=0.6, label="sources (nA m)")
+    figure.supxlabel(_painted(threshold), fontsize=9)
+
+
+def _painted(threshold: float) -> str:
+    return f"painted from {threshold:.0%} of the largest source on"
 
 
 def _draw_sources(axes: Axes, stc: mne.SourceEstimate, moment: int) -> None:

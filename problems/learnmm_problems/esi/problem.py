@@ -9,10 +9,13 @@ import torch
 
 from learnmm.registry import Instance, Problem
 
-from .energy import SourceEnergy
-from .erp import ERPSimulator
-from .fsaverage import fsaverage_head_model
-from .headmodel import HeadModelSettings
+from .extras import needs_extra
+
+with needs_extra("esi"):
+    from .energy import SourceEnergy
+    from .erp import ERPSimulator
+    from .fsaverage import fsaverage_head_model
+    from .headmodel import HeadModelSettings
 
 
 @dataclass(frozen=True)

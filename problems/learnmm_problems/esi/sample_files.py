@@ -10,6 +10,7 @@ import mne
 import numpy as np
 
 from .headmodel import HeadModel
+from .outputs import whole_files
 from .samples import Sample
 
 __all__ = ["write_samples"]
@@ -23,7 +24,11 @@ def write_samples(
     Sample 3 is ``sample-00003-ave.fif``, an `mne.Evoked` in V with an average-reference projector,
     and ``sample-00003-truth-lh.stc`` with its right half, an `mne.SourceEstimate` in A m on the
     sources of the head model. ``samples.json``, written last, lists the seed region (of the
-    first patch, and of all), its vertex and the signal-to-noise ratio of each.
+    first patch, and of all), its vertex and the signal-to-noise ratio of each. No file is ever
+    seen half written.
+
+    Amplitudes are those of the simulator: the paper's protocol, whose event-related potentials
+    reach some 100 µV, ten times those of measured ones. No metric depends on it.
 
     Parameters
     ----------
@@ -43,7 +48,6 @@ def write_samples(
     Path
         Of the evoked file just written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     info = model.info(sfreq)
     vertices = [np.array(v) for v in model.vertices]
     vertex = np.concatenate(vertices)
@@ -53,11 +57,12 @@ def write_samples(
         evoked = mne.EvokedArray(sample.sensors, info, tmin=0.0, comment=comment)
         evoked.set_eeg_reference(projection=True, verbose="ERROR")
         path = folder / f"{name}-ave.fif"
-        evoked.save(path, overwrite=True, verbose="ERROR")
         truth = mne.SourceEstimate(
             sample.sources, vertices, tmin=0.0, tstep=1.0 / sfreq, subject="fsaverage"
         )
-        truth.save(folder / f"{name}-truth", overwrite=True, verbose="ERROR")
+        with whole_files(folder) as temporary:
+            evoked.save(temporary / path.name, overwrite=True, verbose="ERROR")
+            truth.save(temporary / f"{name}-truth", overwrite=True, verbose="ERROR")
         facts.append(
             {
                 "file": path.name,
@@ -71,4 +76,6 @@ def write_samples(
         )
         yield path
     content = {"head_model": str(model.settings), "sfreq": sfreq, "samples": facts}
-    (folder / "samples.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    with whole_files(folder) as temporary:
+        text = json.dumps(content, indent=1) + "\n"
+        (temporary / "samples.json").write_text(text, encoding="utf-8")

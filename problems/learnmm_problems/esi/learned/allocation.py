@@ -14,6 +14,9 @@ def keep_freed_memory() -> None:
     glibc gives every array above 32 MiB at most back to the kernel when it is freed, and the next
     one of that size is paid for page by page. A training frees and allocates the same arrays all
     the time. Does nothing where the C library is another.
+
+    It holds for the whole process and cannot be undone: for commands and scripts, which own theirs,
+    and not to be called by what a user's program calls.
     """
     if sys.platform != "linux":
         return

@@ -10,21 +10,43 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..terminal import counting, out, plain_errors
-from .settings import METHODS
+from ..extras import needs_extra
+from ..options import MOST_SAMPLES, MOST_STEPS, SEED_END, Data, Ico
+from ..outputs import make_writable, whole_files
+from ..terminal import counting, out, plain_errors, say
+from ..text import printable
+from .settings import METHODS, MethodSettings
 
 if TYPE_CHECKING:
+    from ..headmodel import HeadModel
     from .presets import Preset
 
 _METHODS = "; ".join(f"{name}: {what}" for name, what in METHODS.items())
+_PAPER = "The paper's own MM-Net is mm-net-a with --preset paper; mm-net is ours"
+COLUMNS = (
+    "steps",
+    "LE\n\nmm",
+    "LE\nglobal\nmm",
+    "AUC\n\n× 100",
+    "nMSE",
+    "PSNR\n\ndB",
+    "TE\n\nms",
+    "mono-\ntone\n%",
+    "re-\nfused\n%",
+)
 
 
 def train(
     context: typer.Context,
-    method: Annotated[str, typer.Argument(help=f"{_METHODS}.")],
-    data: Annotated[str, typer.Option(help="Simulated data to train on: erp or nmm.")] = "erp",
+    method: Annotated[str, typer.Argument(help=f"{_METHODS}. {_PAPER}.")],
+    data: Annotated[Data, typer.Option(help="Simulated data to train on.")] = Data.erp,
     preset: Annotated[
-        str, typer.Option(help="smoke (a minute), cpu, paper (a GPU), or a TOML file of your own.")
+        str,
+        typer.Option(
+            help="smoke (minutes; shows that all runs), quick (about 20 minutes on two cores), cpu "
+            "(about half an hour on one), paper (the paper's schedule, for a GPU), or a TOML file "
+            "of your own."
+        ),
     ] = "cpu",
     forward: Annotated[
         Path | None,
@@ -53,20 +75,30 @@ def train(
     Writes weights.safetensors, which evaluate and reconstruct read, log.jsonl and curve.png.
     """
     with plain_errors(context):
-        from .files import save_solver
-        from .presets import load_preset
-        from .train import train as run
+        _check_method(method)
+        target = folder or Path("out") / "training" / f"{data.value}-{method}"
+        make_writable(target)
+        with needs_extra("esi,train"):
+            import lightning_fabric  # noqa: F401  (better missing now than when the head is built)
 
-        _limit(threads)
+            from .allocation import keep_freed_memory
+            from .files import save_solver
+            from .presets import load_preset
+            from .train import train as run
+
         settings = load_preset(preset)
+        made = MethodSettings(method, **settings.method)
+        if start is not None and made.start != "learned":
+            raise ValueError(f"{method} with start={made.start!r} learns no start, got {start}")
+        _limit(threads)
+        keep_freed_memory()
         model = _head(settings, forward)
-        target = folder or Path("out") / "training" / f"{data}-{method}"
         solver, result, known = run(
-            model, method, data, settings, target, start=start, resume=resume
+            model, method, data.value, settings, target, start=start, resume=resume
         )
         notes = {
             "method": method,
-            "data": data,
+            "data": data.value,
             "preset": Path(preset).name,
             "steps": result.steps,
             "batch_size": settings.fit.batch_size,
@@ -78,32 +110,45 @@ def train(
             "start": known,
         }
         path = target / "weights.safetensors"
-        save_solver(path, solver, {"data": data, **settings.as_dict()}, notes)
+        save_solver(path, solver, {"data": data.value, **settings.as_dict()}, notes)
         counts = solver.parameter_counts()
-        out.print(
-            f"{method} on {data}: {result.steps} steps in {result.seconds / 60:.1f} min, best "
-            f"validation loss {result.best_loss:.4f} at step {result.best_step}; "
-            f"{counts['all'] / 1e6:.2f} M weights",
-            highlight=False,
+        say(
+            f"{method} on {data.value}: {result.steps} steps in {result.seconds / 60:.1f} min, "
+            f"best validation loss {result.best_loss:.4f} at step {result.best_step}; "
+            f"{counts['all'] / 1e6:.2f} M weights"
         )
-        out.print(f"Weights: {path}")
+        say(f"Weights: {path}")
 
 
 def evaluate(
     context: typer.Context,
     weights: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="weights.safetensors of train.")
+        str,
+        typer.Argument(
+            help="mm-net-erp, which comes with the library, or weights.safetensors of train."
+        ),
     ],
-    data: Annotated[str, typer.Option(help="Test data: erp or nmm.")] = "erp",
-    samples: Annotated[int, typer.Option(min=2, help="How many.")] = 2000,
+    data: Annotated[Data, typer.Option(help="Test data.")] = Data.erp,
+    samples: Annotated[int, typer.Option(min=2, max=MOST_SAMPLES, help="How many.")] = 2000,
     steps: Annotated[
         list[int] | None,
-        typer.Option(min=0, help="Look after so many steps; may be repeated. 0 is the start."),
+        typer.Option(
+            min=0,
+            max=MOST_STEPS,
+            help="Look after so many steps too; may be repeated. 0 is the start.",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the test set.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, max=SEED_END, help="Of the test set.")] = 2,
     forward: Annotated[
         Path | None,
         typer.Option(exists=True, help="name-fwd.fif that the weights were trained on, if any."),
+    ] = None,
+    ico: Annotated[
+        Ico | None,
+        typer.Option(
+            "--ico",
+            help="Test on another resolution of the boundary elements than that of the training.",
+        ),
     ] = None,
     folder: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path(
         "out/evaluations"
@@ -112,29 +157,36 @@ def evaluate(
         int | None, typer.Option(min=1, help="Of the processor. Default: all cores.")
     ] = None,
 ) -> None:
-    """Evaluate weights on a test set: the metrics of Table I and what was certified."""
+    """Evaluate weights on a test set: the metrics of Table I and what was certified.
+
+    LE is the paper's localisation error, whose peak is searched within seven neighbours of the true
+    place; LE global searches everywhere.
+    """
     with plain_errors(context):
+        from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
+        from .allocation import keep_freed_memory
         from .evaluate import evaluate as run
         from .files import describe, load_solver
+        from .inverse import find_weights
         from .train import RECORDED, simulator
 
+        make_writable(folder)
         _limit(threads)
-        model = None
-        if forward is not None:
-            from ..external import read_head_model
-
-            model = read_head_model(forward)
-        solver = load_solver(weights, model)
+        keep_freed_memory()
+        file = find_weights(weights)
+        known = describe(file)
+        trained_on = known["config"].get("data")
+        if trained_on not in tuple(Data):  # it becomes part of a file's name
+            raise ValueError(f"{file} says it was trained on {trained_on!r}, expected erp or nmm")
+        solver = load_solver(file, _other_head(known, forward, ico), transfer=ico is not None)
         horizons = sorted({*(steps or []), solver.settings.steps})
-        trained = describe(weights)["config"]["data"]
         settings = solver.settings
         # Recordings as those of the training, where the simulator has a choice.
-        made = (
-            {name: getattr(settings, name) for name in RECORDED} if trained == data == "erp" else {}
-        )
-        test = simulator(solver.head, data, seed, samples, **made)
+        same = trained_on == data.value == "erp"
+        made = {name: getattr(settings, name) for name in RECORDED} if same else {}
+        test = simulator(solver.head, data.value, seed, samples, **made)
         with counting() as progress:
             task = progress.add_task("evaluating", total=samples)
             found = run(
@@ -145,49 +197,41 @@ def evaluate(
                 advance=lambda n: progress.advance(task, n),
             )
         summary = found.summary()
-        known = describe(weights)
-        trained_on = known["config"]["data"]
         content = {
             "method": solver.settings.method,
             "trained_on": trained_on,
-            "tested_on": data,
+            "tested_on": data.value,
             "seed": seed,
             "start": solver.settings.start,
             "horizon": solver.settings.steps,
             "parameters": solver.parameter_counts(),
             "weight": float(solver.energy.weight.detach()),
             "training": known["notes"],
-            "command": f"learnmm-esi evaluate {weights.name} --data {data} --samples {samples} "
-            f"--seed {seed}" + "".join(f" --steps {k}" for k in horizons),
+            "command": f"learnmm-esi evaluate {printable(file.name)} --data {data.value} "
+            f"--samples {samples} --seed {seed}"
+            + "".join(f" --steps {k}" for k in horizons)
+            + ("" if ico is None else f" --ico {ico.value}"),
             "hardware": hardware(),
             **summary,
         }
-        folder.mkdir(parents=True, exist_ok=True)
-        path = (
-            folder / f"{solver.settings.method}-{solver.settings.start}-{trained_on}-on-{data}.json"
+        name = f"{solver.settings.method}-{solver.settings.start}-{trained_on}-on-{data.value}"
+        with whole_files(folder) as temporary:
+            text = json.dumps(content, indent=1) + "\n"
+            (temporary / f"{name}.json").write_text(text, encoding="utf-8")
+        table = Table(
+            title=f"{solver.settings.method}, trained on {trained_on}, tested on {data.value}",
+            box=SIMPLE_HEAD,
         )
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        table = Table(title=f"{solver.settings.method}, trained on {trained_on}, tested on {data}")
-        for column in (
-            "steps",
-            "LE",
-            "LE-global",
-            "AUC",
-            "nMSE",
-            "PSNR",
-            "TE",
-            "monotone",
-            "refused",
-        ):
-            table.add_column(column, justify="right")
+        for column in COLUMNS:
+            table.add_column(column, justify="right", no_wrap=True)
         for count, row in summary["steps"].items():
             table.add_row(count, *cells(row))
         out.print(table)
-        out.print(f"Written: {path}")
+        say(f"Written: {folder / name}.json")
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """Format one row of an evaluation: LE, LE-global, AUC, nMSE, PSNR, TE, monotone, refused."""
+    """Format one row of an evaluation in the order and units of `COLUMNS`, the steps left out."""
     return [
         f"{row['localization_error']:.2f}",
         f"{row['localization_error_global']:.2f}",
@@ -195,8 +239,8 @@ def cells(row: dict[str, Any]) -> list[str]:
         f"{row['nmse']:.4f}",
         f"{row['psnr']:.2f}",
         f"{row['time_error']:.2f}",
-        f"{100 * row['monotone']:.1f} %",
-        f"{100 * row['rejected']:.1f} %",
+        f"{100 * row['monotone']:.1f}",
+        f"{100 * row['rejected']:.1f}",
     ]
 
 
@@ -218,17 +262,50 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def _check_method(method: str) -> None:
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}. {_PAPER}")
+
+
 def _limit(threads: int | None) -> None:
-    if threads is not None:
-        import torch
+    if threads is None:
+        return
+    import torch
 
-        torch.set_num_threads(threads)
+    cores = os.cpu_count() or 1
+    if threads > cores:
+        raise ValueError(
+            f"--threads must be at most the {cores} cores of this machine, got {threads}"
+        )
+    torch.set_num_threads(threads)
 
 
-def _head(settings: Preset, forward: Path | None) -> Any:
+def _head(settings: Preset, forward: Path | None) -> HeadModel:
     from ..external import read_head_model
     from ..fsaverage import fsaverage_head_model
 
     if forward is not None:
         return read_head_model(forward)
     return fsaverage_head_model(settings.head, progress=True)
+
+
+def _other_head(known: dict[str, Any], forward: Path | None, ico: Ico | None) -> HeadModel | None:
+    """The head model that was asked for instead of the one of the weights, if any."""
+    if forward is not None and ico is not None:
+        raise ValueError("--forward and --ico name different head models: give one of them")
+    if forward is not None:
+        from ..external import read_head_model
+
+        return read_head_model(forward)
+    if ico is None:
+        return None
+    from ..fsaverage import fsaverage_head_model
+    from ..headmodel import HeadModelSettings
+
+    if known["config"].get("head") is None:
+        raise ValueError(
+            "--ico is for weights trained on fsaverage; these were trained on a head model of "
+            "somebody's own: give it with --forward"
+        )
+    settings = HeadModelSettings(**{**known["config"]["head"], "ico": int(ico.value)})
+    return fsaverage_head_model(settings, progress=True)

@@ -15,7 +15,6 @@ from learnmm.result import Tally
 
 from ..metrics import Evaluator, SourceMetrics
 from ..simulator import PatchSimulator
-from .allocation import keep_freed_memory
 from .solver import SourceSolver
 
 BATCH = 32
@@ -99,7 +98,6 @@ def evaluate(
     -------
     Evaluation
     """
-    keep_freed_memory()
     if samples < 2 or not horizons or min(horizons) < 0 or max(horizons) < 1:
         raise ValueError(
             "evaluate: expected 2 samples or more and horizons of 0 or more steps, one of them "

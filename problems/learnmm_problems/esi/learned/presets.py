@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from learnmm.training import FitSettings
 
@@ -93,8 +96,8 @@ def load_preset(name: str | Path) -> Preset:
             f"no preset and no file is called {str(name)!r}; presets: {', '.join(PRESETS)}"
         )
     try:
-        content = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not valid TOML: {error}") from error
     kinds = {
         "head": HeadModelSettings,
@@ -106,14 +109,65 @@ def load_preset(name: str | Path) -> Preset:
     unknown = sorted(set(content) - set(kinds))
     if unknown:
         raise ValueError(f"{path}: unknown section {unknown[0]!r}; there are {', '.join(kinds)}")
-    for section, values in content.items():
-        known = {f.name for f in fields(kinds[section])}
-        for key in values:
-            if key not in known:
-                raise ValueError(
-                    f"{path}: unknown setting {key!r} in [{section}]; there are "
-                    f"{', '.join(sorted(known))}"
-                )
-    method = content.pop("method", {})
-    MethodSettings(**method)  # fails here rather than after the data are made
-    return Preset(method=method, **{key: kinds[key](**values) for key, values in content.items()})
+    made = {
+        section: _section(path, section, kinds[section], values)
+        for section, values in content.items()
+    }
+    if "method" in made:
+        made["method"] = content["method"]  # the command says which one
+    return Preset(**made)
+
+
+def _section(path: Path, section: str, kind: type, values: Any) -> Any:
+    """Make the settings of one section, or say which of them cannot be."""
+    where = f"{path}: [{section}]"
+    if not isinstance(values, dict):
+        raise ValueError(f"{where} must be a section with settings, got {values!r}")
+    types = get_type_hints(kind)
+    if section == "method":
+        del types["method"]  # given with the command, as the data are
+    for key, value in values.items():
+        if key not in types:
+            raise ValueError(
+                f"{path}: unknown setting {key!r} in [{section}]; there are "
+                f"{', '.join(sorted(types))}"
+            )
+        if not _is(value, types[key]):
+            raise ValueError(f"{where} {key} must be {_words(types[key])}, got {value!r}")
+    for each in fields(kind):
+        if each.default is MISSING is each.default_factory and each.name not in values:
+            raise ValueError(f"{where} {each.name} is missing")
+    try:
+        return kind(**values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where} {error}") from error
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Whether a value of TOML is of a type that a dataclass names."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_is(value, part) for part in inner)
+    if origin is Literal:
+        return isinstance(value, str)  # which one, the dataclass says better
+    if origin is tuple:
+        return isinstance(value, list) and len(value) == len(inner) and all(map(_is, value, inner))
+    if origin is Mapping:
+        return isinstance(value, dict) and all(_is(part, inner[1]) for part in value.values())
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _words(kind: Any) -> str:
+    """Name a type of `_is`."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return " or ".join(_words(part) for part in inner if part is not NoneType)
+    if origin is tuple:
+        return f"a list of {len(inner)}, each {_words(inner[0])}"
+    if origin is Mapping:
+        return f"a section of names, each {_words(inner[1])}"
+    return {int: "an integer", float: "a finite number", bool: "true or false"}.get(kind, "a text")

@@ -30,6 +30,36 @@ COLUMNS = (
 )
 
 
+_ROW = {
+    **dict.fromkeys(
+        ("localization_error", "localization_error_global", "auc", "nmse", "psnr", "time_error"),
+        float,
+    ),
+    **dict.fromkeys(("localization_error_error", "auc_error", "psnr_error"), float),
+    **dict.fromkeys(("monotone", "rejected", "worst_increase"), float),
+}
+EVALUATION = {
+    **dict.fromkeys(("method", "start", "trained_on", "tested_on"), str),
+    **dict.fromkeys(("samples", "horizon"), int),
+    **dict.fromkeys(("energy", "data_term", "prior_term"), list),
+    "clipped": float,
+    "parameters": {"all": int},
+    "steps": {"*": _ROW},
+    "training": {"minutes": float, "start?": {"seconds?": float}},
+}
+"""What the tables need: types of entries; ``*`` stands for any name, ``?`` for one left out."""
+
+HOW = {
+    **dict.fromkeys(("command", "hardware"), str),
+    "training": {
+        **dict.fromkeys(("preset", "hardware"), str),
+        **dict.fromkeys(("steps", "batch_size", "best_step"), int),
+        "start?": {"settings?": dict.fromkeys(("steps", "batch_size"), int)},
+    },
+}
+"""What `trainings` needs besides."""
+
+
 def read_evaluations(folder: Path) -> list[dict[str, Any]]:
     """Read every ``*.json`` of `learnmm-esi evaluate` in a folder, sorted by name.
 
@@ -42,13 +72,38 @@ def read_evaluations(folder: Path) -> list[dict[str, Any]]:
     """
     found = []
     for path in sorted(folder.glob("*.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not {"method", "start", "tested_on", "steps", "samples", "horizon"} <= set(content):
-            raise ValueError(f"{path} is not an evaluation of learnmm-esi evaluate")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path} is no JSON: {error}") from error
+        if wrong := _unfit(content, EVALUATION):
+            raise ValueError(f"{path} is not an evaluation of learnmm-esi evaluate: {wrong}")
+        if _steps(content) not in content["steps"]:
+            raise ValueError(f"{path} has no row after the {_steps(content)} steps of its horizon")
         found.append(content)
     if not found:
         raise FileNotFoundError(f"no evaluations (*.json) in {folder}: learnmm-esi evaluate")
     return found
+
+
+def _unfit(content: Any, wanted: Any, at: str = "") -> str:
+    """Name the first entry that is missing or of another type, or nothing."""
+    if not isinstance(wanted, dict):
+        fits = isinstance(content, (int, float) if wanted is float else wanted)
+        return "" if fits else f"{at} should be {wanted.__name__}, got {content!r:.60}"
+    if not isinstance(content, dict):
+        return f"{at or 'it'} should have entries, got {content!r:.60}"
+    for name, kind in wanted.items():
+        plain = name.removesuffix("?")
+        for each in content if name == "*" else (plain,):
+            where = f"{at}.{each}" if at else each
+            if each not in content:
+                if name.endswith("?"):
+                    continue
+                return f"no {where}"
+            if wrong := _unfit(content[each], kind, where):
+                return wrong
+    return ""
 
 
 def rows(evaluations: list[dict[str, Any]], classical: list[list[str]]) -> list[list[str]]:
@@ -151,9 +206,20 @@ def after(evaluations: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def trainings(evaluations: list[dict[str, Any]]) -> list[str]:
-    """Sentences on how each row was trained and evaluated."""
+    """Sentences on how each row was trained and evaluated.
+
+    Raises
+    ------
+    ValueError
+        If an evaluation does not say so.
+    """
     lines = []
     for content in evaluations:
+        if wrong := _unfit(content, HOW):
+            raise ValueError(
+                f"the evaluation of {content['method']}, trained on {content['trained_on']}, does "
+                f"not say how it was made: {wrong}"
+            )
         notes = content["training"]
         lines.append(
             f"{content['method']} trained on {content['trained_on']}: preset {notes['preset']}, "

@@ -14,7 +14,6 @@ from ..erp import ERPSimulator
 from ..headmodel import HeadModel
 from ..nmm import NMMSimulator
 from ..simulator import PatchSimulator
-from .allocation import keep_freed_memory
 from .data import SimulatedRecordings
 from .losses import LOSSES
 from .presets import DATA, Preset
@@ -95,7 +94,6 @@ def train(
         a method that learns none, or the preset says another length or rate than the recordings
         have.
     """
-    keep_freed_memory()
     setting = preset.training
     # The preset's length and rate are those that are simulated, where the simulator has a choice.
     asked = {name: preset.method[name] for name in RECORDED if name in preset.method}
