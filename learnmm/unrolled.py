@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from learnmm.implicit import implicit_gradient
+from learnmm.nested import refill, tensors_of
 from learnmm.objective import Objective
 from learnmm.optimizer import ProjectedMMOptimizer
 from learnmm.preconditioners.base import LearnedComponent
 from learnmm.result import Certificate, StepInfo, Tally
-from learnmm.state import State, refill, tensors_of
+from learnmm.state import State
 
 Backward = Literal["unroll", "truncated", "checkpoint", "implicit"]
 EnergyFor = Callable[[Any], Objective | Callable[[Tensor], Tensor]]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from learnmm.checks.laws import LawViolation, require, require_equal
 from learnmm.curvature import ScalarCurvature, norm
+from learnmm.nested import check, select, tensors_of
 from learnmm.optimizer import ProjectedMMOptimizer
 from learnmm.preconditioners.base import (
     Direction,
@@ -21,7 +22,6 @@ from learnmm.preconditioners.base import (
 )
 from learnmm.result import Status
 from learnmm.safeguard import rounding_slack
-from learnmm.state import tensors_of
 
 Make = Callable[[Sequence[int]], tuple[ProjectedMMOptimizer, Tensor]]
 
@@ -180,15 +180,21 @@ def _proposals(preconditioner: LearnedComponent | Direction, x: Tensor, steps: i
         wanted = torch.Size((x.shape[0], basis.shape[1] + 1, *x.shape[2:]))
     proposals = []
     for k in range(steps):
-        shape = _batch_first(memory, x)
+        _batch_first(memory, x)
         seen = _seen(preconditioner, x, k)
-        multipliers, memory = preconditioner(seen, memory)
+        before = memory
+        multipliers, memory = preconditioner(seen, before)
         if multipliers.shape != wanted:
             raise LawViolation(
                 f"proposals have shape {tuple(wanted)}, got {tuple(multipliers.shape)} at step {k}"
             )
-        if _batch_first(memory, x) != shape:
-            raise LawViolation(f"the memory keeps its structure and shapes, not so at step {k}")
+        _batch_first(memory, x)
+        try:
+            select(torch.ones_like(x.reshape(len(x), -1)[:, 0], dtype=torch.bool), memory, before)
+        except TypeError as error:
+            raise LawViolation(
+                f"the memory keeps its structure and shapes, not so at step {k}: {error}"
+            ) from error
         if isinstance(preconditioner, Direction):
             both = zip(
                 tensors_of((multipliers, memory)),
@@ -212,16 +218,9 @@ def _seen(preconditioner: LearnedComponent | Direction, x: Tensor, k: int) -> Fe
     return Features(scale_free(x), scale_free(gradient))
 
 
-def _batch_first(memory: Any, x: Tensor) -> Any:
-    """Shapes of a memory's tensors in its nested tuples; raises where the batch is not first."""
-    if memory is None:
-        return None
-    if isinstance(memory, tuple):
-        return tuple(_batch_first(part, x) for part in memory)
-    if not isinstance(memory, Tensor) or memory.shape[:1] != x.shape[:1]:
-        what = tuple(memory.shape) if isinstance(memory, Tensor) else type(memory).__name__
-        raise LawViolation(
-            f"memory consists of tensors with the batch of {x.shape[0]} first, nested tuples of "
-            f"them, or None, got {what}"
-        )
-    return memory.shape
+def _batch_first(memory: Any, x: Tensor) -> None:
+    """Raise unless a memory can be carried on per problem."""
+    try:
+        check(memory, x.shape[0], "the memory")
+    except TypeError as error:
+        raise LawViolation(str(error)) from error
