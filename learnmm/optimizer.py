@@ -454,6 +454,10 @@ class ProjectedMMOptimizer:
             projected=self.projection is not None,
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: all but what torch has compiled."""
+        return {k: v for k, v in vars(self).items() if k not in ("_compiled", "_for_one_problem")}
+
     def compiled_step(self, state: State) -> tuple[State, StepInfo]:
         """`step`, compiled in one graph by `torch.compile` when it is first called."""
         return self._compiled(self, state)

@@ -193,15 +193,34 @@ def lent(tree: Any, borrower: str) -> Iterator[Any]:
     copies = mapped(Tensor.clone, tree)
     handed = tensors_of(copies)
     yield copies
-    for copy, original in zip(handed, tensors_of(tree), strict=True):
-        same = copy.shape == original.shape and holds(
-            ((copy == original) | ((copy != copy) & (original != original))).all()
+    _require_untouched(handed, tensors_of(tree), borrower)
+
+
+@contextmanager
+def watched(tree: Any, reader: str) -> Iterator[None]:
+    """Raise if dense tensors of a tree were written to.
+
+    Raises
+    ------
+    RuntimeError
+        With who wrote.
+    """
+    tensors = [tensor for tensor in tensors_of(tree) if tensor.layout == torch.strided]
+    before = [tensor.detach().clone() for tensor in tensors]
+    yield
+    _require_untouched(tensors, before, reader)
+
+
+def _require_untouched(now: list[Tensor], before: list[Tensor], who: str) -> None:
+    """Compare values, which sees what version counters do not: `Tensor.data`, NumPy."""
+    for tensor, original in zip(now, before, strict=True):
+        same = tensor.shape == original.shape and holds(
+            ((tensor == original) | ((tensor != tensor) & (original != original))).all()
         )
         if not same:
             raise RuntimeError(
-                f"{borrower} wrote into a tensor that it was given, of shape "
-                f"{tuple(original.shape)}; iterates belong to the optimizer, so compute new "
-                "tensors instead of modifying them in place"
+                f"{who} wrote into a tensor that it was given, of shape {tuple(original.shape)}: "
+                "compute new tensors instead of modifying those that belong to others"
             )
 
 

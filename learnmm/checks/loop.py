@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from learnmm.checks.laws import LawViolation, require, require_equal
+from learnmm.checks.unmodified import unmodified
 from learnmm.curvature import ScalarCurvature, norm
 from learnmm.nested import check, select, tensors_of
 from learnmm.optimizer import ProjectedMMOptimizer
@@ -122,7 +123,8 @@ def assert_preconditioner(
     Laws: proposals have the shape of the iterate, or that of the component's basis; every tensor of
     the memory has the batch first, and the memory keeps its structure; problem ``i`` of a batch
     gets what it gets alone; a `Direction` gives the same step and keeps the same memory when it
-    sees a point again. Values are free: projection and safeguard take care of them.
+    sees a point again; what it is shown, its memory included, is not written to. Values are free:
+    projection and safeguard take care of them.
 
     Parameters
     ----------
@@ -173,7 +175,9 @@ def _iterates(make: Make, indices: Sequence[int], steps: int) -> list[Tensor]:
 
 def _proposals(preconditioner: LearnedComponent | Direction, x: Tensor, steps: int) -> list[Tensor]:
     """Proposals of a few steps, with features that differ from step to step."""
-    memory = preconditioner.init_state(x)
+    name = type(preconditioner).__name__
+    with unmodified(x, name):
+        memory = preconditioner.init_state(x)
     wanted = x.shape
     basis = preconditioner.basis() if isinstance(preconditioner, LearnedPreconditioner) else None
     if basis is not None:
@@ -183,7 +187,8 @@ def _proposals(preconditioner: LearnedComponent | Direction, x: Tensor, steps: i
         _batch_first(memory, x)
         seen = _seen(preconditioner, x, k)
         before = memory
-        multipliers, memory = preconditioner(seen, before)
+        with unmodified((seen, before), name):
+            multipliers, memory = preconditioner(seen, before)
         if multipliers.shape != wanted:
             raise LawViolation(
                 f"proposals have shape {tuple(wanted)}, got {tuple(multipliers.shape)} at step {k}"
