@@ -10,6 +10,7 @@ from learnmm.checks.loop import assert_batch_independent, assert_descent, assert
 from learnmm.checks.majorant import assert_majorant
 from learnmm.checks.operators import assert_curvature, assert_interval
 from learnmm.checks.problem import assert_problem
+from learnmm.checks.unmodified import assert_unmodified
 
 __all__ = [
     "LawViolation",
@@ -21,4 +22,5 @@ __all__ = [
     "assert_majorant",
     "assert_preconditioner",
     "assert_problem",
+    "assert_unmodified",
 ]
