@@ -6,11 +6,17 @@ STAMP := $(VENV)/.installed
 JAX := .venv-jax
 JAX_STAMP := $(JAX)/.installed
 
-.PHONY: help demo test lint bench bench-jax clean
+OLDEST := .venv-oldest
+OLDEST_STAMP := $(OLDEST)/.installed
+
+.PHONY: help demo test test-plain test-everywhere test-oldest lint bench bench-jax clean
 
 help:
 	@echo "make demo        reconstruct simulated EEG sources, next to MNE and sLORETA"
 	@echo "make test        style, types, import rules and the whole test suite"
+	@echo "make test-plain  the tests on the plainest path through MKL and torch"
+	@echo "make test-everywhere  the suite on every path that this processor knows (an hour)"
+	@echo "make test-oldest the tests with the oldest versions that are admitted"
 	@echo "make bench       time the optimizer against its energy and against other libraries"
 	@echo "make bench-jax   the same, beside JAX's batched solvers too"
 	@echo "make clean       remove the environment and build products"
@@ -34,6 +40,23 @@ lint: $(STAMP)
 test: lint
 	$(BIN)/python -m pytest -n auto --durations 10
 
+# Everything but the benchmarks, whose runs are the same on every path or of no use to compare.
+BEHAVIOUR := tests/core tests/toy tests/esi
+
+test-plain: $(STAMP)
+	MKL_ENABLE_INSTRUCTIONS=SSE4_2 ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -n auto $(BEHAVIOUR)
+
+test-everywhere: $(STAMP)
+	$(BIN)/python tests/everywhere.py
+
+$(OLDEST_STAMP): pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[esi,train,toy]" pytest pytest-xdist hypothesis
+	touch $(OLDEST_STAMP)
+
+test-oldest: $(OLDEST_STAMP)
+	$(OLDEST)/bin/python -m pytest -n auto $(BEHAVIOUR)
+
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.esi_iteration
 	$(BIN)/python -m benchmarks.peers $(if $(wildcard $(JAX_STAMP)),--jax $(JAX)/bin/python)
@@ -47,4 +70,4 @@ $(JAX_STAMP): constraints.txt
 bench-jax: $(JAX_STAMP) bench
 
 clean:
-	rm -rf $(VENV) $(JAX) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(JAX) $(OLDEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

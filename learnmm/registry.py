@@ -54,9 +54,11 @@ class Problem(ABC):
     """A family of optimization problems that draws batches of itself.
 
     A plug-in names a concrete subclass, or an instance of one, in its entry point; a class is
-    called without arguments. The class docstring states the objective and the known facts.
+    called with the parameters given to :func:`problem`, all of which have defaults. The class
+    docstring states the objective and the known facts.
 
-    Law: the same `generator` state gives the same instance, in every dtype up to rounding.
+    Law (``learnmm.checks.assert_problem``): the same `generator` state gives the same instance, in
+    every dtype up to rounding, and what an instance says about its solutions is true.
 
     Examples
     --------
@@ -100,22 +102,27 @@ def problems() -> list[str]:
     return sorted(_entries())
 
 
-def problem(name: str) -> Problem:
+def problem(name: str, **parameters: Any) -> Problem:
     """Load an installed problem.
 
     Parameters
     ----------
     name : str
         One of :func:`problems`.
+    **parameters
+        Of the class that the entry point names, such as its number of unknowns.
 
     Raises
     ------
     KeyError
         If no problem of this name is installed; the message lists those that are.
     ImportError
-        If the plug-in fails to import or to construct.
+        If the plug-in fails to import or to construct, or several plug-ins claim the name.
     TypeError
-        If the entry point names something that is not a :class:`Problem`.
+        If the entry point names something that is not a :class:`Problem`, or the problem does not
+        take these parameters.
+    ValueError
+        If the problem has another name than its entry point, or refuses a parameter.
 
     Examples
     --------
@@ -124,27 +131,73 @@ def problem(name: str) -> Problem:
     >>> drawn = lmm.problem("cosine-regression").instance(2, generator=seeded)
     >>> bool((drawn.optimizer().minimize(drawn.x0).fun - drawn.optimum < 1e-6).all())
     True
+    >>> lmm.problem("quadratic", unknowns=5).instance(1).x0.shape
+    torch.Size([1, 5])
     """
-    entries = _entries()
-    if name not in entries:
-        known = ", ".join(sorted(entries)) or "none"
-        raise KeyError(f"no problem is called {name!r}; installed problems: {known}")
-    entry = entries[name]
+    entry = _entry(name)
+    what = f"the problem {name!r}"
     try:
         loaded = entry.load()
-        made = loaded() if isinstance(loaded, type) else loaded
     except Exception as error:  # a plug-in may fail in any way
-        raise ImportError(
-            f"the problem {name!r} could not be loaded from {entry.value!r}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+        raise _not_loaded(entry, error) from error
+    if isinstance(loaded, type):
+        made = _made(entry, loaded, parameters)
+    elif parameters:
+        raise TypeError(
+            f"{what} takes no parameters, since its entry point {entry.value!r} names an instance; "
+            f"got {', '.join(sorted(parameters))}"
+        )
+    else:
+        made = loaded
     if not isinstance(made, Problem):
         raise TypeError(
-            f"the entry point of the problem {name!r}, {entry.value!r}, must name a Problem, "
+            f"the entry point of {what}, {entry.value!r}, must name a Problem, "
             f"got {type(made).__name__}"
+        )
+    if made.name != name:
+        raise ValueError(
+            f"the entry point {name!r} names the problem {made.name!r} ({entry.value!r}): "
+            "both must be the same"
         )
     return made
 
 
-def _entries() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
+def _made(entry: EntryPoint, kind: type, parameters: dict[str, Any]) -> Any:
+    try:
+        return kind(**parameters)
+    except (TypeError, ValueError) as error:
+        if not parameters:
+            raise _not_loaded(entry, error) from error
+        given = ", ".join(f"{key}={value!r}" for key, value in sorted(parameters.items()))
+        raise type(error)(f"the problem {entry.name!r} refuses {given}: {error}") from error
+    except Exception as error:
+        raise _not_loaded(entry, error) from error
+
+
+def _not_loaded(entry: EntryPoint, error: Exception) -> ImportError:
+    return ImportError(
+        f"the problem {entry.name!r} could not be loaded from {entry.value!r}: "
+        f"{type(error).__name__}: {error}"
+    )
+
+
+def _entry(name: str) -> EntryPoint:
+    """Entry point of a name that exactly one plug-in has."""
+    entries = _entries()
+    if name not in entries:
+        known = ", ".join(sorted(entries)) or "none"
+        raise KeyError(f"no problem is called {name!r}; installed problems: {known}")
+    if len(claims := entries[name]) > 1:
+        raise ImportError(
+            f"several problems are called {name!r}: {', '.join(map(repr, sorted(claims)))}; "
+            "uninstall or rename all but one"
+        )
+    return next(iter(entries[name].values()))
+
+
+def _entries() -> dict[str, dict[str, EntryPoint]]:
+    """Entry points by name and value; one that is listed twice, by a stale install, counts once."""
+    found: dict[str, dict[str, EntryPoint]] = {}
+    for entry in entry_points(group=GROUP):
+        found.setdefault(entry.name, {})[entry.value] = entry
+    return found

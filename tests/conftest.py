@@ -1,4 +1,4 @@
-"""Settings of the whole suite: one thread, one seed, the same examples on every run."""
+"""Settings of the whole suite: one thread unless told otherwise, one seed, the same examples."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ.get("LEARNMM_TEST_THREADS", "1")))
 
 settings.register_profile(
     "deterministic",

@@ -66,12 +66,11 @@ def measure_singles(cache: Cache, names: list[str], budget: Budget) -> page.Runs
 
 
 def measure_batches(
-    cache: Cache, sizes: list[int], budget: Budget, jax: Path | None, out: Path
+    cache: Cache, jobs: list[tuple[str, int]], budget: Budget, jax: Path | None, out: Path
 ) -> dict[tuple[str, int], dict[str, Any]]:
     """Families of problems in batches; those of JAX in an environment of their own."""
     results: dict[tuple[str, int], dict[str, Any]] = {}
     by_name = {solver.name: solver for solver in SOLVERS}
-    jobs = [(family, size) for family in BATCHES for size in sizes]
     for family, size in track(jobs, "batches", console=console):
         case = BATCHES[family](size)
         found = {
@@ -118,7 +117,7 @@ def ask_jax(python: Path, family: str, case: Case, budget: Budget, out: Path) ->
 def arguments() -> argparse.Namespace:
     """Settings of a run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two problems, small batches")
+    parser.add_argument("--quick", action="store_true", help="two problems, one small batch")
     parser.add_argument("--seconds", type=float, default=2.0, help="limit of one run")
     parser.add_argument("--evaluations", type=int, default=2000, help="limit of one run")
     parser.add_argument("--batch-seconds", type=float, default=10.0, help="limit of one batch")
@@ -132,7 +131,7 @@ def arguments() -> argparse.Namespace:
     if settings.quick:
         # By evaluations and not by time, so that a busy machine measures the same.
         settings.seconds = settings.batch_seconds = 60.0
-        settings.evaluations, settings.sizes, settings.repeats = 100, [1, 8], 3
+        settings.evaluations, settings.sizes, settings.repeats = 100, [8], 3
     return settings
 
 
@@ -150,6 +149,8 @@ def main() -> None:
     repeats = settings.repeats
     torch.set_num_threads(1)
     names = list(QUICK) if settings.quick else list(singles())
+    families = [name for name in BATCHES if name in QUICK] if settings.quick else list(BATCHES)
+    jobs = [(family, size) for family in families for size in settings.sizes]
     budget = Budget(settings.seconds, settings.evaluations)
     batch_budget = Budget(settings.batch_seconds, settings.evaluations)
     versions = {name: version(name) for name in LIBRARIES}
@@ -164,7 +165,7 @@ def main() -> None:
     }
     cache = Cache(settings.raw / ("quick.json" if settings.quick else "peers.json"), header)
     runs = measure_singles(cache, names, budget)
-    results = measure_batches(cache, settings.sizes, batch_budget, settings.jax, settings.raw)
+    results = measure_batches(cache, jobs, batch_budget, settings.jax, settings.raw)
     steps = dict(list(cases().items())[:2]) if settings.quick else cases()
     costs = {
         name: cache.get(f"step of {name}", lambda c=case: step_cost(*c, repeats))

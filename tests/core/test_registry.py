@@ -10,6 +10,8 @@ import torch
 import learnmm as lmm
 from learnmm import registry
 
+QUADRATIC = "learnmm_problems.toy.quadratic:QuadraticProblem"
+
 
 def plug_in(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
     """Replace the installed entry points."""
@@ -29,6 +31,11 @@ class Parabola(lmm.Problem):
 class Demanding(Parabola):
     def __init__(self, needed: int) -> None:
         self.needed = needed
+
+
+class Failing(Parabola):
+    def __init__(self) -> None:
+        raise OSError("the data are gone")
 
 
 PARABOLA = Parabola()
@@ -65,14 +72,15 @@ def test_unknown_names_list_what_exists(monkeypatch: pytest.MonkeyPatch) -> None
         ("no_such_package.problems:Problem", "ModuleNotFoundError: No module named"),
         ("learnmm.registry:NoSuchProblem", "AttributeError: .*NoSuchProblem"),
         (f"{__name__}:Demanding", "TypeError: .*needed"),
+        (f"{__name__}:Failing", "OSError: the data are gone"),
     ],
 )
 def test_a_broken_plug_in_is_named_and_hides_no_other(
     monkeypatch: pytest.MonkeyPatch, value: str, message: str
 ) -> None:
-    plug_in(monkeypatch, broken=value, good="learnmm_problems.toy.quadratic:QuadraticProblem")
-    assert lmm.problems() == ["broken", "good"]
-    assert lmm.problem("good").name == "quadratic"
+    plug_in(monkeypatch, broken=value, quadratic=QUADRATIC)
+    assert lmm.problems() == ["broken", "quadratic"]
+    assert lmm.problem("quadratic").name == "quadratic"
     with pytest.raises(
         ImportError, match=f"'broken' could not be loaded from '{value}': {message}"
     ) as caught:
@@ -99,3 +107,37 @@ def test_settings_of_the_optimizer_prevail_over_the_instance() -> None:
     drawn = lmm.Instance(lambda x: (x * x).sum(1), torch.ones(1, 1), majorant=own)
     assert drawn.optimizer().majorant is own
     assert drawn.optimizer(majorant=other).majorant is other
+
+
+def test_a_name_claimed_twice_is_refused_and_hides_no_other(monkeypatch) -> None:
+    values = [f"{__name__}:Parabola", f"{__name__}:Demanding"]
+    entries = [EntryPoint("parabola", value, registry.GROUP) for value in values]
+    entries.append(EntryPoint("quadratic", QUADRATIC, registry.GROUP))
+    monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+    assert lmm.problems() == ["parabola", "quadratic"]
+    with pytest.raises(ImportError, match=r"several problems are called 'parabola': .*Demanding.*"):
+        lmm.problem("parabola")
+    assert lmm.problem("quadratic").name == "quadratic"
+
+
+def test_one_plug_in_listed_twice_is_one(monkeypatch) -> None:
+    twice = [EntryPoint("quadratic", QUADRATIC, registry.GROUP) for _ in range(2)]
+    monkeypatch.setattr(registry, "entry_points", lambda group: twice)
+    assert lmm.problem("quadratic").name == "quadratic"
+
+
+def test_entry_point_and_problem_have_one_name(monkeypatch) -> None:
+    plug_in(monkeypatch, paraboloid=f"{__name__}:Parabola")
+    with pytest.raises(ValueError, match="entry point 'paraboloid' names the problem 'parabola'"):
+        lmm.problem("paraboloid")
+
+
+def test_parameters_reach_the_problem(monkeypatch) -> None:
+    assert lmm.problem("quadratic", unknowns=5, condition=10.0).instance(2).x0.shape == (2, 5)
+    with pytest.raises(TypeError, match=r"'quadratic' refuses size=5: .*size"):
+        lmm.problem("quadratic", size=5)
+    with pytest.raises(ValueError, match=r"'image-deconvolution' refuses images='faces': images"):
+        lmm.problem("image-deconvolution", images="faces")
+    plug_in(monkeypatch, parabola=f"{__name__}:PARABOLA")
+    with pytest.raises(TypeError, match=r"takes no parameters.* names an instance; got unknowns"):
+        lmm.problem("parabola", unknowns=5)

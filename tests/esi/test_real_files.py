@@ -215,7 +215,10 @@ def test_two_channels_for_one_sensor_are_refused(inverse, written):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda e: e.pick(["Cz", "Pz", "Fz", "Oz"]), r"at least 16 good EEG .* got 4 \(Fz"),
+        (
+            lambda e: e.pick(["Cz", "Pz", "Fz", "Oz"]),
+            r"at least 16 good EEG channels .* got 4 \(Fz",
+        ),
         (lambda e: e.info.update(bads=e.ch_names), "all 90 EEG channels .* are marked as bad"),
         (
             lambda e: e.set_channel_types(dict.fromkeys(e.ch_names, "misc"), verbose="ERROR"),

@@ -241,8 +241,7 @@ def reconstruct(
         bool, typer.Option("--expand", help="Write all fsaverage5 vertices, not one per region.")
     ] = False,
     no_picture: Annotated[
-        bool,
-        typer.Option("--no-picture", help="Draw no name.png beside the estimates."),
+        bool, typer.Option("--no-picture", help="Draw no name.png; epochs have none anyway.")
     ] = False,
 ) -> None:
     """Reconstruct the sources of a recording: .stc files, and a picture of each.

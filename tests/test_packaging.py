@@ -1,0 +1,58 @@
+"""What is installed is what the files say: versions, floors, types, and no idle dependency."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib import metadata, resources
+from pathlib import Path
+
+import pytest
+
+import learnmm as lmm
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+
+USED_BY_OTHERS = {
+    "pillow": "scikit-learn reads its photographs with it",
+    "rtree": "trimesh asks it where triangles are",
+    "learnmm[progress]": "an extra of our own",
+}
+"""What is needed and imported nowhere here, and why."""
+
+IMPORTED_AS = {"scikit-learn": "sklearn", "lightning-fabric": "lightning_fabric"}
+
+
+def floors(*extras: str) -> dict[str, str]:
+    """Packages with the oldest version that is admitted."""
+    given = [*PROJECT["dependencies"], *(line for extra in extras for line in EXTRAS[extra])]
+    return dict(line.split(">=") for line in given if ">=" in line)
+
+
+def test_the_version_is_written_once() -> None:
+    assert "version" in PROJECT["dynamic"]
+    assert metadata.version("learnmm") == lmm.__version__
+
+
+@pytest.mark.parametrize("package", ["learnmm", "learnmm_problems"])
+def test_packages_say_that_they_are_typed(package: str) -> None:
+    assert resources.files(package).joinpath("py.typed").is_file()
+
+
+def test_the_oldest_versions_are_those_that_are_tried() -> None:
+    lines = (ROOT / "constraints-oldest.txt").read_text().splitlines()
+    tried = dict(line.split("==") for line in lines if not line.startswith("#"))
+    for name, floor in floors("progress", "toy", "train", "esi").items():
+        if name != "torch":  # see the file
+            assert re.fullmatch(rf"{re.escape(floor)}(\.0)*", tried[name]), name
+
+
+def test_nothing_is_required_that_nothing_imports() -> None:
+    sources = [*(ROOT / "learnmm").rglob("*.py"), *(ROOT / "problems").rglob("*.py")]
+    text = "\n".join(path.read_text() for path in sources)
+    for name in floors("progress", "toy", "train", "esi"):
+        module = IMPORTED_AS.get(name, name.replace("-", "_"))
+        imported = re.search(rf"^\s*(import|from) {module}\b", text, flags=re.M)
+        assert imported or name in USED_BY_OTHERS, name
