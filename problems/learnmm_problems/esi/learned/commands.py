@@ -14,7 +14,7 @@ from ..extras import needs_extra
 from ..options import MOST_SAMPLES, MOST_STEPS, SEED_END, Data, Ico
 from ..terminal import counting, out, plain_errors, say
 from ..text import printable
-from .settings import METHODS, MethodSettings
+from .methods import METHODS
 
 if TYPE_CHECKING:
     from ..headmodel import HeadModel
@@ -85,6 +85,7 @@ def train(
             from .allocation import keep_freed_memory
             from .files import save_solver
             from .presets import load_preset
+            from .settings import MethodSettings
             from .train import train as run
 
         settings = load_preset(preset)

@@ -9,19 +9,9 @@ from typing import Any, Literal, TypeVar, get_args
 
 from learnmm.storage import short, shown
 
-Start = Literal["learned", "sLORETA", "MNE", "noise"]
+from .methods import METHODS
 
-METHODS: dict[str, str] = {
-    "mm-net": "any multipliers on the damped gradient, every step verified",
-    "mm-net-a": "multipliers in the elementwise interval of the uniform bound",
-    "mm-net-b": "multipliers in the metric of the structured majorant",
-    "mm-net-c": "the same, with verified relaxation",
-    "mm-net-d": "any multipliers on the gradient, every step verified",
-    "r-mm-net": "MM-Net without safeguard",
-    "4dvarnet": "4DVarNet: a ConvLSTM on the gradient, not verified",
-    "meta-curvature": "Meta-Curvature: two matrices around the gradient, not verified",
-    "modgrad": "ModGrad: a low-rank mask on the gradient, not verified",
-}
+Start = Literal["learned", "sLORETA", "MNE", "noise"]
 
 FIXED_LENGTH = ("meta-curvature", "modgrad")
 """Methods that are tied to the number of time samples they were trained with."""
