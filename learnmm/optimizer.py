@@ -187,7 +187,8 @@ class ProjectedMMOptimizer:
             except DomainError:
                 if strict:
                     raise
-            value, gradient, aux = self._evaluate(x)
+            with full_precision(x):
+                value, gradient, aux = self.objective.evaluate(x)
             # An objective may use its buffers again.
             value, gradient, aux = value.clone(), gradient.clone(), mapped(Tensor.clone, aux)
         check_evaluation(x0, value, gradient)
