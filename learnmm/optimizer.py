@@ -27,6 +27,7 @@ from learnmm.proposing import full_precision, propose, trials
 from learnmm.raising import evaluate_candidates, is_numerical, reported
 from learnmm.result import Certificate, Result, Status, StepInfo, Tally
 from learnmm.safeguard import Relaxation, Safeguard, judge, rounding_slack, shorter
+from learnmm.settings import check_settings
 from learnmm.state import State, count, stop
 from learnmm.stopping import Stopping
 from learnmm.validation import (
@@ -34,7 +35,6 @@ from learnmm.validation import (
     check_deterministic,
     check_evaluation,
     check_independent,
-    check_settings,
     check_start,
     is_single,
     lent,
