@@ -12,8 +12,11 @@ from learnmm.checks.laws import LawViolation
 from learnmm.curvature import dot, expand, peak
 from learnmm.objective import CallableObjective, Objective
 
-STRIDE = 2.0
-"""Octaves from one point of a ray to the next."""
+FINE, COARSE = 0.5, 4.0
+"""Octaves from one point of a ray to the next: where entries are near one, and elsewhere."""
+
+NEAR = 12.0
+"""Octaves around one that count as near."""
 
 DIGITS = 0.01
 """Share of a value that it may be off by; errors of overflow and underflow grow to the whole."""
@@ -32,9 +35,9 @@ def assert_rays(
     the law are squares: ``|x|^2`` leaves the range of a format halfway to its ends.
 
     What is right says the `reference`. Without one, values must follow the gradient: from a point
-    of the ray to the next, a factor of four away, the change is what a slope between zero and
-    twice the mean of both ends gives, to a percent of the values. So ``f`` may not oscillate along
-    the ray.
+    of the ray to the next, half an octave away near one and four octaves elsewhere, the change is
+    what a slope between zero and twice the mean of both ends gives, to a percent of the values. So
+    ``f`` may not oscillate along the ray.
 
     Parameters
     ----------
@@ -74,7 +77,7 @@ def assert_rays(
     direction = x / expand(size, x)
     with torch.no_grad():
         for sign in (1.0, -1.0):
-            before = None
+            before: tuple[float, Tensor, Tensor] | None = None
             for exponent in _exponents(x.dtype):
                 z = sign * 2.0**exponent * direction
                 evaluation = objective.evaluate(z)
@@ -84,16 +87,18 @@ def assert_rays(
                     continue
                 slope = dot(evaluation.gradient, z).double()
                 if before is not None:
-                    _require_followed(*before, value, slope, sign * 2.0**exponent)
-                before = value, slope
+                    step = (exponent - before[0]) * math.log(2.0)
+                    _require_followed(*before[1:], value, slope, step, sign * 2.0**exponent)
+                before = exponent, value, slope
 
 
 def _exponents(dtype: torch.dtype) -> Iterator[float]:
     """From the smallest normal numbers to just below the largest."""
     limits = torch.finfo(dtype)
-    least, most = math.log2(limits.tiny), math.log2(limits.max) - 1e-9
-    for k in range(int((most - least) / STRIDE) + 1):
-        yield least + k * STRIDE
+    exponent, most = math.log2(limits.tiny), math.log2(limits.max) - 1e-9
+    while exponent < most:
+        yield exponent
+        exponent += FINE if -NEAR <= exponent < NEAR else COARSE
     yield most
 
 
@@ -102,10 +107,9 @@ def _require_equal(value: Tensor, right: Tensor, t: float) -> None:
 
 
 def _require_followed(
-    earlier: Tensor, its_slope: Tensor, value: Tensor, slope: Tensor, t: float
+    earlier: Tensor, its_slope: Tensor, value: Tensor, slope: Tensor, step: float, t: float
 ) -> None:
     """``f`` changes by the integral of ``<g(t x), t x>`` over ``log t``."""
-    step = STRIDE * math.log(2.0)
     right = earlier + step * (its_slope + slope) / 2
     allowed = step * (its_slope.abs() + slope.abs()) / 2 + DIGITS * (earlier.abs() + value.abs())
     known = torch.isfinite(earlier) & torch.isfinite(right)
