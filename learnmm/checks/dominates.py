@@ -84,10 +84,10 @@ def assert_dominates(
             _require(length, allowed)
             pulled = linear.adjoint(inner.apply(image))
             # (B + mu I)^-1, with mu at the square of what rounding hides. What B takes for flat is
-            # left after its range is taken out, twice: once leaves the rounding of the large part.
+            # left after its range is taken out, and the rounding of that, and the rounding of that.
             # Roots double the digits in which the weak part of the range can be told apart.
             flat = pulled
-            for _ in range(2):
+            for _ in range(3):
                 flat = flat - curvature.power(curvature.power(flat, 0.5), -0.5)
             level = (ROUNDING * eps * largest).square().clamp(min=torch.finfo(x.dtype).tiny)
             v = curvature.solve(pulled) + expand(1 / level, flat) * flat

@@ -194,7 +194,7 @@ def _families(
         flat = gaussian(generator)
         for _ in range(2):  # once leaves the rounding of the others
             flat = flat - curvature.power(curvature.power(flat, 0.5), -0.5)
-        return x + length(generator, -6, 6) * unit(flat)
+        return x + length(generator, -6, 14) * unit(flat)  # far: what is hidden there is small
 
     yield from (
         anywhere,
