@@ -49,6 +49,21 @@ class Objective(ABC):
         """``f(x)``, shape ``(B,)``."""
         return self.evaluate(x).value
 
+    def rounding(self, aux: Any, length: Tensor) -> Tensor | float:
+        """What sums inside ``f`` would move it by if they were off by a share of one, ``(B,)``.
+
+        Times ``eps`` it is rounding that the value hides: where ``A x - y`` cancels, ``f`` and its
+        gradient are small, and the terms of ``A x`` are not. Zero where nothing is known of them.
+
+        Parameters
+        ----------
+        aux : Any
+            From `evaluate`.
+        length : Tensor
+            Norm of the iterates in question, ``(B,)``.
+        """
+        return 0.0
+
     def check(self, x: Tensor) -> None:  # noqa: B027 - a hook: most objectives accept every x
         """Raise a clear error if ``x`` cannot be evaluated.
 

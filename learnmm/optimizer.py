@@ -317,7 +317,7 @@ class ProjectedMMOptimizer:
         actual = (state.value - value).detach()
         least = (self.projection or Projection()).lower
         required = torch.maximum(proposal.slope, least * proposal.own)
-        slack = self._slack(state)
+        slack = self._slack(state, step_norm)
         accepted, above = judge(
             state.value, value, finite, predicted, required, slack, self.safeguard
         )
@@ -501,12 +501,13 @@ class ProjectedMMOptimizer:
             return SecantMajorant(objective)
         return LanczosMajorant(objective)
 
-    def _slack(self, state: State) -> Tensor:
-        """Rounding error of a difference of values: of ``f`` itself, and of the iterate in it."""
+    def _slack(self, state: State, step_norm: Tensor) -> Tensor:
+        """Rounding error of a difference of values over a step; see `rounding_slack`."""
         noise = 0.0 if self.safeguard is None else self.safeguard.noise
-        eps = torch.finfo(state.x.dtype).eps
         value, gradient, x = (t.detach() for t in (state.value, state.gradient, state.x))
-        return rounding_slack(value, noise).addcmul(norm(gradient), norm(x), value=eps)
+        length = norm(x) + step_norm
+        terms = norm(gradient) * length + self.objective.rounding(state.aux, length)
+        return rounding_slack(value, noise, torch.finfo(x.dtype).eps * terms)
 
     def _evaluate(self, x: Tensor) -> Evaluation:
         """Evaluate at a copy: what an objective writes to is not the iterate."""
