@@ -11,16 +11,14 @@ from torch import Tensor
 
 from learnmm.bound import Bound
 from learnmm.curvature import DiagonalCurvature, dot, norm
-from learnmm.majorants.hessian import LanczosMajorant
+from learnmm.majorants.hessian import LanczosMajorant, at_least
+from learnmm.majorants.secant import NOISE, PROBE, reach_of
 from learnmm.objective import Evaluation, Objective
 from learnmm.result import Kind
 
 Closure = Callable[[], Tensor]
 Source = Literal["auto", "hessian", "secant"]
 SOURCES: tuple[Source, ...] = ("auto", "hessian", "secant")
-
-PROBE = 1e-3
-"""Length of the step that measures curvature before the first one, relative to the iterate."""
 
 CHANGE = 1e3
 """Largest factor by which one secant may change the curvature."""
@@ -112,9 +110,14 @@ class ClosureObjective(Objective):
                 "the closure returned a loss without a graph and left no gradients: compute the "
                 "loss from the parameters, with gradients enabled"
             )
-        gradients = torch.autograd.grad(
-            loss, self.parameters, create_graph=self.record, allow_unused=True
-        )
+        try:
+            gradients = torch.autograd.grad(
+                loss, self.parameters, create_graph=self.record, allow_unused=True
+            )
+        except Exception:  # a backward without one of its own may fail already here
+            if not self.record or self.curvature == "hessian":
+                raise
+            return torch.autograd.grad(loss, self.parameters, allow_unused=True)
         if self.record:
             self.product = self._product(gradients)
         return gradients
@@ -160,7 +163,7 @@ class ClosureMajorant:
     """Curvature of a closure's loss, ``b / r_i`` for unknown ``i`` with learning rate ``r_i <= 1``.
 
     ``b`` is Lanczos's bound (`PROBABLE`, see :class:`~learnmm.LanczosMajorant`) where there are
-    Hessian-vector products and the Hessian does not vanish. Elsewhere it is an `ESTIMATE`: the
+    Hessian-vector products that do not vanish to rounding. Elsewhere it is an `ESTIMATE`: the
     secant ``|dg|^2 / <dx, dg>`` of the last accepted step (Barzilai & Borwein 1988, their shorter
     step), which on a convex quadratic lies between the least and the largest curvature.
 
@@ -200,7 +203,8 @@ class ClosureMajorant:
         dx, dg = moved - x, its_gradient - gradient
         along, length, change = dot(dx, dg), norm(dx), norm(dg)
         secant = float(torch.where(along > 0, change * change / along, change / length))
-        if 0 < secant < math.inf:
+        noise = NOISE * torch.finfo(dg.dtype).eps * (norm(gradient) + norm(its_gradient))
+        if 0 < secant < math.inf and bool(change > noise):
             old = self.level or secant
             self.level = min(max(secant, old / CHANGE), old * CHANGE)
 
@@ -209,7 +213,9 @@ class ClosureMajorant:
         if product is not None:
             largest = self._largest(product, x)
             del product  # and the graph with it
-            if not bool(largest == 0):
+            noise = NOISE * torch.finfo(x.dtype).eps * norm(gradient) / reach_of(x)
+            if not bool(largest <= noise):
+                largest = at_least(largest, x, gradient)
                 curvature = DiagonalCurvature(largest[:, None] / self.rates)
                 failure = self.lanczos.failure_probability
                 return Bound(Kind.PROBABLE, curvature, failure_probability=failure)
@@ -219,10 +225,12 @@ class ClosureMajorant:
         return Bound(Kind.ESTIMATE, curvature, certain=curvature)
 
     def _largest(self, product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """Lanczos's bound of the largest curvature, ``(1,)``; zero where the Hessian vanishes."""
+        """Lanczos's bound of the largest curvature, ``(1,)``; zero where none is known."""
         try:
             return self.lanczos.largest(product, x)
         except RuntimeError as error:
+            if self.objective.curvature != "hessian":
+                return torch.zeros_like(x[:, 0])
             error.add_note("ProjectedMM: curvature='secant' needs no second derivatives.")
             raise
 

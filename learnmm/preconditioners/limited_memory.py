@@ -169,7 +169,8 @@ def _initial(pairs: Pairs, point: Point, v: Tensor) -> Tensor:
     product = torch.take_along_dim(pairs.products, pairs.newest[:, None], 1).squeeze(1)
     bend = dot(newest, point.curvature.solve(newest))
     scale = torch.where(bend > 0, product / torch.where(bend > 0, bend, 1.0), 1.0)
-    return expand(scale, v) * point.curvature.solve(v)
+    # A curvature may be as wide as the values of the objective; the pairs are not.
+    return (expand(scale, v) * point.curvature.solve(v)).to(v.dtype)
 
 
 def _inner(stack: Tensor, v: Tensor) -> Tensor:
