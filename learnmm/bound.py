@@ -126,7 +126,8 @@ class Majorant(Protocol):
 
     ``x`` has shape ``(B, *shape)``; ``aux`` is what the objective's evaluation brought along for
     the bound (an empty tuple for a plain callable). Problems of a batch must not influence each
-    other.
+    other, and nothing that is handed over may be written to
+    (``learnmm.checks.assert_unmodified``).
     """
 
     def __call__(self, x: Tensor, aux: Any = None) -> Bound:
@@ -136,9 +137,10 @@ class Majorant(Protocol):
 
 @runtime_checkable
 class AdaptiveMajorant(Majorant, Protocol):
-    """A majorant that learns from the steps taken; what it knows travels in ``aux``.
+    """A majorant that learns from the steps taken; what it knows is what it gets as ``aux``.
 
-    Its knowledge is a tensor with the batch first, or nested tuples of them.
+    Its knowledge consists of tensors with the batch first, in tuples, lists, dictionaries or
+    dataclasses. The objective's own ``aux`` stays with the objective.
     """
 
     def start(self, x: Tensor, gradient: Tensor) -> Any:

@@ -39,7 +39,7 @@ def implicit_gradient(
         Equal to ``x``.
     """
     x = x.detach()
-    gradient = objective.evaluate(x).gradient  # x is a constant: only parameters are seen
+    gradient = objective.evaluate(x.clone()).gradient  # x is a constant: only parameters are seen
     if not gradient.requires_grad:
         return x
     solution = x - (gradient - gradient.detach())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -80,6 +81,17 @@ class LinearMap:
     def shape(self) -> tuple[int, int]:
         """``(m, n)``."""
         return self.matrix.shape[0], self.matrix.shape[1]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LinearMap:
+        """Copy; torch has no deep copy of sparse CSR tensors."""
+        twin = copy.copy(self)
+        memo[id(self)] = twin
+        for name, value in vars(self).items():
+            if name == "_absolute":  # made anew on demand
+                continue
+            sparse = isinstance(value, Tensor) and value.layout != torch.strided
+            vars(twin)[name] = value.clone() if sparse else copy.deepcopy(value, memo)
+        return twin
 
     def with_form(self, form: Form) -> LinearMap:
         """Return the same map with another form of bound."""

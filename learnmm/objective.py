@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from learnmm.nested import mapped, refill, tensors_of
+
 BatchFunction = Callable[[Tensor], Tensor]
 Route = Literal["auto", "forward", "reverse"]
 
@@ -27,7 +29,8 @@ class Evaluation(NamedTuple):
     gradient : Tensor
         ``(B, *shape)``.
     aux : Any
-        What the bound needs: a tensor with the batch first, or nested (named) tuples of them.
+        What the bound needs: tensors with the batch first, in tuples, lists, dictionaries or
+        dataclasses, beside constants such as None, numbers and strings.
     """
 
     value: Tensor
@@ -70,15 +73,16 @@ class CallableObjective(Objective):
     """
 
     def __init__(self, fun: BatchFunction, *, single: bool = False) -> None:
-        self.fun: BatchFunction = (lambda x: fun(x[0])[None]) if single else fun
+        self.fun = fun
+        self.single = single
 
     def evaluate(self, x: Tensor) -> Evaluation:
         """Value and gradient by automatic differentiation."""
-        return differentiate(lambda z: (self.fun(z), ()), x)
+        return differentiate(lambda z: (self(z), ()), x)
 
     def __call__(self, x: Tensor) -> Tensor:
         """``f(x)``, shape ``(B,)``."""
-        return self.fun(x)
+        return self.fun(x[0])[None] if self.single else self.fun(x)
 
 
 def differentiate(fun: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> Evaluation:
@@ -98,8 +102,16 @@ def differentiate(fun: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> Eva
     keep = torch.is_grad_enabled()
     leaf = None if torch.compiler.is_compiling() or (keep and not _checkpointing()) else _leaf(x)
     if leaf is None:
-        gradient, (value, aux) = torch.func.grad(total, has_aux=True)(x)
-        return Evaluation(value, gradient, aux)
+        brought = []
+
+        def flat(z: Tensor) -> tuple[Tensor, tuple[Tensor, list[Tensor]]]:
+            """Tensors alone: torch.func unwraps no dataclasses."""
+            summed, (value, aux) = total(z)
+            brought.append(aux)
+            return summed, (value, tensors_of(aux))
+
+        gradient, (value, parts) = torch.func.grad(flat, has_aux=True)(x)
+        return Evaluation(value, gradient, refill(brought[-1], iter(parts)))
     with torch.enable_grad():
         z = x if keep and x.requires_grad else leaf
         summed, (value, aux) = total(z)
@@ -110,7 +122,7 @@ def differentiate(fun: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> Eva
             )
     if keep:
         return Evaluation(value, gradient, aux)
-    return Evaluation(value.detach(), gradient, _detached(aux))
+    return Evaluation(value.detach(), gradient, mapped(Tensor.detach, aux))
 
 
 def _leaf(x: Tensor) -> Tensor | None:
@@ -135,15 +147,6 @@ def _checkpointing() -> bool:
             return False
     except RuntimeError:
         return True
-
-
-def _detached(aux: Any) -> Any:
-    if isinstance(aux, Tensor):
-        return aux.detach()
-    if isinstance(aux, tuple):
-        parts = [_detached(part) for part in aux]
-        return type(aux)(*parts) if hasattr(aux, "_fields") else tuple(parts)
-    return aux
 
 
 def hessian_product(

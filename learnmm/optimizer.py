@@ -16,6 +16,7 @@ from learnmm.bound import AdaptiveMajorant, Bound, Majorant
 from learnmm.curvature import expand, norm
 from learnmm.majorants.hessian import LanczosMajorant
 from learnmm.majorants.secant import SecantMajorant
+from learnmm.nested import check, mapped, select
 from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective
 from learnmm.preconditioners.base import Direction, LearnedComponent, LearnedDirection
 from learnmm.preconditioners.limited_memory import LimitedMemory
@@ -23,16 +24,20 @@ from learnmm.preconditioners.simple import Identity
 from learnmm.progress import Progress
 from learnmm.projection import Projection, Proposal, cut_to_region
 from learnmm.proposing import full_precision, propose, trials
+from learnmm.raising import evaluate_candidates, is_numerical, reported
 from learnmm.result import Certificate, Result, Status, StepInfo, Tally
 from learnmm.safeguard import Relaxation, Safeguard, judge, rounding_slack, shorter
-from learnmm.state import State, count, select, stop
+from learnmm.state import State, count, stop
 from learnmm.stopping import Stopping
 from learnmm.validation import (
     check_bound,
     check_deterministic,
     check_evaluation,
+    check_independent,
+    check_settings,
     check_start,
     is_single,
+    lent,
     require,
     sparse_gradients_explained,
 )
@@ -55,11 +60,13 @@ class ProjectedMMOptimizer:
     preconditioner : LearnedPreconditioner, LearnedDirection or Direction, optional
         Proposes multipliers, or whole steps. Default: none, the majorant's own steps.
     projection : Projection or None
-        Interval for the multipliers; None leaves them as proposed. Whole steps have none.
+        Interval for the multipliers; None leaves them as proposed. Whole steps have none, and
+        refuse one that is not the default.
     safeguard : Safeguard or None
         With it every accepted step lowers the computed objective, whatever else is chosen.
     relaxation : Relaxation or None
-        Adaptive factor on bounds that are not proved; needs the safeguard. None: factor 1.
+        Adaptive factor on bounds that are not proved; needs the safeguard. None: factor 1. Below
+        a `Direction` own steps are rare, and nothing but the default or None is taken.
     max_iter : int
         Limit on steps, each one evaluation of value and gradient.
     gtol : float
@@ -69,6 +76,10 @@ class ProjectedMMOptimizer:
     check_deterministic : bool
         Evaluate twice at the start, and raise if the values differ by more than rounding: an
         objective that draws at random is another function each time, and descent says nothing.
+    check_independent : bool
+        Move problems at the start, and raise if the values of others follow: an objective with
+        a mean over the batch, as in batch normalisation, is none of independent problems. About
+        ``2 log2(B)`` evaluations.
 
     Raises
     ------
@@ -78,7 +89,14 @@ class ProjectedMMOptimizer:
     Notes
     -----
     `step` is pure: state in, state out, one evaluation, no branching on tensor values. Problems of
-    a batch never influence each other.
+    a batch never influence each other. In a loop of your own, solve under ``torch.no_grad()``:
+    otherwise a component that learns makes every state keep the graph of all steps before it.
+
+    Objective, majorant and component see copies of iterate and gradient, so what they write to does
+    not reach the state; writing at the start is an error. Where the objective raises a numerical
+    exception at a candidate (`ArithmeticError`, `ValueError`, `RuntimeError` such as
+    ``torch.linalg.LinAlgError``), the candidate is refused, for those problems alone that raise. At
+    ``x0`` it comes through, and so does everything else.
 
     Examples
     --------
@@ -103,6 +121,7 @@ class ProjectedMMOptimizer:
         rtol: float = 0.0,
         atol: float = 0.0,
         check_deterministic: bool = False,
+        check_independent: bool = False,
     ) -> None:
         if not callable(objective):
             raise TypeError(
@@ -126,6 +145,7 @@ class ProjectedMMOptimizer:
             raise TypeError(f"max_iter must be an integer, got {max_iter!r}")
         if max_iter < 1:
             raise ValueError(f"max_iter must be at least 1, got {max_iter}")
+        check_settings(preconditioner, projection, safeguard, relaxation)
         self.stopping = Stopping(gtol, rtol, atol, safeguard.trials if safeguard else None)
         self.objective = (
             objective if isinstance(objective, Objective) else CallableObjective(objective)
@@ -134,12 +154,13 @@ class ProjectedMMOptimizer:
         plain = isinstance(preconditioner, Identity)
         self.preconditioner = None if plain else preconditioner
         self._follow(majorant or self._default_majorant(self.objective))
-        whole = isinstance(preconditioner, LearnedDirection | Direction)
-        self.projection = None if whole else projection
+        given_whole = isinstance(preconditioner, LearnedDirection | Direction)
+        self.projection = None if given_whole else projection
         self.safeguard = safeguard
         self.relaxation = relaxation if safeguard is not None else None
         self.max_iter = max_iter
         self.check_deterministic = check_deterministic
+        self.check_independent = check_independent
 
     def init(self, x0: Tensor, *, strict: bool = True) -> State:
         """Check the start and evaluate it.
@@ -158,21 +179,32 @@ class ProjectedMMOptimizer:
             For a start or an objective that cannot be used.
         """
         check_start(x0)
-        try:
-            with full_precision(x0):
-                self.objective.check(x0)
-        except DomainError:
-            if strict:
-                raise
-        value, gradient, aux = self._evaluate(x0)
+        x0 = x0.clone()  # what the caller does to it later is nothing to the state
+        with lent(x0, "the objective") as x:
+            try:
+                with full_precision(x):
+                    self.objective.check(x)
+            except DomainError:
+                if strict:
+                    raise
+            value, gradient, aux = self._evaluate(x)
+            # An objective may use its buffers again.
+            value, gradient, aux = value.clone(), gradient.clone(), mapped(Tensor.clone, aux)
         check_evaluation(x0, value, gradient)
+        check(aux, len(x0), f"the aux of the objective {type(self.objective).__name__}")
         if self.check_deterministic:
             check_deterministic(value, self._evaluate(x0).value, rounding_slack(value))
+        if self.check_independent:
+            check_independent(self._evaluate, x0, value, rounding_slack(value))
         gradient_norm = _largest(gradient)
         finite = torch.isfinite(value) & torch.isfinite(gradient_norm)
+        name, known = type(self.majorant).__name__, None
         if self._adaptive is not None:
-            aux = self._adaptive.start(x0, gradient)
-        bound = self._bound(x0, aux)
+            with lent((x0, gradient), f"the majorant {name}") as (x, g):
+                known = mapped(Tensor.clone, self._adaptive.start(x, g))
+            check(known, len(x0), f"what the majorant {name} knows")
+        with lent((x0, aux if known is None else known), f"the majorant {name}") as (x, brought):
+            bound = self._bound(x, brought)
         valid = bound.curvature.valid()
         with full_precision(x0):
             check_bound(bound, valid, gradient)
@@ -182,16 +214,22 @@ class ProjectedMMOptimizer:
                 valid | (gradient_norm <= self.stopping.gtol),
                 "the majorant returned a curvature that is not finite and positive at x0",
             )
-        memory = self.preconditioner.init_state(x0) if self.preconditioner else None
+        memory = None
+        if self.preconditioner is not None:
+            name = type(self.preconditioner).__name__
+            with lent(x0, f"the preconditioner {name}") as x:
+                memory = self.preconditioner.init_state(x)
+            check(memory, len(x0), f"the memory of {name}")
         status = torch.full_like(value, Status.RUNNING, dtype=torch.int64)
         status = torch.where(valid, status, int(Status.BAD_BOUND))
         status = torch.where(gradient_norm <= self.stopping.gtol, int(Status.GRADIENT), status)
         status = torch.where(finite, status, int(Status.NON_FINITE))
         return State(
             x=x0,
-            value=value.clone(),  # `aux` may hold the same tensor, see Tally.start
+            value=value,
             gradient=gradient,
             aux=aux,
+            known=known,
             memory=memory,
             trial=torch.zeros_like(status),
             shortening=torch.ones_like(value),
@@ -226,7 +264,7 @@ class ProjectedMMOptimizer:
         growth = 1.0 if self.safeguard is None else self.safeguard.growth
         enlargement = growth ** enlargements.to(state.value.dtype)
 
-        bound = self._bound(state.x, state.aux)
+        bound = self._bound(state.x.clone(), state.aux if self._adaptive is None else state.known)
         curvature = bound.relaxed(state.relaxation).scaled(enlargement)
         valid = curvature.valid()
         proposal, memory, clipped = propose(
@@ -239,10 +277,11 @@ class ProjectedMMOptimizer:
         )
         step_norm = norm(proposal.step)
         cut = torch.zeros_like(running)
-        whole = isinstance(self.preconditioner, Direction)
+        # Whole steps in the units of the problem, from a memory of points.
+        directed = isinstance(self.preconditioner, Direction)
         if bound.radius is not None:
             radius = bound.radius
-            if whole and self.safeguard is not None:
+            if directed and self.safeguard is not None:
                 # Its descent is verified and does not rest on the bound, so no region confines it.
                 radius = radius.masked_fill(learned, torch.inf)
             proposal, cut = cut_to_region(proposal, step_norm, radius)
@@ -263,10 +302,12 @@ class ProjectedMMOptimizer:
                 candidate.register_hook(
                     lambda g: None if g is None else torch.where(expand(accepted, g), g, 0.0)
                 )
-                candidate = candidate.view_as(candidate)  # what is evaluated must not trigger it
-        value, gradient, aux = self._evaluate(candidate)
+        value, gradient, aux = self._try(candidate, state, running)
+        known = state.known
         if self._adaptive is not None:
-            aux = self._adaptive.follow(state.aux, candidate - state.x, gradient - state.gradient)
+            known = self._adaptive.follow(
+                mapped(Tensor.clone, known), candidate - state.x, gradient - state.gradient
+            )
         gradient_norm = _largest(gradient)
         # An objective can be finite, and flat, at infinity.
         seen = (step_norm, value.detach(), gradient_norm, _largest(candidate))
@@ -287,7 +328,7 @@ class ProjectedMMOptimizer:
             # f(x - d) = f(x) - <g, d> + <d, H d> / 2. The factor steers; no gradient through it.
             measured = 2 * (proposal.slope - actual)
             measurable = predicted > 8 * slack
-            if whole:
+            if directed:
                 # It goes where the curvature is small, which says little about the own step.
                 measurable = measurable & ~learned
             relaxation = self.relaxation.update(
@@ -307,16 +348,18 @@ class ProjectedMMOptimizer:
             cut=cut & running,
         )
         shortening = state.shortening
-        if whole:  # it remembers points and not steps, so a refusal leaves nothing to forget
+        if directed:  # it remembers points and not steps, so a refusal leaves nothing to forget
             shortening = shortening * shorter(proposal.slope, actual)
             shortening = shortening.masked_fill(accepted, 1.0)
         else:  # a refused proposal is forgotten: a broken memory cannot spoil what follows
-            memory = select(accepted, memory, state.memory)
+            owner = f"the memory of {type(self.preconditioner).__name__}"
+            memory = select(accepted, memory, state.memory, owner)
         following = State(
             x=select(accepted, candidate, state.x),
             value=info.value,
             gradient=select(accepted, gradient, state.gradient),
-            aux=select(accepted, aux, state.aux),
+            aux=select(accepted, aux, state.aux, "the aux of the objective"),
+            known=select(accepted, known, state.known, "what the majorant knows"),
             memory=memory,
             trial=(state.trial + running).masked_fill(accepted, 0),
             shortening=shortening,
@@ -344,7 +387,7 @@ class ProjectedMMOptimizer:
         x0 : Tensor
             Start: a batch ``(B, *shape)``, or one problem for a function that returns ``()``.
         callback : callable, optional
-            ``callback(state, info)`` after every step; returning True stops.
+            ``callback(state, info)`` after every step; returning True stops. It sees copies.
         progress : bool
             Show a progress bar on standard error (needs the extra ``progress``).
         history : bool
@@ -368,12 +411,13 @@ class ProjectedMMOptimizer:
         check_start(x0)
         single = isinstance(self.objective, CallableObjective) and is_single(self.objective, x0)
         solver = self._for_one_problem if single else self
-        step = solver.compiled_step if compiled else solver.step
-        with torch.no_grad(), Progress(self.max_iter, enabled=progress) as bar:
+        step = solver._compiled_or_not if compiled else solver.step
+        bar = Progress(self.max_iter, enabled=progress)
+        with torch.no_grad(), reported() as raised, bar:
             start = x0.detach().clone()  # the result must not share memory with x0
             with sparse_gradients_explained():
                 state = solver.init(start[None] if single else start, strict=strict)
-            initial = state.value
+            initial = state.value.clone()  # without a step it would be that of the result
             steps: list[StepInfo] = []
             for _ in range(self.max_iter):
                 if not bool((state.status == int(Status.RUNNING)).any()):
@@ -382,7 +426,7 @@ class ProjectedMMOptimizer:
                 if history:
                     steps.append(info)
                 bar.update(state.value, state.status)
-                if callback is not None and callback(state, info):
+                if callback is not None and callback(*mapped(Tensor.clone, (state, info))):
                     state = stop(state, Status.STOPPED)
                     break
         state = stop(state, Status.MAX_ITER)
@@ -399,6 +443,7 @@ class ProjectedMMOptimizer:
             certificate=self.certificate(state.tally),
             history=StepInfo(*map(torch.stack, zip(*steps, strict=True))) if steps else None,
             initial_fun=first(initial),
+            raised=raised,
         )
 
     def certificate(self, tally: Tally) -> Certificate:
@@ -409,9 +454,22 @@ class ProjectedMMOptimizer:
             projected=self.projection is not None,
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: all but what torch has compiled."""
+        return {k: v for k, v in vars(self).items() if k not in ("_compiled", "_for_one_problem")}
+
     def compiled_step(self, state: State) -> tuple[State, StepInfo]:
         """`step`, compiled in one graph by `torch.compile` when it is first called."""
         return self._compiled(self, state)
+
+    def _compiled_or_not(self, state: State) -> tuple[State, StepInfo]:
+        """`compiled_step`, or `step` where an exception has to be told apart per problem."""
+        try:
+            return self.compiled_step(state)
+        except Exception as error:
+            if not is_numerical(error):
+                raise
+        return self.step(state)
 
     @cached_property
     def _compiled(self) -> Callable[[ProjectedMMOptimizer, State], tuple[State, StepInfo]]:
@@ -450,8 +508,16 @@ class ProjectedMMOptimizer:
         return rounding_slack(value, noise).addcmul(norm(gradient), norm(x), value=eps)
 
     def _evaluate(self, x: Tensor) -> Evaluation:
+        """Evaluate at a copy: what an objective writes to is not the iterate."""
         with full_precision(x):
-            return self.objective.evaluate(x)
+            return self.objective.evaluate(x.clone())
+
+    def _try(self, candidate: Tensor, state: State, running: Tensor) -> Evaluation:
+        """Evaluate candidates; those where the objective raises get NaN."""
+        if torch.compiler.is_compiling():  # where nothing raises, see `_compiled_or_not`
+            return self._evaluate(candidate)
+        known = Evaluation(state.value, state.gradient, state.aux)
+        return evaluate_candidates(self._evaluate, candidate, state.x, known, running)
 
     def _bound(self, x: Tensor, aux: Any) -> Bound:
         with full_precision(x):

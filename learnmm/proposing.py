@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from learnmm.curvature import Curvature, expand
+from learnmm.nested import mapped
 from learnmm.preconditioners.base import (
     Direction,
     Features,
@@ -65,12 +66,14 @@ def propose(
             return own_step(curvature, state.gradient), None, none
     if isinstance(component, Direction):
         with full_precision(state.x):
-            point = Point(state.x, state.gradient, curvature)
-            proposed, memory = _ask(component, point, state)
+            # Copies, that may be written to; of its memory it has the only use.
+            point = Point(state.x.clone(), state.gradient.clone(), curvature.scaled(1.0))
+            proposed, memory = _ask(component, point, state.memory, state)
             step = expand(state.shortening, proposed) * proposed
             return _whole(state, curvature, learned, step, verified), memory, none
     features = Features(scale_free(state.x), scale_free(state.gradient))
-    proposed, memory = _ask(component, features, state)
+    # A copy: the memory must be as it was where the proposal is refused.
+    proposed, memory = _ask(component, features, mapped(Tensor.clone, state.memory), state)
     with full_precision(state.x):
         if isinstance(component, LearnedDirection):
             step = expand(rms(state.x), proposed) * proposed
@@ -106,10 +109,12 @@ def _whole(
     return given_step(curvature, state.gradient, step, own.slope)
 
 
-def _ask(component: Component, seen: Features | Point, state: State) -> tuple[Tensor, Any]:
+def _ask(
+    component: Component, seen: Features | Point, memory: Any, state: State
+) -> tuple[Tensor, Any]:
     """Return a component's proposal in the dtype of the iterate, and its next memory."""
     name = type(component).__name__
-    returned = component(seen, state.memory)
+    returned = component(seen, memory)
     if not (isinstance(returned, tuple) and len(returned) == 2):
         raise TypeError(f"{name} must return (proposal, memory), got {type(returned).__name__}")
     proposed, memory = returned

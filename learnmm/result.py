@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -236,6 +237,9 @@ class Result:
         Every step's record stacked to ``(iterations, B)``, if asked for.
     initial_fun : Tensor
         Objective at ``x0``.
+    raised : Mapping
+        By the number of a problem, the exception that the objective raised at its last candidate;
+        empty where it raised none.
     """
 
     x: Tensor
@@ -246,6 +250,7 @@ class Result:
     certificate: Certificate
     history: StepInfo | None
     initial_fun: Tensor
+    raised: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def success(self) -> Tensor:
@@ -255,4 +260,8 @@ class Result:
 
     def message(self, problem: int = 0) -> str:
         """Return the sentence that says why a problem stopped."""
-        return Status(int(self.status.reshape(-1)[problem])).message
+        status = Status(int(self.status.reshape(-1)[problem]))
+        raised = self.raised.get(problem % self.status.numel())
+        if status.success or raised is None:
+            return status.message
+        return f"{status.message} At the last candidate the objective raised {raised}"

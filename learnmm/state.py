@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from learnmm.bound import Bound
-from learnmm.curvature import expand
+from learnmm.nested import tensors_of as tensors_of
 from learnmm.result import Status, StepInfo, Tally
 
 
 class State(NamedTuple):
-    """Everything between two steps. Tensors with the batch first, nested tuples of them, or None.
+    """Everything between two steps: a tree as in :mod:`learnmm.nested`, every tensor batch first.
 
     Attributes
     ----------
     x, value, gradient, aux
         The iterate and its evaluation.
+    known : Any
+        What an `AdaptiveMajorant` has learned; None for every other.
     memory : Any
         State of the preconditioner.
     trial : Tensor of int
@@ -40,6 +41,7 @@ class State(NamedTuple):
     value: Tensor
     gradient: Tensor
     aux: Any
+    known: Any
     memory: Any
     trial: Tensor
     shortening: Tensor
@@ -47,33 +49,6 @@ class State(NamedTuple):
     gradient_norm: Tensor
     status: Tensor
     tally: Tally
-
-
-def select(mask: Tensor, new: Any, old: Any) -> Any:
-    """Per problem, ``new`` where `mask` holds, through nested tuples."""
-    if isinstance(new, Tensor):
-        return torch.where(expand(mask, new), new, old)
-    if isinstance(new, tuple):
-        parts = [select(mask, a, b) for a, b in zip(new, old, strict=True)]
-        return type(new)(*parts) if hasattr(new, "_fields") else tuple(parts)
-    return new
-
-
-def tensors_of(nested: Any) -> list[Tensor]:
-    """Tensors in nested tuples, in order."""
-    if isinstance(nested, Tensor):
-        return [nested]
-    return [t for part in nested for t in tensors_of(part)] if isinstance(nested, tuple) else []
-
-
-def refill(nested: Any, tensors: Iterator[Tensor]) -> Any:
-    """The same nesting with other tensors; whatever is no tensor stays."""
-    if isinstance(nested, Tensor):
-        return next(tensors)
-    if isinstance(nested, tuple):
-        parts = [refill(part, tensors) for part in nested]
-        return type(nested)(*parts) if hasattr(nested, "_fields") else tuple(parts)
-    return nested
 
 
 def stop(state: State, reason: Status) -> State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Literal
 
 import torch
@@ -63,17 +64,9 @@ def convolution(
         raise ValueError(f"convolution: boundary must be 'circular' or 'zero', got {boundary!r}")
 
     everywhere = tuple(range(kernel.dim()))
-    padding = [p for size in reversed(kernel.shape) for p in (size // 2, size // 2)]
-    mode = "circular" if boundary == "circular" else "constant"
 
     def product(weights: Tensor) -> Product:
-        stencil = weights.flip(everywhere)[None, None]  # torch correlates
-
-        def multiply(x: Tensor) -> Tensor:
-            padded = F.pad(x[:, None], padding, mode=mode)
-            return _CONVOLVE[kernel.dim()](padded, stencil)[:, 0]
-
-        return multiply
+        return partial(_convolved, weights.flip(everywhere)[None, None], boundary)
 
     # Odd sizes, and the same rule on both sides: the adjoint is the flipped kernel.
     flipped = kernel.flip(everywhere)
@@ -116,18 +109,39 @@ def subsampled_fourier(mask: Tensor) -> LinearOperator:
             f"{tuple(mask.shape)} and dtype {mask.dtype}"
         )
     shape = tuple(mask.shape)
-    dims = tuple(range(1, mask.dim() + 1))
     kept = mask.flatten().nonzero().flatten()
+    return LinearOperator(
+        partial(_coefficients, kept),
+        partial(_from_coefficients, kept, shape),
+        shape,
+        (2, len(kept)),
+        norm=1 + 1e-12,
+    )
 
-    def apply(x: Tensor) -> Tensor:
-        spectrum = torch.fft.fftn(x, dim=dims, norm="ortho").flatten(1).index_select(1, kept)
-        return torch.stack([spectrum.real, spectrum.imag], 1)
 
-    def adjoint(z: Tensor) -> Tensor:
-        coefficients = torch.complex(z[:, 0], z[:, 1])
-        spectrum = coefficients.new_zeros(z.shape[0], math.prod(shape))
-        spectrum = spectrum.index_copy(1, kept, coefficients).reshape(-1, *shape)
-        x: Tensor = torch.fft.ifftn(spectrum, dim=dims, norm="ortho").real
-        return x
+# Functions of the module and not closures, so that operators can be pickled.
 
-    return LinearOperator(apply, adjoint, shape, (2, len(kept)), norm=1 + 1e-12)
+
+def _convolved(stencil: Tensor, boundary: Boundary, x: Tensor) -> Tensor:
+    """Correlate ``(B, *shape)`` with a stencil ``(1, 1, *sizes)``."""
+    sizes = stencil.shape[2:]
+    padding = [p for size in reversed(sizes) for p in (size // 2, size // 2)]
+    mode = "circular" if boundary == "circular" else "constant"
+    return _CONVOLVE[len(sizes)](F.pad(x[:, None], padding, mode=mode), stencil)[:, 0]
+
+
+def _coefficients(kept: Tensor, x: Tensor) -> Tensor:
+    """Kept frequencies of ``(B, *shape)``, ``(B, 2, m)``."""
+    dims = tuple(range(1, x.dim()))
+    spectrum = torch.fft.fftn(x, dim=dims, norm="ortho").flatten(1).index_select(1, kept)
+    return torch.stack([spectrum.real, spectrum.imag], 1)
+
+
+def _from_coefficients(kept: Tensor, shape: tuple[int, ...], z: Tensor) -> Tensor:
+    """The adjoint of that."""
+    coefficients = torch.complex(z[:, 0], z[:, 1])
+    spectrum = coefficients.new_zeros(z.shape[0], math.prod(shape))
+    spectrum = spectrum.index_copy(1, kept, coefficients).reshape(-1, *shape)
+    dims = tuple(range(1, 1 + len(shape)))
+    x: Tensor = torch.fft.ifftn(spectrum, dim=dims, norm="ortho").real
+    return x

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
@@ -12,12 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from learnmm.hidden import warn_of_hidden
 from learnmm.implicit import implicit_gradient
+from learnmm.nested import refill, tensors_of
 from learnmm.objective import Objective
 from learnmm.optimizer import ProjectedMMOptimizer
 from learnmm.preconditioners.base import LearnedComponent
 from learnmm.result import Certificate, StepInfo, Tally
-from learnmm.state import State, refill, tensors_of
+from learnmm.state import State
+from learnmm.validation import watched
 
 Backward = Literal["unroll", "truncated", "checkpoint", "implicit"]
 EnergyFor = Callable[[Any], Objective | Callable[[Tensor], Tensor]]
@@ -72,6 +75,9 @@ class UnrolledMM(nn.Module):
     start : callable, optional
         ``start(data) -> x0``; a module's parameters are learned too. Without it `forward` needs
         ``x0``.
+    modules : sequence of Module
+        What else is learned: networks that `energy` or `start` use and that cannot be seen in
+        them, such as those a lambda closes over.
     steps : int
         Steps of `forward`.
     backward : {"unroll", "truncated", "checkpoint", "implicit"}
@@ -94,6 +100,12 @@ class UnrolledMM(nn.Module):
     TypeError, ValueError
         For settings that cannot work.
 
+    Warns
+    -----
+    UserWarning
+        Once, if gradients reach tensors that are no parameters of this module: nothing that trains
+        it would change them, nor would weights hold them.
+
     Examples
     --------
     >>> import torch, learnmm as lmm
@@ -114,6 +126,7 @@ class UnrolledMM(nn.Module):
         preconditioner: LearnedComponent | None = None,
         *,
         start: Callable[[Any], Tensor] | None = None,
+        modules: Iterable[nn.Module] = (),
         steps: int = 10,
         backward: Backward = "unroll",
         window: int | None = None,
@@ -133,6 +146,10 @@ class UnrolledMM(nn.Module):
             raise ValueError(f"window must be at least 1, got {window}")
         if not isinstance(keep_iterates, bool):
             raise TypeError(f"keep_iterates must be True or False, got {keep_iterates!r}")
+        modules = (modules,) if isinstance(modules, nn.Module) else tuple(modules)
+        for module in modules:
+            if not isinstance(module, nn.Module):
+                raise TypeError(f"modules must be nn.Module, got {type(module).__name__}")
         _check_steps(steps)
         if "max_iter" in settings:
             raise TypeError("UnrolledMM takes steps= in place of max_iter=")
@@ -146,12 +163,17 @@ class UnrolledMM(nn.Module):
         self.energy = energy
         self.preconditioner = preconditioner
         self.start = start
+        majorant = settings.get("majorant")
+        self.learned = nn.ModuleList(
+            [*modules, majorant] if isinstance(majorant, nn.Module) else modules
+        )
         self.steps = steps
         self.backward = backward
         self.window = window
         self.keep_iterates = keep_iterates
         # Tolerances would end some problems of a batch early, which gains nothing here.
         self.settings = {"gtol": 0.0, **settings}
+        self._searched = False
         self._checked()
 
     def optimizer(self, data: Any, **settings: Any) -> ProjectedMMOptimizer:
@@ -188,12 +210,16 @@ class UnrolledMM(nn.Module):
         """
         count = self.steps if steps is None else steps
         _check_steps(count)
+        given = x0
         with _without_autocast():
             if x0 is None:
                 if self.start is None:
                     raise ValueError("give x0, or start= at construction")
-                x0 = self.start(data)
-            optimizer = self.optimizer(data, **({} if verified else {"safeguard": None}))
+                with watched(data, "start"):
+                    x0 = self.start(data)
+            unverified = {"safeguard": None, "relaxation": None}
+            with watched((data, x0), "energy"):
+                optimizer = self.optimizer(data, **({} if verified else unverified))
         free = 0  # steps without a graph
         if self.backward == "implicit":
             free = count
@@ -212,11 +238,15 @@ class UnrolledMM(nn.Module):
         iterates = (start, *after.iterates) if self.keep_iterates else (state.x,)
         if self.backward == "implicit" and recording:
             iterates = (implicit_gradient(optimizer.objective, state.x),)
-            values[-1] = optimizer.objective(iterates[0])
+            values[-1] = optimizer.objective(iterates[0].clone())
+        stacked = torch.stack(values)
+        if recording and not self._searched and not torch.compiler.is_compiling():
+            self._searched = True
+            warn_of_hidden(self, (stacked, iterates[-1]), (data, given))
         return Unrolled(
             x=iterates[-1],
             iterates=iterates,
-            values=torch.stack(values),
+            values=stacked,
             steps=StepInfo(*map(torch.stack, zip(*before.infos, *after.infos, strict=True))),
             tally=state.tally,
         )

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from learnmm.bound import Bound
-from learnmm.objective import CallableObjective
+from learnmm.curvature import expand
+from learnmm.nested import mapped, tensors_of
+from learnmm.objective import CallableObjective, Evaluation
+from learnmm.preconditioners.base import Direction, LearnedDirection
+from learnmm.projection import Projection
+from learnmm.raising import is_numerical
+from learnmm.safeguard import Relaxation, Safeguard
 from learnmm.truth import holds
 
 SPARSE = "embeddings give dense gradients with sparse=False"
+
+SHARES = (1e-2, 1e-4, 1e-6)
+"""By how much a problem is moved to see who follows, relative to its largest entry."""
 
 
 def check_start(x0: Tensor) -> None:
@@ -32,8 +42,8 @@ def check_start(x0: Tensor) -> None:
 def is_single(objective: CallableObjective, x0: Tensor) -> bool:
     """Tell one problem from a batch by the shape of the objective."""
     try:
-        with torch.enable_grad():
-            value = objective(x0.detach().requires_grad_())
+        with torch.enable_grad(), lent(x0.detach(), "the objective") as given:
+            value = objective(given.requires_grad_())
     except RuntimeError as error:
         if "numpy()" not in str(error):
             raise
@@ -100,6 +110,120 @@ def check_deterministic(first: Tensor, second: Tensor, slack: Tensor) -> None:
         )
 
 
+def check_independent(
+    evaluate: Callable[[Tensor], Evaluation], x0: Tensor, value: Tensor, slack: Tensor
+) -> None:
+    """Raise if the values of some problems follow when others are moved.
+
+    For every binary digit of the number of a problem, those with a one are moved while those with
+    a zero stay, and the other way round: each two problems are told apart by some digit.
+
+    Raises
+    ------
+    RuntimeError
+        With the problems that follow.
+    """
+    batch = len(x0)
+    numbers = torch.arange(batch, device=x0.device)
+    seeded = torch.Generator().manual_seed(0)
+    noise = torch.randn(x0.shape, generator=seeded, dtype=torch.float64).to(x0)
+    size = torch.linalg.vector_norm(x0.reshape(batch, -1), ord=torch.inf, dim=1)
+    follow = torch.zeros(batch, dtype=torch.bool, device=x0.device)
+    for digit in range((batch - 1).bit_length()):
+        ones = (numbers >> digit) % 2 == 1
+        for moved in (ones, ~ones):
+            for share in SHARES:
+                step = share * expand(torch.where(size > 0, size, 1.0), noise) * noise
+                try:
+                    there = evaluate(torch.where(expand(moved, x0), x0 + step, x0)).value
+                except Exception as error:
+                    if not is_numerical(error):
+                        raise
+                    continue  # outside of its domain: not so far
+                # What is undefined at the start says nothing.
+                same = ((there - value).abs() <= slack) | ~torch.isfinite(value)
+                follow = follow | ~(same | moved)
+                break
+    if not holds(~follow.any()):
+        raise RuntimeError(
+            f"the problems of the batch are not independent: the values of problems "
+            f"{listed(follow)} change when others are moved; an objective (B, *shape) -> (B,) must "
+            "not mix problems, as means over the batch and batch normalisation do"
+        )
+
+
+def check_settings(
+    preconditioner: object,
+    projection: Projection | None,
+    safeguard: Safeguard | None,
+    relaxation: Relaxation | None,
+) -> None:
+    """Raise if settings that are not the defaults would be dropped."""
+    name = type(preconditioner).__name__
+    if isinstance(preconditioner, Direction | LearnedDirection) and projection not in (
+        None,
+        Projection(),
+    ):
+        raise ValueError(
+            f"projection confines multipliers, but {name} proposes whole steps, which have no "
+            f"interval: leave it out, got {projection}"
+        )
+    if relaxation in (None, Relaxation()):
+        return
+    if isinstance(preconditioner, Direction):
+        raise ValueError(
+            f"relaxation scales the bound for the majorant's own steps, but {name} makes the "
+            f"steps: leave it out, or set preconditioner=None, got {relaxation}"
+        )
+    if safeguard is None:
+        raise ValueError(
+            f"relaxation needs the safeguard, which is None: leave it out, got {relaxation}"
+        )
+
+
+@contextmanager
+def lent(tree: Any, borrower: str) -> Iterator[Any]:
+    """Hand out a copy of nested tensors, and raise if it was written to.
+
+    Raises
+    ------
+    RuntimeError
+        With who wrote.
+    """
+    copies = mapped(Tensor.clone, tree)
+    handed = tensors_of(copies)
+    yield copies
+    _require_untouched(handed, tensors_of(tree), borrower)
+
+
+@contextmanager
+def watched(tree: Any, reader: str) -> Iterator[None]:
+    """Raise if dense tensors of a tree were written to.
+
+    Raises
+    ------
+    RuntimeError
+        With who wrote.
+    """
+    tensors = [tensor for tensor in tensors_of(tree) if tensor.layout == torch.strided]
+    before = [tensor.detach().clone() for tensor in tensors]
+    yield
+    _require_untouched(tensors, before, reader)
+
+
+def _require_untouched(now: list[Tensor], before: list[Tensor], who: str) -> None:
+    """Compare values, which sees what version counters do not: `Tensor.data`, NumPy."""
+    for tensor, original in zip(now, before, strict=True):
+        same = tensor.shape == original.shape and holds(
+            ((tensor == original) | ((tensor != tensor) & (original != original))).all()
+        )
+        if not same:
+            raise RuntimeError(
+                f"{who} wrote into a tensor that it was given, of shape {tuple(original.shape)}: "
+                "compute new tensors instead of modifying those that belong to others"
+            )
+
+
 @contextmanager
 def sparse_gradients_explained() -> Iterator[None]:
     """Say in one sentence what torch says about operators that sparse tensors lack."""
@@ -136,5 +260,10 @@ def check_bound(bound: Bound, valid: Tensor, gradient: Tensor) -> None:
 def require(condition: Tensor, complaint: str) -> None:
     """Raise with the numbers of the problems for which something does not hold."""
     if not holds(condition.all()):
-        bad = (~condition).nonzero().flatten().tolist()
-        raise ValueError(f"{complaint} for problems {bad[:10]}{' ...' if len(bad) > 10 else ''}")
+        raise ValueError(f"{complaint} for problems {listed(~condition)}")
+
+
+def listed(mask: Tensor) -> str:
+    """Numbers of the first ten problems for which a mask holds."""
+    rows = mask.nonzero().flatten().tolist()
+    return f"{rows[:10]}{' ...' if len(rows) > 10 else ''}"

@@ -172,10 +172,11 @@ class Run(NamedTuple):
 @torch.no_grad()
 def evaluate(drawn: Drawn, component: Any) -> Run:
     """Solve unseen instances in float64. A step is one evaluation, refused or not."""
+    whole = isinstance(component, lmm.Direction)
     optimizer = lmm.ProjectedMMOptimizer(
         drawn.objective,
         preconditioner=component,
-        projection=lmm.Projection(upper=1.9998),
+        projection=None if whole else lmm.Projection(upper=1.9998),
         max_iter=STEPS,
         gtol=0.0,
     )

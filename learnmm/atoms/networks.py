@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -49,14 +50,46 @@ class Bend(NamedTuple):
     bend_limit: float
 
 
+def _soft_relu_slope(square: float, z: Tensor) -> Tensor:
+    return (1 + z * torch.rsqrt(z * z + square)) / 2
+
+
+def _soft_relu_bend(square: float, z: Tensor) -> Tensor:
+    return square / 2 * torch.rsqrt(z * z + square) ** 3
+
+
+def _softplus_slope(beta: float, z: Tensor) -> Tensor:
+    return torch.sigmoid(beta * z)
+
+
+def _softplus_bend(beta: float, z: Tensor) -> Tensor:
+    return beta * torch.sigmoid(beta * z) * torch.sigmoid(-beta * z)
+
+
+def _tanh_slope(z: Tensor) -> Tensor:
+    return 1 - torch.tanh(z) ** 2
+
+
+def _tanh_bend(z: Tensor) -> Tensor:
+    return -2 * torch.tanh(z) * (1 - torch.tanh(z) ** 2)
+
+
+def _sigmoid_slope(z: Tensor) -> Tensor:
+    return torch.sigmoid(z) * torch.sigmoid(-z)
+
+
+def _sigmoid_bend(z: Tensor) -> Tensor:
+    return torch.sigmoid(z) * torch.sigmoid(-z) * (torch.sigmoid(-z) - torch.sigmoid(z))
+
+
 def bend_of(layer: nn.Module) -> Bend | None:
     """Derivatives of a supported activation, None for anything else."""
     match layer:
         case SoftReLU():
             square = layer.eps**2
             return Bend(
-                lambda z: (1 + z * torch.rsqrt(z * z + square)) / 2,
-                lambda z: square / 2 * torch.rsqrt(z * z + square) ** 3,
+                partial(_soft_relu_slope, square),
+                partial(_soft_relu_bend, square),
                 1.0,
                 1 / (2 * layer.eps),
             )
@@ -65,24 +98,22 @@ def bend_of(layer: nn.Module) -> Bend | None:
             # derivatives do not see.
             beta = float(layer.beta)
             return Bend(
-                lambda z: torch.sigmoid(beta * z),
-                lambda z: beta * torch.sigmoid(beta * z) * torch.sigmoid(-beta * z),
+                partial(_softplus_slope, beta),
+                partial(_softplus_bend, beta),
                 1.0,
                 beta / 4,
             )
         case nn.Tanh():
             return Bend(
-                lambda z: 1 - torch.tanh(z) ** 2,
-                lambda z: -2 * torch.tanh(z) * (1 - torch.tanh(z) ** 2),
+                _tanh_slope,
+                _tanh_bend,
                 1.0,
                 4 / (3 * math.sqrt(3)),
             )
         case nn.Sigmoid():
             return Bend(
-                lambda z: torch.sigmoid(z) * torch.sigmoid(-z),
-                lambda z: (
-                    torch.sigmoid(z) * torch.sigmoid(-z) * (torch.sigmoid(-z) - torch.sigmoid(z))
-                ),
+                _sigmoid_slope,
+                _sigmoid_bend,
                 0.25,
                 1 / (6 * math.sqrt(3)),
             )

@@ -9,6 +9,7 @@ from learnmm.checks.laws import LawViolation
 from learnmm.checks.loop import assert_batch_independent, assert_descent, assert_preconditioner
 from learnmm.checks.majorant import assert_majorant
 from learnmm.checks.operators import assert_curvature, assert_interval
+from learnmm.checks.unmodified import assert_unmodified
 
 __all__ = [
     "LawViolation",
@@ -19,4 +20,5 @@ __all__ = [
     "assert_interval",
     "assert_majorant",
     "assert_preconditioner",
+    "assert_unmodified",
 ]

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from learnmm.checks.laws import LawViolation, require, require_equal
+from learnmm.checks.unmodified import unmodified
 from learnmm.curvature import ScalarCurvature, norm
+from learnmm.nested import check, select, tensors_of
 from learnmm.optimizer import ProjectedMMOptimizer
 from learnmm.preconditioners.base import (
     Direction,
@@ -21,7 +23,6 @@ from learnmm.preconditioners.base import (
 )
 from learnmm.result import Status
 from learnmm.safeguard import rounding_slack
-from learnmm.state import tensors_of
 
 Make = Callable[[Sequence[int]], tuple[ProjectedMMOptimizer, Tensor]]
 
@@ -122,7 +123,8 @@ def assert_preconditioner(
     Laws: proposals have the shape of the iterate, or that of the component's basis; every tensor of
     the memory has the batch first, and the memory keeps its structure; problem ``i`` of a batch
     gets what it gets alone; a `Direction` gives the same step and keeps the same memory when it
-    sees a point again. Values are free: projection and safeguard take care of them.
+    sees a point again; what it is shown, its memory included, is not written to. Values are free:
+    projection and safeguard take care of them.
 
     Parameters
     ----------
@@ -173,22 +175,31 @@ def _iterates(make: Make, indices: Sequence[int], steps: int) -> list[Tensor]:
 
 def _proposals(preconditioner: LearnedComponent | Direction, x: Tensor, steps: int) -> list[Tensor]:
     """Proposals of a few steps, with features that differ from step to step."""
-    memory = preconditioner.init_state(x)
+    name = type(preconditioner).__name__
+    with unmodified(x, name):
+        memory = preconditioner.init_state(x)
     wanted = x.shape
     basis = preconditioner.basis() if isinstance(preconditioner, LearnedPreconditioner) else None
     if basis is not None:
         wanted = torch.Size((x.shape[0], basis.shape[1] + 1, *x.shape[2:]))
     proposals = []
     for k in range(steps):
-        shape = _batch_first(memory, x)
+        _batch_first(memory, x)
         seen = _seen(preconditioner, x, k)
-        multipliers, memory = preconditioner(seen, memory)
+        before = memory
+        with unmodified((seen, before), name):
+            multipliers, memory = preconditioner(seen, before)
         if multipliers.shape != wanted:
             raise LawViolation(
                 f"proposals have shape {tuple(wanted)}, got {tuple(multipliers.shape)} at step {k}"
             )
-        if _batch_first(memory, x) != shape:
-            raise LawViolation(f"the memory keeps its structure and shapes, not so at step {k}")
+        _batch_first(memory, x)
+        try:
+            select(torch.ones_like(x.reshape(len(x), -1)[:, 0], dtype=torch.bool), memory, before)
+        except TypeError as error:
+            raise LawViolation(
+                f"the memory keeps its structure and shapes, not so at step {k}: {error}"
+            ) from error
         if isinstance(preconditioner, Direction):
             both = zip(
                 tensors_of((multipliers, memory)),
@@ -212,16 +223,9 @@ def _seen(preconditioner: LearnedComponent | Direction, x: Tensor, k: int) -> Fe
     return Features(scale_free(x), scale_free(gradient))
 
 
-def _batch_first(memory: Any, x: Tensor) -> Any:
-    """Shapes of a memory's tensors in its nested tuples; raises where the batch is not first."""
-    if memory is None:
-        return None
-    if isinstance(memory, tuple):
-        return tuple(_batch_first(part, x) for part in memory)
-    if not isinstance(memory, Tensor) or memory.shape[:1] != x.shape[:1]:
-        what = tuple(memory.shape) if isinstance(memory, Tensor) else type(memory).__name__
-        raise LawViolation(
-            f"memory consists of tensors with the batch of {x.shape[0]} first, nested tuples of "
-            f"them, or None, got {what}"
-        )
-    return memory.shape
+def _batch_first(memory: Any, x: Tensor) -> None:
+    """Raise unless a memory can be carried on per problem."""
+    try:
+        check(memory, x.shape[0], "the memory")
+    except TypeError as error:
+        raise LawViolation(str(error)) from error

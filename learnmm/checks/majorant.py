@@ -11,6 +11,7 @@ from learnmm.atoms.base import Atom
 from learnmm.bound import Bound, Majorant
 from learnmm.checks.laws import DENSE_UNKNOWNS, dense, require, spectral_norm, tolerance
 from learnmm.checks.search import Search
+from learnmm.checks.unmodified import unmodified
 from learnmm.lanczos import ritz_extremes, start_vector
 from learnmm.objective import CallableObjective, Objective, hessian_product
 from learnmm.result import Kind
@@ -35,7 +36,8 @@ def assert_majorant(
     and through the origin, and next to it, where scale-free functions are singular), and at the
     worst of them after a search uphill on the violation. `REGION`: the same within the radius.
     `POINTWISE` and `PROBABLE`: ``B - H(x)`` is positive semidefinite (so a `PROBABLE` bound may
-    fail, as often as it says). `ESTIMATE` promises nothing, and nothing is checked.
+    fail, as often as it says). `ESTIMATE` promises nothing, and nothing is checked. Whatever its
+    kind, neither it nor the objective writes into what it is given.
 
     The excess allowed is rounding: ``32 eps`` times what the two sides are made of, counting that
     ``f`` is evaluated as if at a point that is off by ``eps`` relatively.
@@ -78,8 +80,10 @@ def assert_majorant(
             raise TypeError(f"without a majorant an Atom is needed, got {type(fun).__name__}")
         majorant = fun.bound
     with torch.no_grad():
-        base = objective.evaluate(x)
-        bound = majorant(x, base.aux)
+        with unmodified(x, f"the objective {type(objective).__name__}"):
+            base = objective.evaluate(x)
+        with unmodified((x, base.aux), f"the majorant {type(majorant).__name__}"):
+            bound = majorant(x, base.aux)
         if not isinstance(bound, Bound):
             raise TypeError(f"a majorant must return a Bound, got {type(bound).__name__}")
         if bound.kind in (Kind.GLOBAL, Kind.REGION):

@@ -64,7 +64,7 @@ class SecantMajorant:
 
     def __call__(self, x: Tensor, aux: Any = None) -> Bound:
         """Bound at ``x`` from the last secant, or without one as before the first step."""
-        if aux is None:
+        if not isinstance(aux, Tensor):
             aux = self.start(x, torch.func.grad(lambda z: self.fun(z).sum())(x))
         curvature = ScalarCurvature(aux)
         # Measured anew after every step; relaxation would measure it a second time.

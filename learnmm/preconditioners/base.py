@@ -49,8 +49,8 @@ class LearnedComponent(nn.Module, ABC):
 
     @abstractmethod
     def init_state(self, x: Tensor) -> Any:
-        """Return the memory before the first step: a tensor with the batch first, nested tuples
-        of them, or None.
+        """Return the memory before the first step: tensors with the batch first, in tuples, lists,
+        dictionaries or dataclasses, or None.
         """
 
     @abstractmethod
@@ -115,8 +115,8 @@ class Direction(nn.Module, ABC):
 
     @abstractmethod
     def init_state(self, x: Tensor) -> Any:
-        """Return the memory before the first step: a tensor with the batch first, nested tuples
-        of them, or None.
+        """Return the memory before the first step: tensors with the batch first, in tuples, lists,
+        dictionaries or dataclasses, or None.
         """
 
     @abstractmethod

@@ -351,7 +351,7 @@ def test_a_secant_lies_within_the_spectrum_of_a_convex_quadratic(seed: int, step
     optimizer = lmm.ProjectedMMOptimizer(fun, majorant=lmm.SecantMajorant(fun), gtol=0.0)
     state = optimizer.init(normal(3, 5, seed=seed + 1))
     for _ in range(steps):
-        level = optimizer.majorant(state.x, state.aux).curvature.largest()
+        level = optimizer.majorant(state.x, state.known).curvature.largest()
         assert (level <= spectrum.amax(1) * (1 + 1e-6)).all()
         assert (level >= spectrum.amin(1) * (1 - 1e-6)).all()
         state, info = optimizer.step(state)
