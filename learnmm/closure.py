@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,20 +14,12 @@ from learnmm.bound import Bound
 from learnmm.curvature import Curvature, DiagonalCurvature, ScalarCurvature, norm
 from learnmm.majorants.hessian import LanczosMajorant
 from learnmm.objective import Evaluation, Objective
+from learnmm.raising import is_numerical
 from learnmm.result import Kind
 
 Closure = Callable[[], Tensor]
 Source = Literal["auto", "hessian", "secant"]
 SOURCES: tuple[Source, ...] = ("auto", "hessian", "secant")
-
-NUMERICAL = (
-    torch.linalg.LinAlgError,
-    np.linalg.LinAlgError,
-    FloatingPointError,
-    OverflowError,
-    ZeroDivisionError,
-)
-"""Errors that say of a point that the loss does not exist there."""
 
 PROBE = 1e-3
 """Length of the step that measures curvature before the first one, relative to the iterate."""
@@ -45,6 +37,10 @@ def unflatten(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """Pieces of ``(1, n)`` in the shapes of some tensors."""
     pieces = flat[0].split([t.numel() for t in like])
     return [piece.view_as(t) for piece, t in zip(pieces, like, strict=True)]
+
+
+class _Refused(Exception):
+    """The loss does not exist at a candidate."""
 
 
 class Surroundings(Protocol):
@@ -68,8 +64,11 @@ class ClosureObjective(Objective):
 
     Evaluating at ``x`` writes ``x`` into the parameters and calls the closure once. A closure that
     calls ``backward`` leaves gradients alone; one that does not leaves its graph too, and with it
-    Hessian-vector products at this point. Where a computation fails (`NUMERICAL`), or the loss is
-    not finite and has no graph, there is no loss: NaN, except that the first point must have one.
+    Hessian-vector products at this point.
+
+    Where a closure that has worked at the first point raises a numerical exception (see
+    :func:`~learnmm.raising.is_numerical`), loss and gradient are NaN. Every other exception is kept
+    as `failure` for the caller: the loop cannot tell it from what it may take for a refusal.
 
     Parameters
     ----------
@@ -101,6 +100,7 @@ class ClosureObjective(Objective):
         self.at: Tensor  # the point of the last evaluation
         self.last: Evaluation
         self.started = False
+        self.failure: Exception | None = None
         self.record = curvature != "secant"
         self.product: Callable[[Tensor], Tensor] | None = None
 
@@ -112,27 +112,35 @@ class ClosureObjective(Objective):
 
     def evaluate(self, x: Tensor) -> Evaluation:
         """Loss and gradient from one call of the closure."""
-        self.product = None
         self.at = x
+        try:
+            self.last = self._evaluated(x)
+        except _Refused:
+            nowhere = torch.full_like(x, math.nan)
+            self.last = Evaluation(nowhere[:, 0], nowhere)
+        except Exception as error:
+            self.failure = error
+            raise
+        if not self.started and self.around is not None and bool(torch.isfinite(self.last.value)):
+            self.around.take()
+        self.started = True
+        return self.last
+
+    def _evaluated(self, x: Tensor) -> Evaluation:
+        self.product = None
         self.write(x)
         for p in (*self.parameters, *self.others):
             p.grad = None
         if self.around is not None:
             self.around.before()
-        try:
-            with torch.enable_grad():
+        with torch.enable_grad():
+            with self._refusing():
                 loss = self.closure()
-                check_loss(loss)
-                self._check_parameters(x)
-                if self.around is not None:
-                    self.around.after(loss)
-                gradients = self._gradients(loss)
-        except NUMERICAL:
-            if not self.started or not (self.around is None or self.around.alone):
-                raise
-            nowhere = torch.full_like(x, math.nan)
-            self.last = Evaluation(nowhere[:, 0], nowhere)
-            return self.last
+            check_loss(loss)
+            self._check_parameters(x)
+            if self.around is not None:
+                self.around.after(loss)
+            gradients = self._gradients(loss)
         for g in gradients:
             if g is not None and g.layout != torch.strided:
                 raise RuntimeError(
@@ -144,12 +152,18 @@ class ClosureObjective(Objective):
             for p, g in zip(self.parameters, gradients, strict=True)
         ]
         gradient = flatten(dense)
-        value = loss.detach().reshape(1).to(x.device)
-        if not self.started and self.around is not None and bool(torch.isfinite(value)):
-            self.around.take()
-        self.started = True
-        self.last = Evaluation(value, gradient)
-        return self.last
+        return Evaluation(loss.detach().reshape(1).to(x.device), gradient)
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Around what the user computes: its numerical exceptions refuse a candidate."""
+        try:
+            yield
+        except Exception as error:
+            alone = self.around is None or self.around.alone
+            if self.started and alone and is_numerical(error):
+                raise _Refused from error
+            raise
 
     def _check_parameters(self, x: Tensor) -> None:
         """Raise unless the closure has left the parameters alone: its loss would be of others."""
@@ -178,9 +192,10 @@ class ClosureObjective(Objective):
                 "the closure returned a loss without a graph and left no gradients: compute the "
                 "loss from the parameters, with gradients enabled"
             )
-        gradients = torch.autograd.grad(
-            loss, self.parameters, create_graph=self.record, allow_unused=True
-        )
+        with self._refusing():
+            gradients = torch.autograd.grad(
+                loss, self.parameters, create_graph=self.record, allow_unused=True
+            )
         if self.record:
             self.product = self._product(gradients)
         return gradients

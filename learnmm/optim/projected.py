@@ -355,6 +355,8 @@ class ProjectedMM(torch.optim.Optimizer):
             before = state
             while _undecided(state, before):
                 state, info = solver.step(state)
+                if objective.failure is not None:
+                    raise objective.failure
                 if not _accepted(state, before):
                     self._hints.observe(state, objective)
             if _accepted(state, before):
