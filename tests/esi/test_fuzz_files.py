@@ -228,6 +228,20 @@ def test_shipped_weights_have_a_hash_and_tell_where_their_sources_lie(tmp_path: 
         lmm.load_weights(tmp_path / "w.safetensors")
 
 
+def test_weights_of_the_library_s_head_model_name_its_settings(
+    content: bytes, tmp_path: Path
+) -> None:
+    path, other = tmp_path / "w.safetensors", head_model()
+    path.write_bytes(changed(content, head={"sources": 24, "ico": 4}))
+    other = replace(other, leadfield=2.0 * other.leadfield[:, ::-1])
+    with pytest.raises(ValueError, match=r"trained on the library's own, .*ico=4"):
+        load_solver(path, other)
+    coarse = replace(other, settings=HeadModelSettings(sources=24, ico=3))
+    message = r"another lead field .*: they were trained with ico=4 in place of 3 .*--ico 4\)"
+    with pytest.raises(ValueError, match=message):
+        load_solver(path, coarse)
+
+
 # --- caches ------------------------------------------------------------------------------------
 
 ARRAYS = {
