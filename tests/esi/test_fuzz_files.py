@@ -19,6 +19,7 @@ import pytest
 import torch
 from scipy import sparse
 
+import learnmm as lmm
 from damage import JUNK, crafted, hashed, refusal, split, variants, within
 from learnmm_problems.esi import fsaverage
 from learnmm_problems.esi.cache import (
@@ -33,6 +34,7 @@ from learnmm_problems.esi.external import head_model_from_leadfield
 from learnmm_problems.esi.fsaverage import fsaverage_head_model
 from learnmm_problems.esi.headmodel import HeadModelSettings
 from learnmm_problems.esi.learned.files import load_solver, save_solver
+from learnmm_problems.esi.learned.inverse import find_weights
 from learnmm_problems.esi.learned.presets import FOLDER, load_preset
 from learnmm_problems.esi.learned.settings import METHODS, MethodSettings
 from learnmm_problems.esi.learned.solver import SourceSolver, weight_layout
@@ -214,6 +216,30 @@ def test_another_order_of_the_sources_is_refused(content: bytes, tmp_path: Path)
     with pytest.raises(ValueError, match="do not tell where their sources lie"):
         load_solver(path, near, transfer=True)
     load_solver(path, model)
+
+
+def test_shipped_weights_have_a_hash_and_tell_where_their_sources_lie(tmp_path: Path) -> None:
+    path = find_weights("mm-net-erp")
+    content = path.read_bytes()
+    _, config = lmm.load_weights(path)
+    assert np.shape(config["positions"]) == (994, 3)
+    (tmp_path / "w.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ValueError, match="does not match its hash"):
+        lmm.load_weights(tmp_path / "w.safetensors")
+
+
+def test_weights_of_the_library_s_head_model_name_its_settings(
+    content: bytes, tmp_path: Path
+) -> None:
+    path, other = tmp_path / "w.safetensors", head_model()
+    path.write_bytes(changed(content, head={"sources": 24, "ico": 4}))
+    other = replace(other, leadfield=2.0 * other.leadfield[:, ::-1])
+    with pytest.raises(ValueError, match=r"trained on the library's own, .*ico=4"):
+        load_solver(path, other)
+    coarse = replace(other, settings=HeadModelSettings(sources=24, ico=3))
+    message = r"another lead field .*: they were trained with ico=4 in place of 3 .*--ico 4\)"
+    with pytest.raises(ValueError, match=message):
+        load_solver(path, coarse)
 
 
 # --- caches ------------------------------------------------------------------------------------
