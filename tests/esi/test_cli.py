@@ -278,8 +278,8 @@ def test_what_is_wrong_is_said_before_a_head_is_built(run, monkeypatch, tmp_path
         (("train", "mm-net", "--out", "file"), 1, "file must be a folder, but is a file"),
         (("simulate", "erp", "--out", below), 1, "Not a directory"),
         (("simulate", "erp", "--out", "o", "--snr-db", "-1e308"), 1, "snr_db must be finite"),
-        (("head-model", "--picture", "x.pgn"), 1, "must end with one of .eps"),
-        (("head-model", "--picture", "x"), 1, "must end with one of .eps"),
+        (("head-model", "--picture", "x.pgn"), 1, "picture's name must end with one of"),
+        (("head-model", "--picture", "x"), 1, "picture's name must end with one of"),
         (("head-model", "--forward", below / "x-fwd.fif"), 1, "Not a directory"),
         (("head-model", "--conductivity", 330, 4, 330), 1, "in S/m), of 1e-05 to 100"),
         (("evaluate", "mm-net-erp", "--out", "file"), 1, "file must be a folder, but is a file"),
@@ -294,7 +294,7 @@ def test_shipped_weights_are_evaluated_by_name(run, fsaverage_model, tmp_path):
     arguments = ("--ico", 3, "--samples", 2, "--steps", 0, "--out", tmp_path)
     output = run("evaluate", "mm-net-erp", *arguments)
     assert "…" not in output  # of eighty columns
-    assert max(map(len, output.splitlines()[:12])) <= 80
+    assert all(len(line) <= 80 for line in output.splitlines() if not line.startswith("Written"))
     for word in ("mm", "dB", "ms", "× 100", "global"):
         assert word in output
     content = json.loads((tmp_path / "mm-net-learned-erp-on-erp.json").read_text())

@@ -8,17 +8,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from scipy.signal import find_peaks
+from threadpoolctl import threadpool_limits
 
 from learnmm_problems.esi import clips as clips_module
 from learnmm_problems.esi.clips import SHARD, SpikeClips
+from learnmm_problems.esi.erp import ERPSimulator
 from learnmm_problems.esi.jansen_rit import (
     JansenRitParameters,
     jansen_rit_derivative,
     simulate_columns,
 )
-from learnmm_problems.esi.nmm import NMMSimulator
+from learnmm_problems.esi.nmm import NMMSimulator, _on_grid
 from learnmm_problems.esi.patches import Patches
 from learnmm_problems.esi.spikes import SPIKING, background_clips, spike_clips
 
@@ -321,3 +325,42 @@ def test_a_sample_depends_on_seed_index_and_draw_alone(small_model, simulator, f
         assert (a.sources == b.sources).all()
         assert not np.array_equal(a.sensors, other.sample(index).sensors)
         assert (a.sources == other.sample(index).sources).all()
+
+
+# ----------------------------------------------------------------------- the same bits everywhere
+
+
+@given(seed=st.integers(0, 2**32 - 1), terms=st.sampled_from([1, 7, 994, 4096]))
+def test_sums_on_a_grid_have_no_order(seed, terms):
+    """Every sum is exact, so neither threads nor the processor decide on its bits."""
+    draw = np.random.default_rng(seed)
+    bits = (53 - math.ceil(math.log2(terms))) // 2
+    left = _on_grid(draw.standard_normal((3, terms)) * 10.0 ** draw.uniform(-9, 9), bits)
+    right = _on_grid(draw.standard_normal((terms, 5)).astype(np.float32), bits)
+    order = draw.permutation(terms)
+    found = left @ right
+    np.testing.assert_array_equal(found, left[:, order] @ right[order])
+    assert found[1, 2] == math.fsum(map(math.prod, zip(left[1], right[:, 2], strict=True)))
+
+
+@given(seed=st.integers(0, 2**32 - 1), bits=st.integers(8, 26))
+def test_a_grid_is_as_fine_as_its_bits(seed, bits):
+    values = np.random.default_rng(seed).standard_normal(50)
+    error = np.abs(_on_grid(values, bits) - values).max()
+    assert error <= 2.0**-bits * np.abs(values).max()
+
+
+def test_recordings_are_the_same_for_any_number_of_threads(fsaverage_model, tmp_path):
+    recordings = []
+    for threads in (1, 2, 4):
+        with threadpool_limits(threads):
+            made = [
+                make(fsaverage_model, seed=11, cache_dir=tmp_path).sample(3)
+                if make is NMMSimulator
+                else make(fsaverage_model, seed=11).sample(3)
+                for make in (NMMSimulator, ERPSimulator)
+            ]
+        recordings.append([sample.sensors for sample in made])
+    for others in recordings[1:]:
+        for one, other in zip(recordings[0], others, strict=True):
+            np.testing.assert_array_equal(one, other)

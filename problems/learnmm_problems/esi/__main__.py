@@ -19,7 +19,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # A terminal of another encoding shows escapes rather than stop the command.
         stream.reconfigure(errors="backslashreplace")
-    app()
+    app(prog_name="learnmm-esi")
 
 
 if __name__ == "__main__":

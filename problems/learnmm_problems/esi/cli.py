@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .learned.commands import evaluate, train
-from .options import MOST_SAMPLES, MOST_STEPS, SEED_END, Data, Ico, IcoOption
+from .options import MOST_SAMPLES, MOST_STEPS, Data, Ico, IcoOption
 from .terminal import counting, out, plain_errors, say
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def simulate(
     samples: Annotated[
         int, typer.Option(min=1, max=MOST_SAMPLES, help="How many recordings.")
     ] = 10,
-    seed: Annotated[int, typer.Option(min=0, max=SEED_END, help="Names the data set.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Names the data set.")] = 0,
     snr_db: Annotated[
         float | None, typer.Option(help="Sensor SNR in dB. Default: 5 (erp), 5 to 15 (nmm).")
     ] = None,
@@ -140,11 +140,13 @@ def simulate(
 ) -> None:
     """Simulate recordings and write them with their true sources.
 
-    For each: sample-00000-ave.fif (evoked, in V), sample-00000-truth-lh.stc and -rh.stc (source
-    estimate, in A m), all of which MNE-Python reads; samples.json lists seed regions and SNR.
+    For each: sample-00000-ave.fif (evoked, in V), sample-00000-truth-lh.stc
+    and -rh.stc (source estimate, in A m), all of which MNE-Python reads;
+    samples.json lists seed regions and SNR.
 
-    Amplitudes are those of the paper's protocol, which no metric depends on: erp has potentials of
-    up to some 100 µV within 125 ms, ten times those of evoked responses that people measure.
+    Amplitudes are those of the paper's protocol, which no metric depends on:
+    erp has potentials of tens to hundreds of µV within 125 ms, ten times and
+    more those of evoked responses that people measure.
     """
     with plain_errors(context):
         from .erp import ERPSimulator
@@ -246,8 +248,9 @@ def reconstruct(
 ) -> None:
     """Reconstruct the sources of a recording: .stc files, and a picture of each.
 
-    One estimate for every evoked response, for every epoch, or for a raw recording of a minute or
-    less, whose samples that annotations call bad are left out.
+    One estimate for every evoked response, for every epoch, or for a raw
+    recording of a minute or less, whose samples that annotations call bad are
+    left out.
     """
     with plain_errors(context):
         _agg()

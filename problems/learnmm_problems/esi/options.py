@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["MOST_SAMPLES", "MOST_STEPS", "SEED_END", "Data", "Ico", "IcoOption"]
+__all__ = ["MOST_SAMPLES", "MOST_STEPS", "Data", "Ico", "IcoOption"]
 
 MOST_SAMPLES = 1_000_000
 MOST_STEPS = 100_000  # the energies of all of them are kept
-SEED_END = 2**63 - 1
 
 Ico = StrEnum("Ico", {f"ico{n}": str(n) for n in (2, 3, 4, 5)})
 Data = StrEnum("Data", ["erp", "nmm"])

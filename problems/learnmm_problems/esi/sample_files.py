@@ -29,7 +29,8 @@ def write_samples(
     seen half written.
 
     Amplitudes are those of the simulator: the paper's protocol, whose event-related potentials
-    reach some 100 µV, ten times those of measured ones. No metric depends on it.
+    reach tens to hundreds of µV within 125 ms, ten times and more those of measured ones. No metric
+    depends on it.
 
     Parameters
     ----------

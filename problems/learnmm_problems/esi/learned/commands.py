@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..extras import needs_extra
-from ..options import MOST_SAMPLES, MOST_STEPS, SEED_END, Data, Ico
+from ..options import MOST_SAMPLES, MOST_STEPS, Data, Ico
 from ..terminal import counting, out, plain_errors, say
 from ..text import printable
 from .methods import METHODS
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..headmodel import HeadModel
     from .presets import Preset
 
-_METHODS = "; ".join(f"{name}: {what}" for name, what in METHODS.items())
+_METHODS = "\n\n".join(f"{name}: {what}." for name, what in METHODS.items())
 _PAPER = "The paper's own MM-Net is mm-net-a with --preset paper; mm-net is ours"
 COLUMNS = (
     "steps",
@@ -38,7 +38,7 @@ COLUMNS = (
 
 def train(
     context: typer.Context,
-    method: Annotated[str, typer.Argument(help=f"{_METHODS}. {_PAPER}.")],
+    method: Annotated[str, typer.Argument(help=f"{_METHODS}\n\n{_PAPER}.")],
     data: Annotated[Data, typer.Option(help="Simulated data to train on.")] = Data.erp,
     preset: Annotated[
         str,
@@ -141,7 +141,7 @@ def evaluate(
             help="Look after so many steps too; may be repeated. 0 is the start.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=SEED_END, help="Of the test set.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, help="Of the test set.")] = 2,
     forward: Annotated[
         Path | None,
         typer.Option(exists=True, help="name-fwd.fif that the weights were trained on, if any."),
@@ -162,8 +162,8 @@ def evaluate(
 ) -> None:
     """Evaluate weights on a test set: the metrics of Table I and what was certified.
 
-    LE is the paper's localisation error, whose peak is searched within seven neighbours of the true
-    place; LE global searches everywhere.
+    LE is the paper's localisation error, whose peak is searched within seven
+    neighbours of the true place; LE global searches everywhere.
     """
     with plain_errors(context):
         from rich.box import SIMPLE_HEAD
