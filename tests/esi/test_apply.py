@@ -9,6 +9,7 @@ import matplotlib
 import mne
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from learnmm import Kind, Status
 from learnmm_problems.esi.apply import MMInverse, apply_mm
@@ -279,6 +280,29 @@ def test_the_picture_shows_recording_topography_cortex_and_time_courses(model, i
         titles
     )
     plt.close("all")
+
+
+def test_nothing_of_the_picture_is_cut_off(model, inverse, evoked):
+    """Also of estimates whose numbers are long, and of models that are drawn as points."""
+    stc = inverse.apply(evoked)
+    stc.data[:] *= -1e5
+    for drawn in (model, dataclasses.replace(model, regions=None)):
+        figure = plot_reconstruction(stc, evoked, drawn, threshold=0.4, title="left")
+        figure.canvas.draw()
+        renderer = figure.canvas.get_renderer()
+        shown = [text.get_text() for text in figure.findobj(Text)]
+        assert "sources (nA m)" in shown
+        assert "painted from 40% of the largest source on" in shown
+        for axes in figure.axes:
+            if axes.name != "3d":  # which have no text but a title
+                box = axes.get_tightbbox(renderer)
+                assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+                assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
+        plt.close(figure)
+
+
+def test_pictures_refuse_what_does_not_fit(model, inverse, evoked):
+    stc = inverse.apply(evoked)
     with pytest.raises(
         ValueError, match=r"time must lie in -0.02 to 0.055 s of the estimate, got 1"
     ):

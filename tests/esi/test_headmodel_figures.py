@@ -36,6 +36,8 @@ def test_rows_are_maps_and_each_is_painted_by_its_own_maximum(model):
     texts = [text.get_text() for text in figure.texts]
     expected = ["Both", "truth", "max 2 A m", "estimate", "max 0.002 A m", "left, lateral"]
     assert set(expected) <= set(texts)
+    labels = [axes.get_xlabel() for axes in figure.axes]
+    assert "share of the row's maximum, painted from 0.2 on" in labels
     assert len([axes for axes in figure.axes if axes.name == "3d"]) == 4
     image = pixels(figure)
     painted = (image.max(axis=2) - image.min(axis=2)) > 60

@@ -249,8 +249,8 @@ def _steps(content: dict[str, Any]) -> str:
 
 
 def _of_the_start(notes: dict[str, Any]) -> str:
-    start = notes.get("start")
-    if not start:
+    start = notes.get("start", {})
+    if not {"seconds", "settings"} <= set(start):
         return ""
     settings = start["settings"]
     return (

@@ -1,0 +1,120 @@
+"""Table I beside ours: an evaluation that lacks something is named with what it lacks."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+
+import pytest
+
+from learnmm_problems.esi.learned.table1 import (
+    COLUMNS,
+    after,
+    missing,
+    read_evaluations,
+    rows,
+    trainings,
+)
+
+ROW = {
+    **dict.fromkeys(("localization_error", "localization_error_global", "auc", "nmse"), 0.5),
+    **dict.fromkeys(("psnr", "time_error", "monotone", "rejected", "worst_increase"), 0.5),
+    **dict.fromkeys(("localization_error_error", "auc_error", "psnr_error"), 0.1),
+}
+RIGHT = {
+    "method": "mm-net",
+    "start": "learned",
+    "trained_on": "erp",
+    "tested_on": "erp",
+    "samples": 4,
+    "horizon": 10,
+    "clipped": 0.0,
+    "parameters": {"all": 7},
+    "steps": {"0": ROW, "10": ROW},
+    "energy": [1.0],
+    "data_term": [1.0],
+    "prior_term": [1.0],
+    "command": "learnmm-esi evaluate",
+    "hardware": "a core",
+    "training": {
+        "minutes": 2,
+        "preset": "cpu",
+        "hardware": "a core",
+        "steps": 3,
+        "batch_size": 4,
+        "best_step": 3,
+        "start": {"seconds": 60.0, "settings": {"steps": 5, "batch_size": 6}},
+    },
+}
+
+
+def pages(folder) -> list:
+    """Everything that the script makes of evaluations."""
+    evaluations = read_evaluations(folder)
+    lines = [rows(evaluations, []), after(evaluations), missing(evaluations)]
+    return [*lines, trainings(evaluations)]
+
+
+def paths(value, at=()):
+    """All entries of nested dictionaries."""
+    for name, inner in value.items():
+        yield (*at, name)
+        if isinstance(inner, dict):
+            yield from paths(inner, (*at, name))
+
+
+def changed(path, change):
+    content = copy.deepcopy(RIGHT)
+    *outer, last = path
+    inner = content
+    for name in outer:
+        inner = inner[name]
+    if change is None:
+        del inner[last]
+    else:
+        inner[last] = change[0]
+    return content
+
+
+OPTIONAL = {  # with which the page says less
+    ("training", "start"),
+    ("training", "start", "seconds"),
+    ("training", "start", "settings"),
+    ("steps", "0"),
+}
+
+
+def test_the_page_of_a_whole_evaluation(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(RIGHT))
+    table, each, lacking, how = pages(tmp_path)
+    assert {len(line) for line in table} == {len(COLUMNS)}
+    assert len(each) == 2
+    assert len(lacking) == 15
+    assert "3 min on a core" in how[0]
+
+
+@pytest.mark.parametrize("path", list(paths(RIGHT)), ids=".".join)
+def test_an_entry_that_is_missing_is_named(tmp_path, path):
+    (tmp_path / "a.json").write_text(json.dumps(changed(path, None)))
+    if path in OPTIONAL:
+        assert len(pages(tmp_path)) == 4
+        return
+    with pytest.raises(ValueError, match=r"not an evaluation|not say how|no row") as caught:
+        pages(tmp_path)
+    assert path[-1] in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [None, [], "x", {"a": 1}, 1.5], ids=str)
+@pytest.mark.parametrize("path", list(paths(RIGHT)), ids=".".join)
+def test_an_entry_of_another_type_is_no_other_error(tmp_path, path, wrong):
+    (tmp_path / "a.json").write_text(json.dumps(changed(path, [wrong])))
+    with contextlib.suppress(ValueError):  # or it is of a type that serves
+        pages(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "nul", '{"a": ' * 5000, "\x00"])
+def test_what_is_no_json_is_named(tmp_path, content):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(ValueError, match=r"a\.json is "):
+        read_evaluations(tmp_path)
