@@ -6,8 +6,7 @@ down at every iteration, for every problem of a batch, whatever the network says
 
 from typing import TYPE_CHECKING, Any
 
-from learnmm import checks
-from learnmm import torch_optim as optim
+from learnmm import checks, optim
 from learnmm.atoms.autoencoder import AutoencoderPrior
 from learnmm.atoms.base import Atom
 from learnmm.atoms.cosine import CosineDistance

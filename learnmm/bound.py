@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from learnmm.curvature import Curvature, add
+from learnmm.curvature import Curvature, add, require_real
 from learnmm.result import Kind
 
 
@@ -40,10 +40,18 @@ class Bound:
     uncertain: Curvature | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        """Sort the curvature into its certain and uncertain part."""
-        if not isinstance(self.curvature, Curvature):
-            raise TypeError(
-                f"Bound.curvature must be a Curvature, got {type(self.curvature).__name__}"
+        """Refuse what is no bound; sort the curvature into its certain and uncertain part."""
+        if not isinstance(self.kind, Kind):
+            raise TypeError(f"Bound.kind must be a Kind, got {self.kind!r}")
+        for name in ("curvature", "certain", "uncertain"):
+            part = getattr(self, name)
+            if not isinstance(part, Curvature) and (part is not None or name == "curvature"):
+                raise TypeError(f"Bound.{name} must be a Curvature, got {type(part).__name__}")
+        if self.radius is not None:
+            require_real("Bound", "radius", self.radius, 1, "one radius per problem, shape (B,)")
+        if not 0 <= self.failure_probability <= 1:
+            raise ValueError(
+                f"Bound.failure_probability must be in [0, 1], got {self.failure_probability}"
             )
         if self.kind is Kind.REGION and self.radius is None:
             raise ValueError("a REGION bound needs its radius, shape (B,)")

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from learnmm.bound import Bound
-from learnmm.curvature import DiagonalCurvature, dot, norm
-from learnmm.majorants.hessian import LanczosMajorant
+from learnmm.curvature import Curvature, DiagonalCurvature, ScalarCurvature, norm
+from learnmm.majorants.hessian import LanczosMajorant, at_least
+from learnmm.majorants.secant import NOISE, PROBE, reach_of
 from learnmm.objective import Evaluation, Objective
+from learnmm.raising import is_numerical
 from learnmm.result import Kind
 
 Closure = Callable[[], Tensor]
 Source = Literal["auto", "hessian", "secant"]
 SOURCES: tuple[Source, ...] = ("auto", "hessian", "secant")
-
-PROBE = 1e-3
-"""Length of the step that measures curvature before the first one, relative to the iterate."""
 
 CHANGE = 1e3
 """Largest factor by which one secant may change the curvature."""
@@ -37,12 +37,36 @@ def unflatten(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     return [piece.view_as(t) for piece, t in zip(pieces, like, strict=True)]
 
 
+class _Refused(Exception):
+    """The loss does not exist at a candidate."""
+
+
+class Surroundings(Protocol):
+    """What an evaluation touches beside the parameters: state of modules, other processes."""
+
+    alone: bool
+    """Whether no other process evaluates along: what fails in one cannot be refused in all."""
+
+    def before(self) -> None:
+        """Prepare an evaluation."""
+
+    def after(self, loss: Tensor) -> None:
+        """Look at what came out, and raise if it cannot be used."""
+
+    def take(self) -> None:
+        """Keep what the last evaluation has left; otherwise the next `before` undoes it."""
+
+
 class ClosureObjective(Objective):
     """What a closure returns, as a function of the parameters that it reads.
 
     Evaluating at ``x`` writes ``x`` into the parameters and calls the closure once. A closure that
     calls ``backward`` leaves gradients alone; one that does not leaves its graph too, and with it
     Hessian-vector products at this point.
+
+    Where a closure that has worked at the first point raises a numerical exception (see
+    :func:`~learnmm.raising.is_numerical`), loss and gradient are NaN. Every other exception is kept
+    as `failure` for the caller: the loop cannot tell it from what it may take for a refusal.
 
     Parameters
     ----------
@@ -54,6 +78,8 @@ class ClosureObjective(Objective):
         Parameters that stay, whose gradients are cleared like those of the first.
     curvature : {"auto", "hessian", "secant"}
         Whether the graph is needed.
+    around : Surroundings, optional
+        What else an evaluation touches.
     """
 
     def __init__(
@@ -62,11 +88,17 @@ class ClosureObjective(Objective):
         parameters: Sequence[Tensor],
         others: Sequence[Tensor] = (),
         curvature: Source = "auto",
+        around: Surroundings | None = None,
     ) -> None:
         self.closure = closure
         self.parameters = parameters
         self.others = others
         self.curvature = curvature
+        self.around = around
+        self.at: Tensor  # the point of the last evaluation
+        self.last: Evaluation
+        self.started = False
+        self.failure: Exception | None = None
         self.record = curvature != "secant"
         self.product: Callable[[Tensor], Tensor] | None = None
 
@@ -78,13 +110,34 @@ class ClosureObjective(Objective):
 
     def evaluate(self, x: Tensor) -> Evaluation:
         """Loss and gradient from one call of the closure."""
+        self.at = x
+        try:
+            self.last = self._evaluated(x)
+        except _Refused:
+            nowhere = torch.full_like(x, math.nan)
+            self.last = Evaluation(nowhere[:, 0], nowhere)
+        except Exception as error:
+            self.failure = error
+            raise
+        if not self.started and self.around is not None and bool(torch.isfinite(self.last.value)):
+            self.around.take()
+        self.started = True
+        return self.last
+
+    def _evaluated(self, x: Tensor) -> Evaluation:
         self.product = None
         self.write(x)
         for p in (*self.parameters, *self.others):
             p.grad = None
+        if self.around is not None:
+            self.around.before()
         with torch.enable_grad():
-            loss = self.closure()
+            with self._refusing():
+                loss = self.closure()
             check_loss(loss)
+            self._check_parameters(x)
+            if self.around is not None:
+                self.around.after(loss)
             gradients = self._gradients(loss)
         for g in gradients:
             if g is not None and g.layout != torch.strided:
@@ -97,7 +150,30 @@ class ClosureObjective(Objective):
             for p, g in zip(self.parameters, gradients, strict=True)
         ]
         gradient = flatten(dense)
-        return Evaluation(loss.detach().reshape(1).to(x.device), gradient, aux=gradient)
+        return Evaluation(loss.detach().reshape(1).to(x.device), gradient)
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Around what the user computes: its numerical exceptions refuse a candidate."""
+        try:
+            yield
+        except Exception as error:
+            alone = self.around is None or self.around.alone
+            if self.started and alone and is_numerical(error):
+                raise _Refused from error
+            raise
+
+    def _check_parameters(self, x: Tensor) -> None:
+        """Raise unless the closure has left the parameters alone: its loss would be of others."""
+        for p, piece in zip(self.parameters, unflatten(x, self.parameters), strict=True):
+            if p.dtype == piece.dtype and torch.equal(p.detach(), piece):
+                continue
+            if bool(torch.isfinite(x).all()):  # NaN is unequal to itself, and never taken
+                raise RuntimeError(
+                    f"the closure wrote into a parameter of shape {tuple(p.shape)}: the loss that "
+                    "it returned belongs to other values than those that were tried; write before "
+                    "or after the step, or compute from a copy, as p.clamp(min=0) is one of p"
+                )
 
     def _gradients(self, loss: Tensor) -> Sequence[Tensor | None]:
         if any(p.grad is not None for p in self.parameters):
@@ -108,13 +184,21 @@ class ClosureObjective(Objective):
                 )
             return [p.grad for p in self.parameters]
         if not loss.requires_grad:
+            if not bool(torch.isfinite(loss)):  # a constant for "not here" needs no graph
+                return [torch.full_like(p, math.nan) for p in self.parameters]
             raise RuntimeError(
                 "the closure returned a loss without a graph and left no gradients: compute the "
                 "loss from the parameters, with gradients enabled"
             )
-        gradients = torch.autograd.grad(
-            loss, self.parameters, create_graph=self.record, allow_unused=True
-        )
+        with self._refusing():
+            try:
+                gradients = torch.autograd.grad(
+                    loss, self.parameters, create_graph=self.record, allow_unused=True
+                )
+            except Exception:  # a backward without one of its own may fail already here
+                if not self.record or self.curvature == "hessian":
+                    raise
+                return torch.autograd.grad(loss, self.parameters, allow_unused=True)
         if self.record:
             self.product = self._product(gradients)
         return gradients
@@ -160,7 +244,7 @@ class ClosureMajorant:
     """Curvature of a closure's loss, ``b / r_i`` for unknown ``i`` with learning rate ``r_i <= 1``.
 
     ``b`` is Lanczos's bound (`PROBABLE`, see :class:`~learnmm.LanczosMajorant`) where there are
-    Hessian-vector products and the Hessian does not vanish. Elsewhere it is an `ESTIMATE`: the
+    Hessian-vector products that do not vanish to rounding. Elsewhere it is an `ESTIMATE`: the
     secant ``|dg|^2 / <dx, dg>`` of the last accepted step (Barzilai & Borwein 1988, their shorter
     step), which on a convex quadratic lies between the least and the largest curvature.
 
@@ -169,7 +253,7 @@ class ClosureMajorant:
     objective : ClosureObjective
         The loss.
     rates : Tensor
-        ``r``, shape ``(1, n)``.
+        ``r``, shape ``(1, n)``, or ``(1,)`` if they are all equal.
     level : float or None
         Secant of an earlier step; None measures one with a short probe, at one evaluation.
     lanczos : LanczosMajorant
@@ -187,51 +271,64 @@ class ClosureMajorant:
         self.rates = rates
         self.level = level
         self.lanczos = lanczos
-        self._at: tuple[Tensor, Bound] | None = None
+        self._here: Bound | None = None
 
     def __call__(self, x: Tensor, aux: Any = None) -> Bound:
         """Bound at ``x``, computed once for all trials there; `x` must be the last evaluated."""
-        if self._at is None or not torch.equal(self._at[0], x):
-            self._at = (x, self._measure(x, aux))
-        return self._at[1]
+        if self._here is None:
+            self._here = self._measure(x)
+        return self._here
 
-    def observe(self, x: Tensor, gradient: Tensor, moved: Tensor, its_gradient: Tensor) -> None:
-        """Learn the secant of a step."""
-        dx, dg = moved - x, its_gradient - gradient
-        along, length, change = dot(dx, dg), norm(dx), norm(dg)
-        secant = float(torch.where(along > 0, change * change / along, change / length))
-        if 0 < secant < math.inf:
+    def observe(self, move: Tensor, change: Tensor) -> None:
+        """Learn the secant of a step to the point of the last evaluation."""
+        self._here = None
+        s, y = move[0], change[0]
+        along, length, grown = float(s @ y), float(norm(move)), float(norm(change))
+        secant = grown * grown / along if along > 0 else grown / length if length else math.nan
+        noise = NOISE * torch.finfo(y.dtype).eps * float(norm(self.objective.last.gradient))
+        if 0 < secant < math.inf and grown > noise:
             old = self.level or secant
             self.level = min(max(secant, old / CHANGE), old * CHANGE)
 
-    def _measure(self, x: Tensor, gradient: Tensor) -> Bound:
+    def _measure(self, x: Tensor) -> Bound:
         product, self.objective.product = self.objective.product, None
         if product is not None:
             largest = self._largest(product, x)
             del product  # and the graph with it
-            if not bool(largest == 0):
-                curvature = DiagonalCurvature(largest[:, None] / self.rates)
+            gradient = self.objective.last.gradient
+            noise = NOISE * torch.finfo(x.dtype).eps * norm(gradient) / reach_of(x)
+            if not bool(largest <= noise):
+                curvature = self._rated(at_least(largest, x, gradient))
                 failure = self.lanczos.failure_probability
                 return Bound(Kind.PROBABLE, curvature, failure_probability=failure)
-        level = self._probe(x, gradient) if self.level is None else self.level
-        curvature = DiagonalCurvature(level / self.rates)
+        level = self._probe(x) if self.level is None else self.level
+        curvature = self._rated(x.new_tensor([level]))
         # Measured anew after every step; relaxation would measure it a second time.
         return Bound(Kind.ESTIMATE, curvature, certain=curvature)
 
+    def _rated(self, level: Tensor) -> Curvature:
+        """``b / r`` for ``b`` of shape ``(1,)``."""
+        if self.rates.dim() == 1:
+            return ScalarCurvature(level / self.rates)
+        return DiagonalCurvature(level[:, None] / self.rates)
+
     def _largest(self, product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """Lanczos's bound of the largest curvature, ``(1,)``; zero where the Hessian vanishes."""
+        """Lanczos's bound of the largest curvature, ``(1,)``; zero where none is known."""
         try:
             return self.lanczos.largest(product, x)
         except RuntimeError as error:
+            if self.objective.curvature != "hessian":
+                return torch.zeros_like(x[:, 0])
             error.add_note("ProjectedMM: curvature='secant' needs no second derivatives.")
             raise
 
-    def _probe(self, x: Tensor, gradient: Tensor) -> float:
+    def _probe(self, x: Tensor) -> float:
         """Secant along the gradient; where there is none, what makes a step double the iterate."""
+        gradient = self.objective.last.gradient
         size = float(norm(gradient))
         reach = float(norm(x)) or 1.0
         self.level = level = size / reach if 0 < size < math.inf else 1.0
-        moved = x - PROBE / level * gradient
-        self.observe(x, gradient, moved, self.objective.evaluate(moved).gradient)
+        move = -PROBE / level * gradient
+        self.observe(move, self.objective.evaluate(x + move).gradient - gradient)
         self.objective.product = None
         return self.level

@@ -28,9 +28,32 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def norm(a: Tensor) -> Tensor:
-    """Euclidean norm over everything after the batch, shape ``(B,)``."""
-    size: Tensor = torch.linalg.vector_norm(a.reshape(a.shape[0], -1), dim=1)
-    return size
+    """Euclidean norm over everything after the batch, shape ``(B,)``.
+
+    Squares are taken of ``a`` over a power of two near its largest entry, per problem. So nothing
+    is lost to overflow or underflow that the norm itself survives, and nothing changes elsewhere.
+    """
+    flat = a.reshape(a.shape[0], -1)
+    scale = power_of_two(peak(flat))
+    size: Tensor = torch.linalg.vector_norm(flat / scale[:, None], dim=1)
+    return scale * size
+
+
+def peak(v: Tensor) -> Tensor:
+    """Largest absolute entry per problem, ``(B,)``, without a gradient. NaN comes through."""
+    flat = v.detach().reshape(v.shape[0], -1)
+    if flat.shape[1] == 0:
+        return flat.new_zeros(flat.shape[0])
+    # Two reductions: the infinity norm of torch is over ten times slower.
+    return torch.maximum(flat.amax(1), -flat.amin(1))
+
+
+def power_of_two(size: Tensor) -> Tensor:
+    """A power of two next to every ``size``; 1 where that is zero or not finite."""
+    limits = torch.finfo(size.dtype)
+    usual = (size > 0) & torch.isfinite(size)
+    inside = torch.where(usual, size, 1.0).clamp(limits.tiny, limits.max / 4)
+    return inside.log2().floor().exp2()
 
 
 def _power(base: Tensor, exponent: float) -> Tensor:
@@ -97,13 +120,20 @@ class ScalarCurvature(Curvature):
 
     value: Tensor
 
+    def __post_init__(self) -> None:
+        """Refuse what is no tensor ``(B,)``."""
+        require_real(
+            "ScalarCurvature", "value", self.value, 1, "one curvature per problem, shape (B,)"
+        )
+
     def power(self, v: Tensor, exponent: float) -> Tensor:
         """Apply ``b ** exponent``."""
         return expand(_power(self.value, exponent), v) * v
 
     def quad(self, v: Tensor) -> Tensor:
         """``b |v|^2``."""
-        return self.value * dot(v, v)
+        size = norm(v)
+        return self.value * size * size  # |v|^2 alone may overflow
 
     def diagonal(self, like: Tensor) -> Tensor:
         """``b`` everywhere."""
@@ -133,6 +163,16 @@ class DiagonalCurvature(Curvature):
     """
 
     entries: Tensor
+
+    def __post_init__(self) -> None:
+        """Refuse what is no tensor with the batch first."""
+        require_real(
+            "DiagonalCurvature",
+            "entries",
+            self.entries,
+            None,
+            "one entry per unknown, shape (B, *shape)",
+        )
 
     def power(self, v: Tensor, exponent: float) -> Tensor:
         """Apply ``b_i ** exponent`` entrywise."""
@@ -174,11 +214,16 @@ class LowRankCurvature(Curvature):
     shift : Tensor
         ``tau >= 0``, shape ``(B,)``. A positive shift is raised to ``64 eps max(w)``: below that
         the inverse would lose the directions of large ``w`` to rounding, and a larger operator is
-        still a bound.
+        still a bound. A square basis leaves nothing outside to lose them to, and needs no more.
     spectrum : Tensor
         ``w >= 0``, shape ``(B, r)``.
     basis : Tensor
         ``V`` with orthonormal columns, shape ``(n, r)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no real tensor, and for shapes that do not fit.
     """
 
     shift: Tensor
@@ -186,8 +231,21 @@ class LowRankCurvature(Curvature):
     basis: Tensor
 
     def __post_init__(self) -> None:
-        """Keep the condition number within what the dtype can invert."""
-        if self.spectrum.shape[1]:
+        """Refuse what does not fit; keep the condition within what the dtype can invert."""
+        require_real(
+            "LowRankCurvature", "shift", self.shift, 1, "one number per problem, shape (B,)"
+        )
+        require_real(
+            "LowRankCurvature", "spectrum", self.spectrum, 2, "one row per problem, shape (B, r)"
+        )
+        require_real("LowRankCurvature", "basis", self.basis, 2, "one matrix for all, shape (n, r)")
+        (batch, rank), (size, columns) = self.spectrum.shape, self.basis.shape
+        if self.shift.shape[0] != batch or columns != rank:
+            raise ValueError(
+                "LowRankCurvature expects shift (B,), spectrum (B, r) and basis (n, r), got "
+                f"{tuple(self.shift.shape)}, {(batch, rank)} and {(size, columns)}"
+            )
+        if 0 < rank < size:
             least = CONDITION * torch.finfo(self.spectrum.dtype).eps * self.spectrum.amax(1)
             shift = torch.where(self.shift > 0, torch.maximum(self.shift, least), self.shift)
             object.__setattr__(self, "shift", shift)
@@ -209,9 +267,9 @@ class LowRankCurvature(Curvature):
 
     def quad(self, v: Tensor) -> Tensor:
         """``tau |v|^2 + sum_i w_i |V_i^T v|^2``."""
-        inner = self._project(v)
-        energy = inner * inner if inner.dim() == 2 else (inner * inner).flatten(2).sum(2)
-        return self.shift * dot(v, v) + (self.spectrum * energy).sum(1)
+        inner, size = self._project(v), norm(v)
+        weights = self.spectrum.reshape(*self.spectrum.shape, *([1] * (inner.dim() - 2)))
+        return self.shift * size * size + dot(weights * inner, inner)
 
     def diagonal(self, like: Tensor) -> Tensor:
         """``tau + sum_k w_k V_ik^2``, broadcast over trailing dimensions."""
@@ -231,6 +289,26 @@ class LowRankCurvature(Curvature):
         """Shift and spectrum finite and non-negative, not all zero."""
         every = torch.cat([self.shift[:, None], self.spectrum], 1)
         return torch.isfinite(every).all(1) & (every >= 0).all(1) & (every > 0).any(1)
+
+
+def require_real(owner: str, name: str, value: Tensor, dims: int | None, shape: str) -> None:
+    """Raise unless `value` is a real floating-point tensor of the right number of dimensions.
+
+    Raises
+    ------
+    TypeError
+        For what is no such tensor.
+    ValueError
+        For another number of dimensions than `dims`; None stands for any but zero.
+    """
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{owner}.{name} must be a torch.Tensor ({shape}), got {type(value).__name__}"
+        )
+    if not value.is_floating_point():
+        raise TypeError(f"{owner}.{name} must be real floating-point numbers, got {value.dtype}")
+    if value.dim() != dims if dims is not None else value.dim() == 0:
+        raise ValueError(f"{owner}.{name} must hold {shape}, got {tuple(value.shape)}")
 
 
 def left_multiply(matrix: Tensor, v: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from learnmm.affine import AffineMap
 from learnmm.curvature import (
     Curvature,
     DiagonalCurvature,
@@ -18,13 +19,18 @@ from learnmm.curvature import (
     ScalarCurvature,
     left_multiply,
 )
-from learnmm.result import Kind
 
 Form = Literal["structured", "uniform", "separable"]
 FORMS: tuple[Form, ...] = ("structured", "uniform", "separable")
 
+SEEN = 64.0
+"""Least singular value that a gradient shows, in units of ``eps`` times the largest."""
 
-class LinearMap:
+SPREAD = 1e-3
+"""Most by which the margin for rounding enlarges strong directions; weak ones may grow more."""
+
+
+class LinearMap(AffineMap):
     """``x -> A x + c`` on the first dimension after the batch, ``(B, n, *rest) -> (B, m, *rest)``.
 
     Build it once and reuse it: the singular value decomposition behind the structured bound is
@@ -47,9 +53,6 @@ class LinearMap:
     TypeError, ValueError
         If the matrix is not a finite, real floating-point matrix, or the form is unknown.
     """
-
-    kind = Kind.GLOBAL
-    failure_probability = 0.0
 
     def __init__(
         self, matrix: Tensor, offset: Tensor | None = None, form: Form = "structured"
@@ -76,6 +79,7 @@ class LinearMap:
         self._transposed = _csr(matrix.to_sparse_coo().mT) if self.sparse else matrix.mT
         self.offset = offset
         self.form: Form = form
+        self._magnitude = float(torch.linalg.vector_norm(entries.double()))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -133,14 +137,46 @@ class LinearMap:
         products = _Products(self.matrix, self._transposed)
         return products.flipped()(x) if adjoint else products(x)
 
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether the matrix is square, without an offset."""
+        return self.shape[0] == self.shape[1] and self.offset is None
+
     @cached_property
     def svd(self) -> tuple[Tensor, Tensor]:
         """Singular values ``(r,)`` and right singular vectors ``(n, r)`` above rounding error."""
-        _, values, basis = torch.linalg.svd(self.matrix.double(), full_matrices=False)
-        tolerance = max(self.shape) * torch.finfo(self.matrix.dtype).eps
-        keep = values > tolerance * values[0]
+        _, values, basis = self._decomposition
+        rank = int((values > SEEN * torch.finfo(self.matrix.dtype).eps * values[:1]).sum())
+        return values[:rank].to(basis.dtype), basis[:, :rank]
+
+    @cached_property
+    def _decomposition(self) -> tuple[Tensor, Tensor, Tensor]:
+        """``A = U diag(s) V^T`` in float64, with ``V`` rounded to the dtype of the matrix."""
+        left, values, right = torch.linalg.svd(self.matrix.double(), full_matrices=False)
+        return left, values, right.mT.contiguous().to(self.matrix.dtype)
+
+    @cached_property
+    def _cover(self) -> tuple[Tensor, Tensor]:
+        """``w`` of shape ``(r,)`` and ``V`` of shape ``(n, r)``, ``r = min(m, n)``, such that
+        ``A^T A <= V diag(w) V^T``, up to the rounding of ``A v`` itself; no direction is dropped.
+
+        ``w`` are the squared singular values with two margins. What the decomposition and the cast
+        of ``V`` leave over, ``R = A - U diag(s) V^T``, is covered by
+        ``|A v|^2 <= (1 + t) |diag(s) V^T v|^2 + (1 + 1/t) |R|^2 |v|^2`` for any ``t > 0``. And
+        singular values below ``64 eps s_0`` are raised to ``eps^(1/3) s_0``: what a gradient says
+        of such a direction is rounding, which must not become a long step.
+        """
+        left, values, basis = self._decomposition
         dtype = self.matrix.dtype
-        return values[keep].to(dtype), basis[keep].mT.contiguous().to(dtype)
+        eps, seen = torch.finfo(dtype).eps, self.svd[0].numel()
+        if not seen:
+            return torch.zeros_like(values).to(dtype), basis
+        matrix = self.matrix.double()
+        rest = torch.linalg.matrix_norm(matrix - (left * values) @ basis.double().mT, 2)
+        share = (rest / values[seen - 1]).clamp(torch.finfo(matrix.dtype).eps, SPREAD)
+        weights = (1 + share) * values**2 + (1 + 1 / share) * rest**2
+        weights[seen:] = eps ** (2 / 3) * values[0] ** 2
+        return weights.to(dtype), basis
 
     @cached_property
     def norm(self) -> float:
@@ -155,6 +191,15 @@ class LinearMap:
         # The relative margin covers the rounding error of the decomposition.
         margin = 1 + max(self.shape) * torch.finfo(torch.float64).eps
         return float(torch.linalg.matrix_norm(self.matrix.double(), 2)) * margin
+
+    def norm_at(self, like: Tensor) -> float:
+        """`norm`, the same for every dtype."""
+        return self.norm
+
+    @property
+    def magnitude(self) -> float:
+        """Frobenius norm: row by row ``|a_i| |x|`` is the most that a product sums."""
+        return self._magnitude
 
     @cached_property
     def _absolute(self) -> _Products:
@@ -179,9 +224,9 @@ class LinearMap:
                 return DiagonalCurvature(self._absolute.flipped()(curvature.entries * rows))
             level = curvature.largest().reshape(-1, *([1] * (x.dim() - 1)))
             return DiagonalCurvature((level * columns).expand_as(x))
-        values, basis = self.svd
+        weights, basis = self._cover
         level = curvature.largest()
-        return LowRankCurvature(torch.zeros_like(level), level[:, None] * (values * values), basis)
+        return LowRankCurvature(torch.zeros_like(level), level[:, None] * weights, basis)
 
     def pull_back_radius(self, radius: Tensor | None) -> Tensor | None:
         """Radius around ``x`` whose image stays within ``radius`` of ``A x``."""

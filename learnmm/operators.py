@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from learnmm.affine import AffineMap
 from learnmm.curvature import (
     Curvature,
     DiagonalCurvature,
@@ -25,7 +26,7 @@ MARGIN = 64.0
 """Rounding error of a computed norm in units of eps."""
 
 
-class LinearOperator:
+class LinearOperator(AffineMap):
     """``x -> A x`` from functions that compute ``A x`` and ``A^T z``; no matrix is formed.
 
     A curvature ``C`` behind the operator becomes one of the iterate in the sharpest form that the
@@ -111,7 +112,7 @@ class LinearOperator:
                 f"LinearOperator: failure_probability must be in (0, 1), got {failure_probability}"
             )
         self.apply = apply
-        self.adjoint = adjoint
+        self._adjoint = adjoint
         self.domain = tuple(domain)
         self.image = tuple(image)
         self.absolute = absolute
@@ -125,6 +126,25 @@ class LinearOperator:
     def __call__(self, x: Tensor) -> Tensor:
         """``A x``."""
         return self.apply(x)
+
+    def adjoint(self, z: Tensor) -> Tensor:
+        """``A^T z``."""
+        return self._adjoint(z)
+
+    @property
+    def shape(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Shapes of one problem's ``A x`` and ``x``."""
+        return self.image, self.domain
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether domain and image are the same."""
+        return self.domain == self.image
+
+    @property
+    def magnitude(self) -> float:
+        """The norm, once it is known."""
+        return self._norm or 0.0
 
     def check(self, x: Tensor) -> None:
         """Raise a clear error unless both products fit the iterate ``x`` and each other.
@@ -166,6 +186,10 @@ class LinearOperator:
                 rounding = 1 + MARGIN * torch.finfo(like.dtype).eps
                 self._norm = math.sqrt(float(square)) * rounding
         return self._norm
+
+    def norm_at(self, like: Tensor) -> float:
+        """`norm`."""
+        return self.norm(like)
 
     def pull_back(self, curvature: Curvature, x: Tensor) -> Curvature:
         """Curvature that dominates ``A^T C A`` in the coordinates of ``x``."""

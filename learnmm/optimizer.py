@@ -14,7 +14,7 @@ from torch import Tensor
 from learnmm.atoms.base import Atom
 from learnmm.bound import AdaptiveMajorant, Bound, Majorant
 from learnmm.curvature import expand, norm
-from learnmm.majorants.hessian import LanczosMajorant
+from learnmm.majorants.default import DefaultMajorant
 from learnmm.majorants.secant import SecantMajorant
 from learnmm.nested import check, mapped, select
 from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective
@@ -27,6 +27,7 @@ from learnmm.proposing import full_precision, propose, trials
 from learnmm.raising import evaluate_candidates, is_numerical, reported
 from learnmm.result import Certificate, Result, Status, StepInfo, Tally
 from learnmm.safeguard import Relaxation, Safeguard, judge, rounding_slack, shorter
+from learnmm.settings import check_settings
 from learnmm.state import State, count, stop
 from learnmm.stopping import Stopping
 from learnmm.validation import (
@@ -34,7 +35,6 @@ from learnmm.validation import (
     check_deterministic,
     check_evaluation,
     check_independent,
-    check_settings,
     check_start,
     is_single,
     lent,
@@ -187,7 +187,8 @@ class ProjectedMMOptimizer:
             except DomainError:
                 if strict:
                     raise
-            value, gradient, aux = self._evaluate(x)
+            with full_precision(x):
+                value, gradient, aux = self.objective.evaluate(x)
             # An objective may use its buffers again.
             value, gradient, aux = value.clone(), gradient.clone(), mapped(Tensor.clone, aux)
         check_evaluation(x0, value, gradient)
@@ -316,7 +317,7 @@ class ProjectedMMOptimizer:
         actual = (state.value - value).detach()
         least = (self.projection or Projection()).lower
         required = torch.maximum(proposal.slope, least * proposal.own)
-        slack = self._slack(state)
+        slack = self._slack(state, step_norm)
         accepted, above = judge(
             state.value, value, finite, predicted, required, slack, self.safeguard
         )
@@ -498,14 +499,15 @@ class ProjectedMMOptimizer:
         if isinstance(self.preconditioner, Direction):
             # Own steps are rare then: the gradients seen are curvature enough for them.
             return SecantMajorant(objective)
-        return LanczosMajorant(objective)
+        return DefaultMajorant(objective)
 
-    def _slack(self, state: State) -> Tensor:
-        """Rounding error of a difference of values: of ``f`` itself, and of the iterate in it."""
+    def _slack(self, state: State, step_norm: Tensor) -> Tensor:
+        """Rounding error of a difference of values over a step; see `rounding_slack`."""
         noise = 0.0 if self.safeguard is None else self.safeguard.noise
-        eps = torch.finfo(state.x.dtype).eps
         value, gradient, x = (t.detach() for t in (state.value, state.gradient, state.x))
-        return rounding_slack(value, noise).addcmul(norm(gradient), norm(x), value=eps)
+        length = norm(x) + step_norm
+        terms = norm(gradient) * length + self.objective.rounding(state.aux, length)
+        return rounding_slack(value, noise, torch.finfo(x.dtype).eps * terms)
 
     def _evaluate(self, x: Tensor) -> Evaluation:
         """Evaluate at a copy: what an objective writes to is not the iterate."""

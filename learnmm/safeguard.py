@@ -15,12 +15,37 @@ import torch
 from torch import Tensor
 
 ROUNDING = 16.0
-"""Rounding error of an objective value in units of ``eps |f|``: the slack of every comparison."""
+"""Rounding error of a sum of non-negative terms, in units of ``eps`` times the sum."""
 
 
-def rounding_slack(value: Tensor, noise: float = 0.0) -> Tensor:
-    """Size below which a difference of objective values means nothing: ``16 eps |f| + noise``."""
-    slack = ROUNDING * torch.finfo(value.dtype).eps * value.abs()
+def rounding_slack(value: Tensor, noise: float = 0.0, moved: Tensor | float = 0.0) -> Tensor:
+    """Size below which a difference of objective values means nothing, ``(B,)``.
+
+    ``16 eps |f| + moved + noise``. The first term is the error of the last sum: torch adds in
+    blocks, so it grows with the logarithm of their number. `moved` is by how much the rounding of
+    what ``f`` is made of moves it, to first order and without cancellation. For a step ``d`` from
+    ``x``, and terms ``f_j(A_j x + c_j)``, the optimizer takes
+
+    ``eps (|g| (|x| + |d|) + sum_j |grad f_j| (|A_j x + c_j| + |A_j|_F (|x| + |d|)))``:
+
+    the point ``x - d``, and every product that makes it (multipliers, singular vectors), is off by
+    ``eps`` relatively; so is every row ``a_i x + c_i``, against the size of what it sums, which is
+    at most ``|a_i| |x|``. A product of ``n`` terms errs by up to ``n eps``, but errors are as
+    often up as down: with high probability it is ``sqrt(n)`` (Higham & Mary 2019), less in blocks,
+    and the errors of ``m`` rows add up as a random walk, which leaves ``sqrt(m)`` to spare in the
+    sum of their sizes above. Where large terms cancel in a way that only the caller knows, `noise`
+    says so.
+
+    Parameters
+    ----------
+    value : Tensor
+        ``f``, ``(B,)``.
+    noise : float
+        :attr:`Safeguard.noise`.
+    moved : Tensor or float
+        ``(B,)``, in units of ``f``.
+    """
+    slack = ROUNDING * torch.finfo(value.dtype).eps * value.abs() + moved
     return slack + noise if noise else slack
 
 

@@ -104,9 +104,14 @@ class AutoencoderPrior(Atom):
             v = layer(v)
         return _Pass(inputs, v)
 
+    def __call__(self, x: Tensor) -> Tensor:
+        """``f(x)``, shape ``(B,)``, from the forward pass alone."""
+        return cosine(x, self._forward(x).output, self.floor).distance
+
     def measure(self, x: Tensor) -> tuple[Tensor, Any]:
-        """Distance alone; the bound's needs come with :meth:`evaluate`."""
-        return cosine(x, self._forward(x).output, self.floor).distance, ()
+        """Distance and curvature, which rests on the backward pass too."""
+        evaluation = self.evaluate(x)
+        return evaluation.value, evaluation.aux
 
     def evaluate(self, x: Tensor) -> Evaluation:
         """One forward pass, one backward pass, and from them the curvature."""
@@ -138,7 +143,7 @@ class AutoencoderPrior(Atom):
         """Theorem 3: ``c(s)(1/|x|^2 + L^2/|Phi|^2) + M sqrt(1 - s^2)/|Phi|``, ``(B,)``."""
         distance, norm_x, norm_out, _ = pieces
         lipschitz, smoothness = self.constants
-        gauss_newton = joint_constant(distance) * (norm_x**-2 + (lipschitz / norm_out) ** 2)
+        gauss_newton = joint_constant(distance) * ((1 / norm_x) ** 2 + (lipschitz / norm_out) ** 2)
         return gauss_newton + smoothness * sine(distance) / norm_out
 
     def _scalar(
@@ -154,7 +159,8 @@ class AutoencoderPrior(Atom):
                 jacobian = jacobian * _peak(slopes[index])
             else:
                 jacobian = jacobian * self._norms[index]
-        return joint_pointwise(distance) * (norm_x**-2 + (jacobian / norm_out) ** 2) + residual
+        gauss_newton = (1 / norm_x) ** 2 + (jacobian / norm_out) ** 2
+        return joint_pointwise(distance) * gauss_newton + residual
 
     def _elementwise(
         self, pieces: Cosine, slopes: dict[int, Tensor], passed: _Pass, residuals: dict[int, Tensor]
@@ -168,7 +174,7 @@ class AutoencoderPrior(Atom):
         """
         distance, norm_x, norm_out, _ = pieces
         level = joint_pointwise(distance)
-        curvature = expand(level / norm_out**2, passed.output).expand_as(passed.output)
+        curvature = expand(level / norm_out / norm_out, passed.output).expand_as(passed.output)
         for index in reversed(range(len(self._layers))):
             layer, z = self._layers[index], passed.inputs[index]
             if index in slopes:
@@ -179,7 +185,7 @@ class AutoencoderPrior(Atom):
             by_norm = _peak(curvature) * self._norms[index] ** 2
             smaller = expand(_peak(by_row) <= by_norm, z)
             curvature = torch.where(smaller, by_row, expand(by_norm, z))
-        return curvature + expand(level / norm_x**2, curvature)
+        return curvature + expand(level / norm_x / norm_x, curvature)
 
     def bound_at(self, x: Tensor, aux: Any) -> Bound:
         """Bound from the curvature that the evaluation brought along."""

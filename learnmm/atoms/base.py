@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from learnmm.affine import AffineMap
 from learnmm.bound import Bound, map_bound
-from learnmm.curvature import expand
+from learnmm.curvature import expand, norm
 from learnmm.linear import LinearMap
 from learnmm.objective import Evaluation, Objective, differentiate
-from learnmm.operators import LinearOperator
 from learnmm.truth import holds
 
 
@@ -55,12 +55,11 @@ class Atom(Objective):
 
     __rmul__ = __mul__
 
-    def __matmul__(self, linear: Tensor | LinearMap | LinearOperator) -> Atom:
+    def __matmul__(self, linear: Tensor | AffineMap) -> Atom:
         """Atom after an affine map: ``(f @ A)(x) = f(A x)``."""
         if isinstance(linear, Tensor):
             linear = LinearMap(linear)
-        known = isinstance(linear, LinearMap | LinearOperator)
-        return Composed(self, linear) if known else NotImplemented
+        return Composed(self, linear) if isinstance(linear, AffineMap) else NotImplemented
 
 
 class Sum(Atom):
@@ -70,6 +69,10 @@ class Sum(Atom):
         self.parts: tuple[Atom, ...] = tuple(
             leaf for part in parts for leaf in (part.parts if isinstance(part, Sum) else (part,))
         )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Sum of the values."""
+        return torch.stack([part(x) for part in self.parts]).sum(0)
 
     def measure(self, x: Tensor) -> tuple[Tensor, Any]:
         """Sum of the values; every part's auxiliary."""
@@ -91,6 +94,10 @@ class Sum(Atom):
         for part, its in zip(self.parts[1:], aux[1:], strict=True):
             bound = bound + part.bound_at(x, its)
         return bound
+
+    def rounding(self, aux: Any, length: Tensor) -> Tensor | float:
+        """Sum over the parts."""
+        return sum(part.rounding(its, length) for part, its in zip(self.parts, aux, strict=True))
 
     def check(self, x: Tensor) -> None:
         """Check every part."""
@@ -118,6 +125,10 @@ class Scaled(Atom):
         self.weight = weight
         self.atom = atom
 
+    def __call__(self, x: Tensor) -> Tensor:
+        """Weighted value."""
+        return self.weight * self.atom(x)
+
     def measure(self, x: Tensor) -> tuple[Tensor, Any]:
         """Weighted value."""
         value, aux = self.atom.measure(x)
@@ -137,6 +148,10 @@ class Scaled(Atom):
         """Weighted bound."""
         return self.atom.bound_at(x, aux).scaled(self.weight)
 
+    def rounding(self, aux: Any, length: Tensor) -> Tensor | float:
+        """Weighted."""
+        return self.weight * self.atom.rounding(aux, length)
+
     def check(self, x: Tensor) -> None:
         """Check the atom and the number of weights."""
         if (
@@ -151,9 +166,13 @@ class Scaled(Atom):
 class Composed(Atom):
     """``f(A x + c)``: the bound is pulled back through the map, in the map's form."""
 
-    def __init__(self, atom: Atom, linear: LinearMap | LinearOperator) -> None:
+    def __init__(self, atom: Atom, linear: AffineMap) -> None:
         self.atom = atom
         self.linear = linear
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Value at the image."""
+        return self.atom(self.linear(x))
 
     def measure(self, x: Tensor) -> tuple[Tensor, Any]:
         """Value at the image, and the image for the bound."""
@@ -165,11 +184,19 @@ class Composed(Atom):
         """Chain rule with the adjoint: the gradient is ``A^T grad f(A x + c)``."""
         image = self.linear(x)
         value, gradient, aux = self.atom.evaluate(image)
-        return Evaluation(value, self.linear.adjoint(gradient), (image, aux))
+        steepness = norm(gradient.detach())
+        return Evaluation(value, self.linear.adjoint(gradient), (image, aux, steepness))
+
+    def rounding(self, aux: Any, length: Tensor) -> Tensor | float:
+        """The terms of ``A x + c``, times how steep ``f`` is there, and what ``f`` adds."""
+        image, inner, steepness = aux
+        terms = norm(image.detach()) + self.linear.magnitude * length
+        moved: Tensor = steepness * terms + self.atom.rounding(inner, terms)
+        return moved
 
     def bound_at(self, x: Tensor, aux: Any) -> Bound:
         """``A^T C A`` or a coarser form."""
-        image, inner = aux
+        image, inner = aux[:2]
         bound = self.atom.bound_at(image, inner)
         linear = self.linear
         radius = linear.pull_back_radius(bound.radius)

@@ -22,7 +22,8 @@ class Cosine(NamedTuple):
     """Pieces of ``1 - cos(a, b)`` per problem, all of shape ``(B,)`` but the vector `gap`.
 
     `gap` is ``a/|a| - b/|b|``, from which the distance ``|gap|^2 / 2`` keeps its relative
-    accuracy near zero, where ``1 - s`` would lose it.
+    accuracy near zero, where ``1 - s`` would lose it. Everything is NaN where a norm, or its
+    inverse, leaves the range of the dtype: no direction is better than a wrong one.
     """
 
     distance: Tensor
@@ -41,6 +42,7 @@ def cosine(a: Tensor, b: Tensor, floor: float = 0.0) -> Cosine:
     norm_a, norm_b = norm(a), norm(b)
     if floor:
         norm_a, norm_b = torch.hypot(norm_a, _like(floor, a)), torch.hypot(norm_b, _like(floor, b))
+    norm_a, norm_b = _invertible(norm_a), _invertible(norm_b)
     gap = a * expand(1 / norm_a, a) - b * expand(1 / norm_b, b)
     distance = dot(gap, gap)
     if floor:
@@ -58,8 +60,9 @@ def cosine_gradients(a: Tensor, b: Tensor, pieces: Cosine) -> tuple[Tensor, Tens
 
 
 def _gradient(v: Tensor, size: Tensor, pieces: Cosine, sign: float = 1.0) -> Tensor:
-    distance, gap = pieces.distance, pieces.gap
-    return expand(sign / size, v) * gap - expand(distance / size**2, v) * v
+    # In this order no square of the size appears, which would overflow before the gradient does.
+    turned = pieces.gap - expand(sign * pieces.distance / size, v) * v
+    return expand(sign / size, v) * turned
 
 
 def require_direction(name: str, vector: Tensor, floor: float) -> None:
@@ -70,6 +73,12 @@ def require_direction(name: str, vector: Tensor, floor: float) -> None:
             f"the cosine is undefined at zero: {name} vanishes for problems "
             f"{zero.nonzero().flatten().tolist()}; start elsewhere or give floor="
         )
+
+
+def _invertible(size: Tensor) -> Tensor:
+    """``size`` where it and its inverse are normal numbers, NaN elsewhere."""
+    limits = torch.finfo(size.dtype)
+    return torch.where((size >= limits.tiny) & (size <= 1 / limits.tiny), size, torch.nan)
 
 
 def _like(number: float, tensor: Tensor) -> Tensor:
@@ -165,14 +174,14 @@ class CosineDistance(Atom):
         """Scalar curvature by the chosen formula."""
         distance, size = aux
         if self.mode == "global":
-            return Bound(Kind.GLOBAL, ScalarCurvature(2 * floored_gain(distance) / size**2))
+            return Bound(Kind.GLOBAL, ScalarCurvature(2 * floored_gain(distance) / size / size))
         if self.mode == "paper":
             level = torch.full_like(size, 2 / math.sqrt(3))
         else:
             s = 1 - distance
             level = (s + torch.sqrt((4 - 3 * s * s).clamp(min=1.0))) / 2
             level = level.clamp(min=math.sqrt(torch.finfo(level.dtype).eps))
-        return Bound(Kind.POINTWISE, ScalarCurvature(level / size**2))
+        return Bound(Kind.POINTWISE, ScalarCurvature(level / size / size))
 
     def check(self, z: Tensor) -> None:
         """Shapes, dtypes and devices agree, and the cosine is defined."""

@@ -11,12 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from learnmm.affine import AffineMap
 from learnmm.atoms.base import Atom
 from learnmm.bound import Bound
 from learnmm.curvature import DiagonalCurvature
-from learnmm.linear import LinearMap
 from learnmm.objective import Evaluation
-from learnmm.operators import LinearOperator
 from learnmm.result import Kind
 from learnmm.truth import holds
 
@@ -126,14 +125,15 @@ class Quadratic(_Separable):
 
     def entries(self, z: Tensor) -> Tensor:
         """Half the weighted square."""
-        return self.weight * (z - self.target) ** 2 / 2
+        residual = z - self.target
+        return self.weight * residual * residual / 2  # the square alone may overflow
 
     def curvatures(self, z: Tensor) -> Tensor:
         """``w``."""
         return self.weight.expand_as(z)
 
 
-def least_squares(matrix: Tensor | LinearMap | LinearOperator, y: Tensor) -> Atom:
+def least_squares(matrix: Tensor | AffineMap, y: Tensor) -> Atom:
     """``1/2 |A x - y|^2`` with curvature ``A^T A``, exact in the structured form."""
     return Quadratic(y) @ matrix
 
@@ -166,7 +166,12 @@ class HalfQuadratic(_Separable):
 
     def entries(self, z: Tensor) -> Tensor:
         """Scaled loss of every residual."""
-        return self.scale**2 * _PHI[self.loss].value((z - self.target) / self.scale)
+        residual = z - self.target
+        t = residual / self.scale
+        # The square of a scale, or of a small ratio, may leave the range of the dtype.
+        near = t.abs() < math.sqrt(torch.finfo(z.dtype).eps) / 2
+        loss = self.scale * (self.scale * _PHI[self.loss].value(t))
+        return torch.where(near, residual * residual / 2, loss)
 
     def curvatures(self, z: Tensor) -> Tensor:
         """``phi'(t) / t``."""

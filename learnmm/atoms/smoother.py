@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from learnmm.affine import AffineMap
 from learnmm.atoms.base import Atom
 from learnmm.atoms.cosine import (
     cosine,
@@ -31,8 +32,10 @@ class LinearSmootherPrior(Atom):
 
     Parameters
     ----------
-    smoother : Tensor or LinearMap
-        ``S``, square ``(n, n)``, dense or sparse, acting on the first dimension after the batch.
+    smoother : Tensor or AffineMap
+        ``S``: a square matrix ``(n, n)``, dense or sparse, on the first dimension after the batch,
+        or any linear map that keeps the shape of ``x``, such as ``lmm.convolution(...)``. Where
+        its norm is only probable, so is the bound.
     bound : {"global", "pointwise"}
         "pointwise" replaces ``c(s)`` by the curvature at the point, ``max(1 + s, sqrt(1 - s^2))``:
         at most half, and open to relaxation, but a promise about the Hessian only.
@@ -41,13 +44,21 @@ class LinearSmootherPrior(Atom):
 
     Raises
     ------
-    ValueError
-        If the smoother is not square, for an unknown bound, or a negative floor.
+    TypeError, ValueError
+        If the smoother is no linear map or not square, for an unknown bound, or a negative floor.
+
+    Examples
+    --------
+    >>> import torch, learnmm as lmm
+    >>> mean = lmm.convolution(torch.full((3, 3), 1 / 9), (8, 8))
+    >>> prior = lmm.LinearSmootherPrior(mean)
+    >>> bool(prior(torch.ones(2, 8, 8)).max() < 1e-6)
+    True
     """
 
     def __init__(
         self,
-        smoother: Tensor | LinearMap,
+        smoother: Tensor | AffineMap,
         bound: SmootherBound = "global",
         floor: float = 0.0,
     ) -> None:
@@ -55,7 +66,12 @@ class LinearSmootherPrior(Atom):
             raise ValueError(f"bound must be 'global' or 'pointwise', got {bound!r}")
         if isinstance(smoother, Tensor):
             smoother = LinearMap(smoother, form="uniform")
-        if smoother.shape[0] != smoother.shape[1] or smoother.offset is not None:
+        if not isinstance(smoother, AffineMap):
+            raise TypeError(
+                "LinearSmootherPrior expects a matrix or a linear map, got "
+                f"{type(smoother).__name__}"
+            )
+        if not smoother.keeps_shape:
             raise ValueError(
                 f"a smoother is a square linear map without offset, got shape {smoother.shape}"
             )
@@ -81,10 +97,13 @@ class LinearSmootherPrior(Atom):
     def bound_at(self, x: Tensor, aux: Any) -> Bound:
         """Theorem 3 with ``M = 0``, or the Gauss-Newton curvature, which is all there is."""
         distance, norm_x, norm_smooth = aux
-        spread = norm_x**-2 + (self.smoother.norm / norm_smooth) ** 2
+        # The norm times the inverse: a square of either may leave the range of the dtype.
+        spread = (1 / norm_x) ** 2 + (self.smoother.norm_at(x) / norm_smooth) ** 2
         if self.mode == "pointwise":
-            return Bound(Kind.POINTWISE, ScalarCurvature(joint_pointwise(distance) * spread))
-        return Bound(Kind.GLOBAL, ScalarCurvature(joint_constant(distance) * spread))
+            bound = Bound(Kind.POINTWISE, ScalarCurvature(joint_pointwise(distance) * spread))
+        else:
+            bound = Bound(Kind.GLOBAL, ScalarCurvature(joint_constant(distance) * spread))
+        return bound.weakened(self.smoother.kind, self.smoother.failure_probability)
 
     def check(self, x: Tensor) -> None:
         """The smoother fits, and both vectors have a direction."""

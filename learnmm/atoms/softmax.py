@@ -10,7 +10,7 @@ from torch import Tensor
 
 from learnmm.atoms.base import Atom
 from learnmm.bound import Bound
-from learnmm.curvature import Curvature, ScalarCurvature, expand
+from learnmm.curvature import Curvature, ScalarCurvature, expand, require_real
 from learnmm.objective import Evaluation
 from learnmm.result import Kind
 
@@ -125,6 +125,12 @@ class CenteredCurvature(Curvature):
     """
 
     value: Tensor
+
+    def __post_init__(self) -> None:
+        """Refuse what is no tensor ``(B,)``."""
+        require_real(
+            "CenteredCurvature", "value", self.value, 1, "one curvature per problem, shape (B,)"
+        )
 
     def power(self, v: Tensor, exponent: float) -> Tensor:
         """``b ** exponent (v - mean(v))``: ``I - 11^T / K`` is a projection."""

@@ -32,12 +32,13 @@ def assert_majorant(
     """Try to break a bound at ``x``, as hard as its kind deserves.
 
     `GLOBAL`: ``f(z) <= Q(z; x) = f(x) + <g, z - x> + <z - x, B (z - x)> / 2`` at random points
-    (from 1e-6 to 1e6 times ``|x|`` away, along the gradient, along the majorant's step, towards
-    and through the origin, and next to it, where scale-free functions are singular), and at the
-    worst of them after a search uphill on the violation. `REGION`: the same within the radius.
-    `POINTWISE` and `PROBABLE`: ``B - H(x)`` is positive semidefinite (so a `PROBABLE` bound may
-    fail, as often as it says). `ESTIMATE` promises nothing, and nothing is checked. Whatever its
-    kind, neither it nor the objective writes into what it is given.
+        (from 1e-6 to 1e6 times ``|x|`` away, along the gradient, along the majorant's step, in
+    directions that the bound takes for flat, towards and through the origin, and next to it, where
+    scale-free functions are singular), and at the worst of them after a search uphill on the
+    violation. Where ``f`` or ``Q`` is not finite, the point says nothing. `REGION`: the same within
+    the radius. `POINTWISE` and `PROBABLE`: ``B - H(x)`` is positive semidefinite (so a `PROBABLE`
+    bound may fail, as often as it says). `ESTIMATE` promises nothing, and nothing is checked.
+    Whatever its kind, neither it nor the objective writes into what it is given.
 
     The excess allowed is rounding: ``32 eps`` times what the two sides are made of, counting that
     ``f`` is evaluated as if at a point that is off by ``eps`` relatively.
@@ -47,11 +48,11 @@ def assert_majorant(
     majorant : Majorant or None
         None: the atom's own bound.
     fun : Objective or callable
-        ``f``, ``(B, *shape) -> (B,)``. Where it is NaN it counts as undefined.
+        ``f``, ``(B, *shape) -> (B,)``. Where it is not finite it counts as undefined.
     x : Tensor
         Points at which the bound is taken, ``(B, *shape)``. More problems cost little.
     points, search_steps : int
-        Random points per problem, and steps of each of the five searches.
+        Random points per problem, and steps of each of the six searches.
     generator : torch.Generator, optional
         Of the random points. Default: the same points on every run.
 
@@ -79,6 +80,7 @@ def assert_majorant(
         if not isinstance(fun, Atom):
             raise TypeError(f"without a majorant an Atom is needed, got {type(fun).__name__}")
         majorant = fun.bound
+    x = x.clone()
     with torch.no_grad():
         with unmodified(x, f"the objective {type(objective).__name__}"):
             base = objective.evaluate(x)

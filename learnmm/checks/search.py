@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -96,7 +97,10 @@ class Search:
             + torch.nan_to_num(norm(there.gradient), nan=0.0) * norm(z)
             + ROUNDING * self.eps * (curvature.quad(x) + curvature.quad(z))
         )
-        rounding = torch.where(torch.isfinite(there.value), ROUNDING * self.eps * parts, 0.0)
+        rounding = ROUNDING * self.eps * parts
+        # Where either side overflows, nothing is said about the bound.
+        known = torch.isfinite(there.value) & torch.isfinite(majorant) & torch.isfinite(rounding)
+        excess = torch.where(known, excess, -torch.inf)
         ratio = torch.nan_to_num(excess / (bend + rounding), nan=-torch.inf)
         bent = curvature.apply(d)
         uphill = there.gradient - base.gradient - expand(1 + ratio, d) * bent
@@ -104,12 +108,13 @@ class Search:
         broken = excess > rounding
         if bool(broken.any()):
             i = int(torch.where(broken, ratio, -torch.inf).argmax())
+            factor = 1 + float(excess[i] / bend[i]) if bend[i] > 0 else math.inf
             raise LawViolation(
                 f"{self.bound.kind.name} bound broken for problem {i}: f(z) = "
                 f"{float(there.value[i]):.6g} lies above Q(z; x) = {float(majorant[i]):.6g} by "
                 f"{float(excess[i]):.3g} (rounding {float(rounding[i]):.1g}) at |z - x| = "
                 f"{float(norm(d)[i]):.3g}, |z| = {float(norm(z)[i]):.3g}; the curvature is too "
-                f"small by a factor of {1 + float(excess[i] / bend[i]):.5g}"
+                f"small by a factor of {factor:.5g}"
             )
         return _Trial(ratio, uphill)
 
@@ -184,4 +189,18 @@ def _families(
         plane = torch.cos(angle) * unit(x) + torch.sin(angle) * unit(gradient)
         return length(generator, -12, 0) * (plane + off)
 
-    yield from (anywhere, along_gradient, along_step, through_origin, next_to_origin)
+    def along_flat(generator: torch.Generator) -> Tensor:
+        """Directions in which the bound is flat, if there are any: `f` must not bend there."""
+        flat = gaussian(generator)
+        for _ in range(2):  # once leaves the rounding of the others
+            flat = flat - curvature.power(curvature.power(flat, 0.5), -0.5)
+        return x + length(generator, -6, 14) * unit(flat)  # far: what is hidden there is small
+
+    yield from (
+        anywhere,
+        along_gradient,
+        along_step,
+        along_flat,
+        through_origin,
+        next_to_origin,
+    )

@@ -103,15 +103,23 @@ class LimitedMemory(Direction):
     def forward(self, point: Point, state: Pairs) -> tuple[Tensor, Pairs]:
         """Put the pair of the last step in place, then apply ``H``."""
         pairs = append(state, point.x, point.gradient)
-        step = _apply(pairs, point)
-        return expand(pairs.stretch, step) * step, pairs
+        return step_from(pairs, point), pairs
 
 
-def append(state: Pairs, x: Tensor, gradient: Tensor) -> Pairs:
+def step_from(pairs: Pairs, point: Point) -> Tensor:
+    """``H g`` of the pairs there are, stretched."""
+    step = _apply(pairs, point)
+    return expand(pairs.stretch, step) * step
+
+
+def append(state: Pairs, x: Tensor, gradient: Tensor, *, in_place: bool = False) -> Pairs:
     """Put the pair of the step to `x` in the place of the oldest, if it has seen curvature.
 
     Without the row and the column of the oldest pair ``R^-1`` is the inverse of what is left of
     ``R``; a last column ``(c, p)`` of ``R`` adds the column ``(-R^-1 c, 1) / p`` to it.
+
+    `in_place` writes into the ring of a single problem, for a caller that owns it: with many
+    unknowns a copy of the ring costs more than the step.
     """
     move, change = x - state.x, gradient - state.gradient
     length, product = norm(move), dot(move, change)
@@ -133,12 +141,18 @@ def append(state: Pairs, x: Tensor, gradient: Tensor) -> Pairs:
         kept = torch.gather(old, dim, at)
         return old.scatter(dim, at, torch.where(expand(useful, kept), new, kept))
 
+    def write(new: Tensor, ring: Tensor) -> Tensor:
+        if bool(useful):
+            ring[0, int(oldest)].copy_(new[0])
+        return ring
+
+    place = write if in_place else put
     rows = (others | ~useful[:, None]).to(state.inverse.dtype)
     return Pairs(
         x=x,
         gradient=gradient,
-        moves=put(move, state.moves),
-        changes=put(change, state.changes),
+        moves=place(move, state.moves),
+        changes=place(change, state.changes),
         inverse=put(column, state.inverse * rows[:, :, None], dim=2),
         products=put(product[:, 0], state.products),
         newest=torch.where(useful, oldest, state.newest),
@@ -164,12 +178,13 @@ def _apply(pairs: Pairs, point: Point) -> Tensor:
 
 def _initial(pairs: Pairs, point: Point, v: Tensor) -> Tensor:
     """``H_0 v``."""
-    at = pairs.newest.reshape(-1, *[1] * v.dim())
-    newest = torch.take_along_dim(pairs.changes, at, 1).squeeze(1)
+    # Not take_along_dim, which makes an index of the size of the iterate.
+    newest = pairs.changes[torch.arange(len(v), device=v.device), pairs.newest]
     product = torch.take_along_dim(pairs.products, pairs.newest[:, None], 1).squeeze(1)
     bend = dot(newest, point.curvature.solve(newest))
     scale = torch.where(bend > 0, product / torch.where(bend > 0, bend, 1.0), 1.0)
-    return expand(scale, v) * point.curvature.solve(v)
+    # A curvature may be as wide as the values of the objective; the pairs are not.
+    return (expand(scale, v) * point.curvature.solve(v)).to(v.dtype)
 
 
 def _inner(stack: Tensor, v: Tensor) -> Tensor:

@@ -5,16 +5,12 @@ Nothing is changed by a load that fails, and nothing is allocated that the file 
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import random
-import resource
-import struct
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +19,12 @@ import torch
 from torch import Tensor, nn
 
 import learnmm as lmm
+from damage import JUNK, crafted, hashed, joined, refusal, split, variants, within
 from learnmm import storage
 from learnmm.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from learnmm.training.log import Log
 from learnmm.training.weights import Counters, Weights
 
-JUNK: list[Any] = [None, True, 0, -5, 2**70, 1e300, "", "no", "\ud800", [], [1], {}, {"a": {}}]
 CONFIG = {"width": 3, "layers": [1, 2], "inner": {"scale": None, "name": "conv"}}
 
 
@@ -40,99 +36,7 @@ class Net(nn.Module):
         self.wide = nn.Parameter(torch.randn(4, 2, dtype=torch.float64))
 
 
-# --- damage ----------------------------------------------------------------------------------
-
-
-def split(content: bytes) -> tuple[dict[str, Any], bytes]:
-    """Cut a safetensors file into its header and the bytes of its tensors."""
-    size = struct.unpack("<Q", content[:8])[0]
-    return json.loads(content[8 : 8 + size]), content[8 + size :]
-
-
-def joined(header: dict[str, Any] | str, data: bytes) -> bytes:
-    text = (header if isinstance(header, str) else json.dumps(header)).encode()
-    return struct.pack("<Q", len(text)) + text + data
-
-
-def variants(content: bytes, count: int, seed: int) -> Iterator[bytes]:
-    """Flip bits of header and data, cut, lengthen, overwrite, repeat."""
-    rng = random.Random(seed)
-    header = 8 + struct.unpack("<Q", content[:8])[0]
-    for _ in range(count):
-        damaged = bytearray(content)
-        kind = rng.choice(["header", "header", "header", "data", "cut", "more", "zero", "repeat"])
-        if kind in ("header", "data"):
-            first, last = (0, header) if kind == "header" else (header, len(content))
-            for _ in range(rng.choice([1, 1, 1, 2, 3])):
-                damaged[rng.randrange(first, last)] ^= 1 << rng.randrange(8)
-        elif kind == "cut":
-            del damaged[rng.randrange(len(content)) :]
-        elif kind == "more":
-            damaged += rng.randbytes(rng.randrange(1, 40))
-        else:
-            at = rng.randrange(header)
-            length = rng.randrange(1, 30)
-            fresh = bytes(length) if kind == "zero" else damaged[at : at + length] * 2
-            damaged[at : at + length] = fresh
-        yield bytes(damaged)
-
-
-def crafted(content: bytes) -> Iterator[bytes]:
-    """Files that parse and lie: types, sizes, depths, names."""
-    whole, data = split(content)
-    ours = json.loads(whole["__metadata__"]["learnmm"])
-
-    def rewritten(text: Any) -> bytes:
-        return joined({**whole, "__metadata__": {"learnmm": text}}, data)
-
-    for name in ours:
-        yield rewritten(json.dumps({key: ours[key] for key in ours if key != name}))
-        for junk in JUNK:
-            yield rewritten(json.dumps({**ours, name: junk}))
-            yield hashed(whole, {**ours, name: junk}, data)
-    text = json.dumps(ours)
-    for depth in (70, 900, 5_000, 200_000):
-        for left, right in (("[", "]"), ('{"a":', "}")):
-            deep = left * depth + "1" + right * depth
-            yield rewritten(deep)
-            yield rewritten(text[:-1] + f', "notes": {{"a": {deep}}}}}')
-            yield rewritten(text.replace('"config": {', f'"config": {{"deep": {deep}, ', 1))
-    yield rewritten(text[:-1] + ', "format": "learnmm weights"}')
-    yield rewritten(text.replace("{", '{"a": 1e999, ', 1))
-    yield rewritten(text.replace("{", '{"a": NaN, ', 1))
-    yield rewritten(text.replace("{", '{"a": ' + "9" * 5000 + ", ", 1))
-    for junk in (5, None, ["x"]):
-        yield rewritten(junk)
-        yield joined({**whole, "__metadata__": junk}, data)
-    names = [name for name in whole if name != "__metadata__"]
-    for shape in ([10**12], [2**40, 2**40], [0, 2**62, 4], [-1], ["a"], [2**64], [[1]], None):
-        entry = {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}
-        yield joined({**whole, "huge": entry}, data)
-        yield joined({**whole, names[0]: {**whole[names[0]], "shape": shape}}, data)
-    for dtype in ("F64", "F8_E4M3", "C64", "U16", "F4", "XX", 5):
-        entry = {"dtype": dtype, "shape": [0], "data_offsets": [0, 0]}
-        yield joined({**whole, "other": entry}, data)
-        yield joined({**whole, names[0]: {**whole[names[0]], "dtype": dtype}}, data)
-    for offsets in ([0, 10**15], [-1, 4], [4, 0], [2**63, 2**63 + 8], None):
-        yield joined({**whole, names[0]: {**whole[names[0]], "data_offsets": offsets}}, data)
-    yield joined("[" * 100_000, data)
-    yield joined(json.dumps(whole)[:-1] + f', "{names[0]}": {json.dumps(whole[names[1]])}}}', data)
-    yield struct.pack("<Q", 2**63) + b"{}"
-    yield joined({f"x{i}\x1b[31m": whole[names[0]] for i in range(2_000)}, data)
-
-
-def hashed(whole: dict[str, Any], ours: dict[str, Any], data: bytes) -> bytes:
-    """Rebuild a file with a hash that is right, as somebody with intent would."""
-    header = {name: value for name, value in ours.items() if name != "sha256"}
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    kinds = {"F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64"}
-    for name in sorted(n for n in whole if n != "__metadata__"):
-        about = whole[name]
-        begin, end = about["data_offsets"]
-        dtype = f"torch.{kinds[about['dtype']]}"
-        digest.update(json.dumps([name, dtype, about["shape"]]).encode() + data[begin:end])
-    text = json.dumps({**header, "sha256": digest.hexdigest()})
-    return joined({**whole, "__metadata__": {"learnmm": text}}, data)
+# --- the format ------------------------------------------------------------------------------
 
 
 def test_the_hash_is_that_of_the_library(tmp_path: Path) -> None:
@@ -154,19 +58,6 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 def raw(tensor: Tensor) -> bytes:
     return tensor.detach().reshape(-1).view(torch.uint8).numpy().tobytes()
-
-
-@contextmanager
-def refusal() -> Iterator[list[str]]:
-    """Catch the promised error, which holds nothing that a terminal obeys, and no other."""
-    messages: list[str] = []
-    try:
-        yield messages
-    except ValueError as error:
-        if type(error) is not ValueError:  # UnicodeDecodeError is one, too
-            raise
-        messages.append(str(error))
-    assert all(message.isprintable() and len(message) < 6000 for message in messages)
 
 
 # --- weights ---------------------------------------------------------------------------------
@@ -456,15 +347,10 @@ def test_fuzzed_logs_raise_nothing(tmp_path: Path) -> None:
 
 
 def test_nothing_is_allocated_that_a_file_does_not_hold(tmp_path: Path) -> None:
-    run = subprocess.run([sys.executable, __file__, str(tmp_path)], check=False)
+    tests = str(Path(__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([tests, *filter(None, sys.path)])}
+    run = subprocess.run([sys.executable, __file__, str(tmp_path)], check=False, env=environment)
     assert run.returncode == 0
-
-
-def within(megabytes: int) -> None:
-    """Let this process have so much more memory than it has."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + megabytes * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 if __name__ == "__main__":

@@ -136,7 +136,10 @@ def test_a_majorant_is_callable(majorant: Any) -> None:
 
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 3)])
 def test_curvatures_are_one_per_problem(shape: tuple[int, ...]) -> None:
-    message = rf"one curvature per problem, shape \(2,\), got \({', '.join(map(str, shape))},?\)"
+    # What is no `(B,)` at all is refused where the curvature is made.
+    batch = "2" if len(shape) == 1 else "B"
+    came = ", ".join(map(str, shape))
+    message = rf"one curvature per problem, shape \({batch},\), got \({came},?\)"
     with pytest.raises(ValueError, match=message):
         minimize(majorant=Curvatures(lambda x: torch.ones(shape)))
 

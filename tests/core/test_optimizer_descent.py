@@ -142,11 +142,10 @@ def assert_no_rejection(optimizer: lmm.ProjectedMMOptimizer, x0: Tensor) -> None
     # The last candidate of a problem may be refused because rounding hides its decrease.
     assert (refused.sum(0) <= (result.status == lmm.Status.PRECISION)).all()
     assert torch.equal(refused.sum(0), certificate.rejected)
+    # Each step descends at least as far as the majorant says, up to the rounding of what is
+    # computed: `rounding_slack` says how much that is, and the optimizer counts what exceeds it.
     assert not certificate.violations.any()
     assert not history.enlargements.any()
-    # Each accepted step descends at least as far as the majorant says, up to rounding.
-    missing = history.predicted - history.actual
-    assert (missing <= rounding_slack(result.initial_fun))[tried].all()
 
 
 @pytest.mark.parametrize("case", [c for c in PROBLEMS if c.certain], ids=lambda case: case.label)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,9 +15,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import learnmm
 from learnmm_problems.esi.apply import apply_mm
 from learnmm_problems.esi.cli import app
 from learnmm_problems.esi.erp import ERPSimulator
+from learnmm_problems.esi.text import printable
 
 TIMES = 16
 
@@ -50,9 +55,9 @@ def files(coarse_model, tmp_path_factory):
     return folder
 
 
-def reconstruct(files, *arguments, file="subject-ave.fif"):
-    forward = ("--forward", files / "head-fwd.fif", "--max-iter", 3)
-    return ("reconstruct", files / file, *forward, *arguments)
+def reconstruct(folder, *arguments, file="subject-ave.fif", files=None):
+    forward = ("--forward", (files or folder) / "head-fwd.fif", "--max-iter", 3)
+    return ("reconstruct", folder / file, *forward, *arguments)
 
 
 # ------------------------------------------------------------------------------------------ help
@@ -191,3 +196,109 @@ def test_a_traceback_is_shown_when_asked_for(files):
     result = CliRunner().invoke(app, ["--traceback", *arguments])
     assert result.exit_code == 1
     assert isinstance(result.exception, ValueError)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_numbers_are_finite(run, files, number):
+    assert "finite number" in run(*reconstruct(files, "--tmin", number), code=2)
+    assert "finite number" in run("simulate", "erp", "--out", files, "--snr-db", number, code=2)
+
+
+def test_a_span_wider_than_the_recording_is_warned_of(run, files, tmp_path):
+    output = run(*reconstruct(files, "--tmin", "-5", "--no-picture", "--out", tmp_path))
+    assert "the recording has 0 to 0.0292969 s only, of -5 to" in output
+
+
+def test_there_are_no_more_threads_than_cores(run, files):
+    weights = "mm-net-erp"
+    output = run("evaluate", weights, "--out", files, "--threads", 100000, code=1)
+    assert "--threads must be at most the" in output
+
+
+def test_the_version_is_told(run):
+    assert run("--version") == f"learnmm {learnmm.__version__}\n"
+
+
+def test_results_of_the_repository_are_no_commands(run):
+    help_text = run("--help")
+    assert "calibrate" not in help_text
+    assert "table1" not in help_text
+
+
+@pytest.mark.parametrize("comment", ["a\x1b]0;owned\x07b", "[/red] {x}", "$\\alpha$ $5 and $6"])
+def test_text_of_a_file_is_neither_obeyed_nor_a_formula(run, files, tmp_path, comment):
+    evoked = mne.read_evokeds(files / "subject-ave.fif", 0, proj=False, verbose="ERROR")
+    evoked.comment = comment
+    evoked.save(tmp_path / "odd-ave.fif", verbose="ERROR")
+    output = run(*reconstruct(tmp_path, "--out", tmp_path / "out", file="odd-ave.fif", files=files))
+    assert "\x1b" not in output
+    assert "\x07" not in output
+    assert printable(comment) in output
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert printable(comment) in run(
+        *reconstruct(tmp_path, "--condition", "none", file="odd-ave.fif", files=files), code=1
+    ).replace("\\\\", "\\")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of file systems that take any byte")
+def test_a_path_may_be_no_utf8(run, files, tmp_path):
+    name = os.fsdecode(b"caf\xe9-ave.fif")
+    shutil.copy(files / "subject-ave.fif", tmp_path / name)
+    options = ("--condition", 0, "--out", tmp_path / "out")
+    output = run(*reconstruct(tmp_path, *options, file=name, files=files))
+    assert r"caf\udce9-left-hand-mm-lh.stc" in output
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+@pytest.mark.parametrize("option", ["--forward", "--noise-cov"])
+def test_damaged_files_are_named(run, files, tmp_path, option):
+    what = {"--forward": "forward solution", "--noise-cov": "noise covariance"}[option]
+    text = tmp_path / "passwd"
+    text.write_text("root:x:0:0:root:/root:/bin/bash\n" * 20)
+    cut = tmp_path / "cut-fwd.fif.gz"
+    cut.write_bytes(gzip.compress((files / "head-fwd.fif").read_bytes())[:20_000])
+    for path in (text, cut):
+        output = run(*reconstruct(files, option, path, "--out", tmp_path / "out"), code=1)
+        assert f"{path} holds no {what} that can be read" in output
+
+
+def test_what_is_wrong_is_said_before_a_head_is_built(run, monkeypatch, tmp_path):
+    """With no head model in the cache, building one would take half a minute."""
+    monkeypatch.setenv("LEARNMM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "bad.toml").write_text("[start]\nsteps = 3\nwarmup = 4\n")
+    (tmp_path / "start.safetensors").write_text("")
+    below = tmp_path / "file" / "below"
+    for arguments, code, message in (
+        (("train", "mm-net", "--data", "x"), 2, "'x' is not one of 'erp', 'nmm'"),
+        (("train", "mm-nett"), 1, "method must be one of mm-net"),
+        (("train", "mm-net", "--preset", "bad.toml"), 1, "[start]: warmup must be at most steps=3"),
+        (("train", "mm-net-d", "--start", "start.safetensors"), 1, "learns no start"),
+        (("train", "mm-net", "--out", "file"), 1, "file must be a folder, but is a file"),
+        (("simulate", "erp", "--out", below), 1, "Not a directory"),
+        (("simulate", "erp", "--out", "o", "--snr-db", "-1e308"), 1, "snr_db must be finite"),
+        (("head-model", "--picture", "x.pgn"), 1, "must end with one of .eps"),
+        (("head-model", "--picture", "x"), 1, "must end with one of .eps"),
+        (("head-model", "--forward", below / "x-fwd.fif"), 1, "Not a directory"),
+        (("head-model", "--conductivity", 330, 4, 330), 1, "in S/m), of 1e-05 to 100"),
+        (("evaluate", "mm-net-erp", "--out", "file"), 1, "file must be a folder, but is a file"),
+        (("evaluate", "mm-net-meg"), 1, "no weights and no file are called 'mm-net-meg'"),
+    ):
+        output = " ".join(run(*arguments, code=code).split())
+        assert message in output, output
+    assert not (tmp_path / "cache").exists()
+
+
+def test_shipped_weights_are_evaluated_by_name(run, fsaverage_model, tmp_path):
+    arguments = ("--ico", 3, "--samples", 2, "--steps", 0, "--out", tmp_path)
+    output = run("evaluate", "mm-net-erp", *arguments)
+    assert "…" not in output  # of eighty columns
+    assert max(map(len, output.splitlines()[:12])) <= 80
+    for word in ("mm", "dB", "ms", "× 100", "global"):
+        assert word in output
+    content = json.loads((tmp_path / "mm-net-learned-erp-on-erp.json").read_text())
+    assert set(content["steps"]) == {"0", "10"}
+    assert content["command"].endswith("--steps 0 --steps 10 --ico 3")
+    both = ("--forward", tmp_path / "mm-net-learned-erp-on-erp.json")
+    assert "give one of them" in run("evaluate", "mm-net-erp", *arguments, *both, code=1)

@@ -16,6 +16,7 @@ from learnmm_problems.esi.cli import app
 from learnmm_problems.esi.erp import ERPSimulator
 from learnmm_problems.esi.external import head_model_from_forward
 from learnmm_problems.esi.learned.files import save_solver
+from learnmm_problems.esi.learned.presets import load_preset
 from learnmm_problems.esi.learned.settings import MethodSettings
 from learnmm_problems.esi.learned.solver import SourceSolver
 
@@ -212,8 +213,17 @@ READ = [
     ("reconstruct", "subject-ave.fif", None),
     ("reconstruct", "head-fwd.fif", "--forward"),
     ("reconstruct", "noise-cov.fif", "--noise-cov"),
+    ("evaluate", "weights.safetensors", None),
     ("train", "tiny.toml", "--preset"),
 ]
+
+
+def is_preset(path) -> bool:
+    try:
+        load_preset(path)
+    except ValueError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize(("command", "name", "option"), READ)
@@ -225,6 +235,8 @@ def test_damaged_files_end_in_a_sentence(files, base, tmp_path, command, name, o
         packed = name.endswith(".fif") and number % 4 == 3
         path = tmp_path / f"{number}-{name}{'.gz' if packed else ''}"
         path.write_bytes(damaged(gzip.compress(content) if packed else content, draw))
+        if command == "train" and is_preset(path):
+            continue  # a whole training, of any length
         if option is None:
             attempt(command, [path], options)
         else:

@@ -8,6 +8,7 @@ place to keep files everything works as well, if more slowly the next time.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -66,6 +67,8 @@ def can_keep(path: Path) -> bool:
     If not, the log has a warning. Temporary files of writers that were killed are removed.
     """
     try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, f"{path.name} is a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent) as file:
             file.write(b"x")

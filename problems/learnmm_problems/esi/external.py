@@ -61,8 +61,17 @@ def read_head_model(model: mne.Forward | str | os.PathLike) -> HeadModel:
     ...          channel_names=names)           # doctest: +SKIP
     >>> read_head_model("mine.npz")             # doctest: +SKIP
     """
-    if isinstance(model, mne.Forward) or not os.fspath(model).endswith(".npz"):
+    if isinstance(model, mne.Forward):
         return head_model_from_forward(model)
+    if not os.fspath(model).endswith(".npz"):
+        try:
+            return head_model_from_forward(model)
+        except (ValueError, TypeError, OSError, RuntimeError):
+            raise
+        except Exception as error:  # as a vertex number that no surface has
+            raise ValueError(
+                f"{os.fspath(model)} is damaged, its parts do not fit together: {error}"
+            ) from error
     try:
         with np.load(model, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}

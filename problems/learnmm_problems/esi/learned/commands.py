@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -182,10 +183,9 @@ def evaluate(
         keep_freed_memory()
         file = find_weights(weights)
         known = describe(file)
-        trained_on = known["config"].get("data")
-        if trained_on not in tuple(Data):  # it becomes part of a file's name
-            raise ValueError(f"{file} says it was trained on {trained_on!r}, expected erp or nmm")
-        solver = load_solver(file, _other_head(known, forward, ico), transfer=ico is not None)
+        model = _other_head(file, known["config"], forward, ico)
+        solver = load_solver(file, model, transfer=ico is not None)
+        trained_on = known["config"]["data"]
         horizons = sorted({*(steps or []), solver.settings.steps})
         # Recordings as those of the training, where the simulator has a choice.
         alike = RECORDED if trained_on == data.value == "erp" else ()
@@ -292,7 +292,9 @@ def _head(settings: Preset, forward: Path | None) -> HeadModel:
     return fsaverage_head_model(settings.head, progress=True)
 
 
-def _other_head(known: dict[str, Any], forward: Path | None, ico: Ico | None) -> HeadModel | None:
+def _other_head(
+    file: Path, config: dict[str, Any], forward: Path | None, ico: Ico | None
+) -> HeadModel | None:
     """The head model that was asked for instead of the one of the weights, if any."""
     if forward is not None and ico is not None:
         raise ValueError("--forward and --ico name different head models: give one of them")
@@ -304,11 +306,12 @@ def _other_head(known: dict[str, Any], forward: Path | None, ico: Ico | None) ->
         return None
     from ..fsaverage import fsaverage_head_model
     from ..headmodel import HeadModelSettings
+    from .settings import settings_of
 
-    if known["config"].get("head") is None:
+    if config.get("head") is None:
         raise ValueError(
-            "--ico is for weights trained on fsaverage; these were trained on a head model of "
-            "somebody's own: give it with --forward"
+            f"--ico is for weights trained on fsaverage; those of {file} were trained on a head "
+            "model of somebody's own: give it with --forward"
         )
-    settings = HeadModelSettings(**{**known["config"]["head"], "ico": int(ico.value)})
-    return fsaverage_head_model(settings, progress=True)
+    trained = settings_of(HeadModelSettings, config["head"], file, "head")
+    return fsaverage_head_model(replace(trained, ico=int(ico.value)), progress=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -187,8 +188,22 @@ def check_model(path: str | os.PathLike[str], known: Configuration, model: HeadM
         )
     if not same_leadfield(fingerprint(model.leadfield), known.leadfield):
         raise ValueError(
-            f"the weights of {path} are for another lead field than the head model's. {ADVICE}"
+            f"the weights of {path} are for another lead field than the head model's"
+            f"{_other_settings(known.head, model.settings)}. {ADVICE}"
         )
+
+
+def _other_settings(trained: HeadModelSettings | None, given: HeadModelSettings | None) -> str:
+    """Tell what head model the weights were trained on, where it is one of the library's."""
+    if trained is None:
+        return ""
+    if given is None:
+        return f": they were trained on the library's own, {trained}"
+    mine, theirs = asdict(given), asdict(trained)
+    differ = [name for name in theirs if mine[name] != theirs[name]]
+    told = ", ".join(f"{name}={theirs[name]!r} in place of {mine[name]!r}" for name in differ)
+    option = f" (on the command line, --ico {trained.ico})" if "ico" in differ else ""
+    return f": they were trained with {told}{option}" if told else ""
 
 
 HOW_TO_TRAIN = (

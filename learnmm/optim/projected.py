@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from learnmm.closure import (
     SOURCES,
@@ -16,14 +17,17 @@ from learnmm.closure import (
     ClosureMajorant,
     ClosureObjective,
     Source,
+    check_loss,
     flatten,
     unflatten,
 )
-from learnmm.curvature import dot, expand
+from learnmm.curvature import dot
 from learnmm.majorants.hessian import LanczosMajorant
+from learnmm.optim.hints import Hints
+from learnmm.optim.parameters import require_entries, sort
+from learnmm.optim.ring import Ring
+from learnmm.optim.surroundings import Modules, listed
 from learnmm.optimizer import ProjectedMMOptimizer
-from learnmm.preconditioners.base import Point
-from learnmm.preconditioners.limited_memory import LimitedMemory, Pairs, append
 from learnmm.result import Certificate, Result, Status, StepInfo, Tally
 from learnmm.safeguard import Relaxation, Safeguard
 from learnmm.state import State
@@ -41,18 +45,19 @@ SETTINGS = (
     "safeguard",
     "relaxation",
     "check_deterministic",
+    "modules",
+    "compare_ranks",
     "last_step",
     "last_result",
     "_generator",
     "_lanczos",
+    "_lent",
+    "_hints",
 )
 """What a copy needs beside what every optimizer of `torch.optim` copies."""
 
 MEMORY = {"level", "relaxation", "tally", "generator", "pairs", "moving"}
 """What is kept between calls."""
-
-NUMBERS = ("newest", "stretch")
-"""Parts of `Pairs` that are kept as plain numbers."""
 
 
 class ProjectedMM(torch.optim.Optimizer):
@@ -153,6 +158,8 @@ class ProjectedMM(torch.optim.Optimizer):
         relaxation: Relaxation | None = Relaxation(),  # noqa: B008 - frozen
         generator: torch.Generator | None = None,
         check_deterministic: bool = False,
+        modules: nn.Module | Iterable[nn.Module] | None = None,
+        compare_ranks: bool | None = None,
     ) -> None:
         if curvature not in SOURCES:
             raise ValueError(f"curvature must be one of {SOURCES}, got {curvature!r}")
@@ -171,12 +178,17 @@ class ProjectedMM(torch.optim.Optimizer):
         self.safeguard = safeguard
         self.relaxation = relaxation
         self.check_deterministic = check_deterministic
+        self.modules = listed(modules)
+        self.compare_ranks = compare_ranks
         self._generator = generator or torch.Generator().manual_seed(0)
         # Only its settings are used: a closure has Hessian-vector products of its own.
         self._lanczos = LanczosMajorant(torch.sum, generator=self._generator)
         self.last_step: StepInfo | None = None
         self.last_result: Result | None = None
+        self._lent = False
+        self._hints = Hints()
         super().__init__(params, {"lr": lr})
+        require_entries(p for group in self.param_groups for p in group["params"])
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with a learning rate of their own.
@@ -200,10 +212,17 @@ class ProjectedMM(torch.optim.Optimizer):
                 )
         super().add_param_group(param_group)
         try:
-            self._sorted_parameters()
+            sort(self.param_groups)
         except (TypeError, ValueError):
             self.param_groups.pop()
             raise
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the run has learned; later steps do not change it."""
+        saved = super().state_dict()
+        saved["state"] = {key: dict(entry) for key, entry in saved["state"].items()}
+        self._lent = True
+        return saved
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Resume from what :meth:`state_dict` returned, the random start vectors included.
@@ -227,6 +246,7 @@ class ProjectedMM(torch.optim.Optimizer):
                     f"history={self.history}"
                 )
         super().load_state_dict(state_dict)
+        self._lent = True
         self.last_step = self.last_result = None
         saved = self._memory().get("generator")
         if saved is not None:
@@ -234,6 +254,7 @@ class ProjectedMM(torch.optim.Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles hold; `torch.optim.Optimizer` leaves settings out."""
+        self._lent = True
         return super().__getstate__() | {name: getattr(self, name) for name in SETTINGS}
 
     def step(self, closure: Closure | None = None) -> Tensor:  # type: ignore[override]
@@ -260,39 +281,68 @@ class ProjectedMM(torch.optim.Optimizer):
                 "ProjectedMM.step needs a closure that returns the loss, as LBFGS does, got "
                 f"{type(closure).__name__}"
             )
-        moving, others = self._sorted_parameters()
+        moving, frozen = sort(self.param_groups)
         if not moving:
-            with torch.enable_grad():
-                return closure().detach()
+            return _evaluated(closure, frozen)
         parameters = list(moving)
-        objective = ClosureObjective(closure, parameters, others, self.curvature)
+        require_entries(parameters)
+        around = Modules(closure, self.modules, parameters, self.compare_ranks)
+        objective = ClosureObjective(closure, parameters, frozen, self.curvature, around)
         with torch.no_grad():
             x = flatten(parameters)
-            if not bool(torch.isfinite(x).all()):
+            # The sum is quick, and may overflow.
+            if not (bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all())):
                 raise ValueError("the parameters have NaN or infinite entries")
-            rates = flatten([torch.full_like(p, rate) for p, rate in moving.items()])
+            drawn = self._generator.get_state()
+            ring = self._ring(moving)
             try:
-                start, end = self._run(objective, x, rates)
+                start, end = self._run(objective, around, x, _rates(moving), ring)
             except BaseException:
                 objective.write(x)
+                around.undo()
+                self._generator.set_state(drawn)
+                if ring is not None:
+                    ring.undo()
                 raise
-            objective.write(end.x)
+            if not bool(self.last_step is not None and self.last_step.accepted):
+                objective.write(end.x)
+                around.before()
             for p, gradient in zip(parameters, unflatten(end.gradient, parameters), strict=True):
                 p.grad = gradient.clone()
+        hint = self._hints.draw()
+        if hint is not None:
+            warnings.warn(f"ProjectedMM: {hint}", stacklevel=3)
         return start.value[0]
 
-    def _run(self, objective: ClosureObjective, x: Tensor, rates: Tensor) -> tuple[State, State]:
+    def _ring(self, moving: dict[Tensor, float]) -> Ring | None:
+        """Limited-memory steps with the pairs of earlier calls, if they are of these unknowns."""
+        if not self.history:
+            return None
+        memory = self._memory()
+        same = memory.get("moving") == self._places(moving)
+        kept = memory.get("pairs") if same else None
+        return Ring(self.history, max(moving.values()), kept, lent=self._lent)
+
+    def _places(self, moving: dict[Tensor, float]) -> list[bool]:
+        """Which of all parameters move."""
+        varied = {id(p) for p in moving}
+        return [id(p) in varied for group in self.param_groups for p in group["params"]]
+
+    def _run(
+        self,
+        objective: ClosureObjective,
+        around: Modules,
+        x: Tensor,
+        rates: Tensor,
+        ring: Ring | None,
+    ) -> tuple[State, State]:
         """Take the steps of one call; return the states before and after them."""
         memory = self._memory()
-        varied = {id(p) for p in objective.parameters}
-        moving = [id(p) in varied for group in self.param_groups for p in group["params"]]
-        if memory.get("moving", moving) != moving:
-            memory.pop("pairs", None)  # of other unknowns
         majorant = ClosureMajorant(objective, rates, memory.get("level"), self._lanczos)
         solver = ProjectedMMOptimizer(
             objective,
             majorant=majorant,
-            preconditioner=Rated(self.history, rates) if self.history else None,
+            preconditioner=ring,
             safeguard=self.safeguard,
             gtol=self.gtol,
             check_deterministic=self.check_deterministic,
@@ -305,19 +355,29 @@ class ProjectedMM(torch.optim.Optimizer):
             before = state
             while _undecided(state, before):
                 state, info = solver.step(state)
+                if objective.failure is not None:
+                    raise objective.failure
+                if not _accepted(state, before):
+                    self._hints.observe(state, objective)
             if _accepted(state, before):
-                majorant.observe(before.x, before.gradient, state.x, state.gradient)
-        if self.history:
-            memory["pairs"] = _stored(append(state.memory, state.x, state.gradient))
+                around.take()
+                majorant.observe(state.x - before.x, state.gradient - before.gradient)
+                if ring is not None:
+                    pairs = ring.follow(state.memory, state.x, state.gradient, final=not remaining)
+                    state = state._replace(memory=pairs)
         memory.update(
             level=majorant.level,
             relaxation=state.relaxation.item(),
             tally={name: total.item() for name, total in state.tally._asdict().items()},
-            generator=bytes(self._generator.get_state().tolist()),
-            moving=moving,
+            generator=self._generator.get_state().numpy().tobytes(),
+            moving=self._places(dict.fromkeys(objective.parameters, 1.0)),
         )
+        if ring is not None:
+            memory["pairs"] = ring.kept(state.memory)
+            self._lent = False
         self.last_step = info
-        self.last_result = _result(start, state)
+        certificate = solver.certificate(state.tally)
+        self.last_result = _result(start, state, certificate)
         return start, state
 
     def _relaxation(self, gradient: Tensor, rates: Tensor) -> Relaxation | None:
@@ -328,8 +388,11 @@ class ProjectedMM(torch.optim.Optimizer):
         """
         if self.relaxation is None:
             return None
-        shorter = rates * gradient
-        raised = float(dot(gradient, shorter) / dot(shorter, shorter))
+        if rates.dim() == 1:
+            raised = 1 / float(rates)
+        else:
+            shorter = rates * gradient
+            raised = float(dot(gradient, shorter) / dot(shorter, shorter))
         if not 0 < raised < math.inf:
             return self.relaxation
         return replace(self.relaxation, margin=self.relaxation.margin * raised)
@@ -341,58 +404,26 @@ class ProjectedMM(torch.optim.Optimizer):
         memory: dict[str, Any] = self.state[self.param_groups[0]["params"][0]]
         return memory
 
-    def _sorted_parameters(self) -> tuple[dict[Tensor, float], list[Tensor]]:
-        """Parameters to move with their rates, and those that stay; checked."""
-        moving: dict[Tensor, float] = {}
-        others: list[Tensor] = []
-        for group in self.param_groups:
-            rate = _number(group["lr"])
-            if not 0 <= rate <= 1:
-                raise ValueError(
-                    f"lr is a factor on the step and must be in [0, 1], got {rate}: a longer step "
-                    "than the curvature allows has no guarantee"
-                )
-            for p in group["params"]:
-                if rate > 0 and p.requires_grad:
-                    moving[p] = rate
-                else:
-                    others.append(p)
-        for p in (*moving, *others):
-            if p.layout != torch.strided:
-                raise TypeError(f"parameters must be dense, got {p.layout}")
-        kinds = {(p.dtype, p.device) for p in (*moving, *others)}
-        for dtype, _ in kinds:
-            if dtype not in (torch.float32, torch.float64):
-                raise TypeError(f"parameters must be float32 or float64, got {dtype}")
-        if len(kinds) > 1:
-            found = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds))
-            raise ValueError(f"parameters must share one dtype and one device, got {found}")
-        return moving, others
+
+def _rates(moving: dict[Tensor, float]) -> Tensor:
+    """Learning rates ``(1, n)``, or ``(1,)`` if they are all equal."""
+    one = next(iter(moving))
+    if len(set(moving.values())) == 1:
+        return one.new_tensor([moving[one]])
+    return flatten([torch.full_like(p, rate) for p, rate in moving.items()])
 
 
-class Rated(LimitedMemory):
-    """Limited-memory steps under learning rates.
-
-    The metric of the majorant has the rates in it. With pairs, ``H`` is scaled to the curvature
-    they have seen and knows only the ratios of the rates, so the largest becomes a factor.
-    """
-
-    def __init__(self, history: int, rates: Tensor) -> None:
-        super().__init__(history)
-        self.rate = rates.amax()
-
-    def forward(self, point: Point, state: Pairs) -> tuple[Tensor, Pairs]:
-        """Scale the step."""
-        step, pairs = super().forward(point, state)
-        seen = (pairs.products > 0).any(1)
-        return expand(torch.where(seen, self.rate, 1.0), step) * step, pairs
-
-
-def _number(lr: Any) -> float:
-    try:
-        return float(lr)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"lr must be a number, got {lr!r}") from error
+def _evaluated(closure: Closure, frozen: list[Tensor]) -> Tensor:
+    """The loss where all learning rates are zero."""
+    if not any(p.requires_grad for p in frozen):
+        raise ValueError(
+            f"none of the {len(frozen)} parameters requires a gradient, so none can move; to "
+            "freeze all of them for a while, set their learning rates to 0"
+        )
+    with torch.enable_grad():
+        loss = closure()
+    check_loss(loss)
+    return loss.detach().reshape(())
 
 
 def _undecided(state: State, before: State) -> bool:
@@ -404,7 +435,9 @@ def _accepted(state: State, before: State) -> bool:
 
 
 def _resumed(state: State, memory: dict[str, Any]) -> State:
-    """Carry the relaxation, the totals and the pairs of earlier calls on."""
+    """Carry the relaxation and the totals of earlier calls on; the next pair starts here."""
+    if state.memory is not None:
+        state = state._replace(memory=state.memory._replace(x=state.x, gradient=state.gradient))
     if "tally" not in memory:
         return state
     totals = Tally(
@@ -414,30 +447,17 @@ def _resumed(state: State, memory: dict[str, Any]) -> State:
         }
     )
     relaxation = torch.full_like(state.relaxation, memory["relaxation"])
-    state = state._replace(relaxation=relaxation, tally=totals)
-    stored = memory.get("pairs")
-    if stored is None:
-        return state
-    numbers = {name: torch.full_like(getattr(state.memory, name), stored[name]) for name in NUMBERS}
-    # The pair to come starts here: between two calls the loss may have become another function.
-    pairs = Pairs(x=state.x, gradient=state.gradient, **(stored | numbers))
-    return state._replace(memory=pairs)
+    return state._replace(relaxation=relaxation, tally=totals)
 
 
-def _stored(pairs: Pairs) -> dict[str, Any]:
-    """What a call leaves to the next; numbers as such, since loading casts every tensor."""
-    kept = {name: part for name, part in pairs._asdict().items() if name not in ("x", "gradient")}
-    return kept | {name: getattr(pairs, name).item() for name in NUMBERS}
-
-
-def _result(start: State, end: State) -> Result:
+def _result(start: State, end: State, certificate: Certificate) -> Result:
     return Result(
         x=end.x[0],
         fun=end.value[0],
         gradient=end.gradient[0],
         status=end.status[0],
         iterations=end.tally.iterations[0],
-        certificate=Certificate.of(end.tally, safeguarded=True, projected=True),
+        certificate=certificate,
         history=None,
         initial_fun=start.value[0],
     )

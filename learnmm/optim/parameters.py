@@ -1,0 +1,83 @@
+"""Which parameters move, at which rates; what cannot be moved is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+
+
+class Sorted(NamedTuple):
+    """Parameters of all groups.
+
+    Attributes
+    ----------
+    moving : dict of Tensor to float
+        What moves, with learning rates in (0, 1].
+    frozen : list of Tensor
+        What has no learning rate, or takes no gradient.
+    """
+
+    moving: dict[Tensor, float]
+    frozen: list[Tensor]
+
+
+def sort(groups: Iterable[dict[str, Any]]) -> Sorted:
+    """Tell parameters that move from those that stay.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For rates and parameters that cannot be used.
+    """
+    moving: dict[Tensor, float] = {}
+    frozen: list[Tensor] = []
+    for group in groups:
+        rate = _number(group["lr"])
+        if not 0 <= rate <= 1:
+            raise ValueError(
+                f"lr is a factor on the step and must be in [0, 1], got {rate}: a longer step "
+                "than the curvature allows has no guarantee"
+            )
+        for p in group["params"]:
+            if rate > 0 and p.requires_grad:
+                moving[p] = rate
+            else:
+                frozen.append(p)
+    _check(moving.keys() | set(frozen))
+    return Sorted(moving, frozen)
+
+
+def require_entries(parameters: Iterable[Tensor]) -> None:
+    """Raise unless some parameter has an entry."""
+    shapes = [tuple(p.shape) for p in parameters]
+    if not any(0 not in shape for shape in shapes):
+        raise ValueError(f"ProjectedMM needs parameters with entries, got shapes {shapes[:10]}")
+
+
+def _check(parameters: Iterable[Tensor]) -> None:
+    kinds = set()
+    for p in parameters:
+        if isinstance(p, UninitializedParameter | UninitializedBuffer):
+            raise ValueError(
+                "a parameter of a lazy module has no shape yet: call the module once before "
+                "ProjectedMM gets its parameters"
+            )
+        if p.layout != torch.strided:
+            raise TypeError(f"parameters must be dense, got {p.layout}")
+        if p.dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"parameters must be float32 or float64, got {p.dtype}")
+        kinds.add((p.dtype, p.device))
+    if len(kinds) > 1:
+        found = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds))
+        raise ValueError(f"parameters must share one dtype and one device, got {found}")
+
+
+def _number(lr: Any) -> float:
+    try:
+        return float(lr)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"lr must be a number, got {lr!r}") from error
