@@ -14,7 +14,7 @@ from learnmm_problems.esi.cortex import N_VERTICES, fsaverage5
 from learnmm_problems.esi.fsaverage import region_sums
 from learnmm_problems.esi.gain import cortical_gain, move_inside
 from learnmm_problems.esi.headmodel import HeadModelSettings
-from learnmm_problems.esi.regions import equal_area_cells, geodesic_distances
+from learnmm_problems.esi.regions import edge_graph, equal_area_cells, geodesic_distances
 from learnmm_problems.esi.skull import SKULLS, head_boundaries
 
 EVERYWHERE = np.ones(2562, dtype=bool)
@@ -36,6 +36,15 @@ def test_geodesics_on_a_sphere_are_at_most_a_few_per_cent_too_long(sphere):
     assert ratio.min() > 0.998  # the mesh lies inside the sphere by 0.1 %
     assert ratio.max() < 1.06
     assert np.median(ratio) < 1.035
+
+
+@pytest.mark.parametrize("diagonals", [True, False])
+def test_graphs_have_the_indices_that_older_scipy_needs(sphere, diagonals):
+    """scipy 1.13 and 1.14 search shortest paths with 32-bit indices only."""
+    keep = np.arange(len(sphere.vertices)) % 7 > 0
+    graph = edge_graph(sphere, keep, diagonals=diagonals)
+    assert graph.indices.dtype == graph.indptr.dtype == np.int32
+    assert (graph != graph.T).nnz == 0
 
 
 def test_geodesics_go_around_what_is_left_out(sphere):

@@ -199,6 +199,8 @@ def test_sources_that_no_sensor_sees_are_named_early(coarse_model, evoked):
         apply_mm(evoked, blind)
     with pytest.raises(ValueError, match=message):
         SourceSolver(blind, MethodSettings(hidden=4, width=4))
+    with pytest.raises(ValueError, match="60 of 60 sources"):
+        SourceEnergy(dataclasses.replace(coarse_model, leadfield=np.ones((90, 60))))
     gain[:, 3] = 7e3  # the same at every sensor: nothing after average reference
     with pytest.raises(ValueError, match=message):
         SourceEnergy(blind)
@@ -248,6 +250,13 @@ def test_parts_of_a_raw_are_as_long_as_those_of_the_training(coarse_model, raw, 
         with pytest.warns(RuntimeWarning, match=r"\(and little of 5 others\)"):  # once for all
             _, fits = inverse.apply(raw, return_result=True)
     assert len(fits) == 6
+
+
+def test_short_rests_between_bad_samples_are_told(coarse_model, raw, weights):
+    raw.set_annotations(mne.Annotations([3 / SFREQ, 40 / SFREQ], 10 / SFREQ, "BAD"))
+    inverse = MMInverse(coarse_model, weights=weights)
+    with pytest.warns(RuntimeWarning, match="of 16 samples .*, this one has 3"):
+        inverse.apply(raw)
 
 
 def test_a_method_of_one_length_says_so(coarse_model, raw, evoked, tmp_path):

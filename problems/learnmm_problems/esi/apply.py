@@ -22,6 +22,7 @@ from .learned.inverse import LearnedInverse
 from .mne_options import refuse_options
 from .prepared import PreparedRecording, Recording, SeenModel
 from .raw_parts import good_parts, sample_number, sample_range
+from .recordings import why_no_epochs
 
 __all__ = ["MMInverse", "apply_mm"]
 
@@ -221,7 +222,7 @@ class MMInverse:
             # On a copy, because asking for the good epochs of a file not loaded drops others.
             epochs = inst if inst.preload else inst.copy().drop_bad(verbose="ERROR")
             if len(epochs) == 0:
-                warnings.warn(_no_epochs(epochs), RuntimeWarning, stacklevel=2)
+                warnings.warn(why_no_epochs(epochs), RuntimeWarning, stacklevel=2)
             self._check_length(len(epochs.times))
             pairs = self._epochs(epochs, self._prepare(inst, verbose))
             items = pairs if return_result else (stc for stc, _ in pairs)
@@ -291,7 +292,9 @@ class MMInverse:
         if size < 1:
             raise ValueError(f"buffer_size must be at least 1 sample, got {buffer_size}")
         parts = good_parts(raw, first, last, size, reject_by_annotation)
-        self._check_length(max(end - begin for begin, end in parts))
+        lengths = {end - begin for begin, end in parts}
+        for times in sorted({min(lengths), max(lengths)}):
+            self._check_length(times)
         sources = np.full((len(self.model.positions), last - first), np.nan, dtype=np.float32)
         fits: list[MMFit] = []
         for begin, end in parts:
@@ -324,15 +327,6 @@ class MMInverse:
             seen = SeenModel(self.model, matrix @ self.model.leadfield[match.rows])
             self._prepared = key, SourceEnergy(seen, **self._settings)
         return self._prepared[1]
-
-
-def _no_epochs(epochs: mne.BaseEpochs) -> str:
-    reasons = sorted({reason for why in epochs.drop_log for reason in why})
-    count = f"all {len(epochs.drop_log)} were" if epochs.drop_log else "there are none, or all were"
-    return (
-        f"no epoch is left to reconstruct: {count} rejected"
-        f"{': ' + ', '.join(reasons[:12]) if reasons else ''}"
-    )
 
 
 def apply_mm(

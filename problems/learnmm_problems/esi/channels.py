@@ -91,8 +91,8 @@ def match_channels(
         )
         if on_missing == "raise":
             raise ValueError(
-                f"{message}. Rename these channels, as in "
-                f"recording.rename_channels({{{unknown[0]!r}: {sensors[0]!r}}}), mark them as bad, "
+                f"{message}. Rename these channels, with "
+                f"recording.rename_channels({{{unknown[0]!r}: SENSOR, ...}}), mark them as bad, "
                 "give them another type with set_channel_types, use a head model that has them, or "
                 "leave them out with on_missing='warn'"
             )

@@ -164,7 +164,8 @@ def check_silent(what: str, gain: NDArray[np.float64]) -> None:
         Naming these sources by their index; `what` is named first.
     """
     size = np.linalg.norm(gain, axis=0)
-    silent = np.flatnonzero(size <= _SILENT * np.median(size[size > 0])) if size.any() else []
+    usual = np.median(size[size > 0]) if size.any() else 0.0
+    silent = np.flatnonzero(size <= _SILENT * usual)
     if len(silent):
         listed = ", ".join(map(str, silent[:_SHOWN])) + (", ..." if len(silent) > _SHOWN else "")
         raise ValueError(

@@ -20,6 +20,7 @@ __all__ = [
     "check_reference",
     "check_scale",
     "spatial_filter",
+    "why_no_epochs",
 ]
 
 LARGEST_EEG = 0.1  # V, root mean square: amplifiers saturate before, microvolts lie above
@@ -106,6 +107,16 @@ def check_scale(data: NDArray[np.float64], what: str) -> None:
             f"{what} has a root mean square of {size:.3g} V after average reference, where EEG has "
             "1e-7 to 1e-3 V: the data are probably in microvolts, so multiply them by 1e-6"
         )
+
+
+def why_no_epochs(epochs: mne.BaseEpochs) -> str:
+    """Say why no epoch is left, by the reasons that MNE-Python kept."""
+    reasons = sorted({reason for why in epochs.drop_log for reason in why})
+    count = f"all {len(epochs.drop_log)} were" if epochs.drop_log else "there are none, or all were"
+    return (
+        f"no epoch is left to reconstruct: {count} rejected"
+        f"{': ' + ', '.join(reasons[:12]) if reasons else ''}"
+    )
 
 
 def spatial_filter(

@@ -50,7 +50,7 @@ def train(
     ] = "cpu",
     forward: Annotated[
         Path | None,
-        typer.Option(exists=True, help="Your own name-fwd.fif. Default: the fsaverage model."),
+        typer.Option(exists=True, help="Your own name-fwd.fif or name.npz. Default: fsaverage."),
     ] = None,
     folder: Annotated[
         Path | None, typer.Option("--out", help="Folder. Default: out/training/DATA-METHOD.")
@@ -144,7 +144,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Of the test set.")] = 2,
     forward: Annotated[
         Path | None,
-        typer.Option(exists=True, help="name-fwd.fif that the weights were trained on, if any."),
+        typer.Option(exists=True, help="name-fwd.fif or .npz that the weights were trained on."),
     ] = None,
     ico: Annotated[
         Ico | None,

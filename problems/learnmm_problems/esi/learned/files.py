@@ -207,8 +207,8 @@ def _other_settings(trained: HeadModelSettings | None, given: HeadModelSettings 
 
 
 HOW_TO_TRAIN = (
-    "learnmm-esi train mm-net --data erp --forward yours-fwd.fif, about half an hour on one core "
-    "(in Python, for a bare lead field too: learnmm_problems.esi.train)"
+    "learnmm-esi train mm-net --data erp --forward yours-fwd.fif (of a bare lead field yours.npz, "
+    "see read_head_model), about half an hour on one core"
 )
 ADVICE = f"Use the head model they were trained on, or train for yours: {HOW_TO_TRAIN}"
 
