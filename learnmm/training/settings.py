@@ -111,10 +111,10 @@ class FitSettings:
 def _integer(name: str, value: Any, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, got {value!r}")
-    if not least <= value <= LARGEST:
-        raise ValueError(
-            f"{name} must be at least {least}, and at most 2^63 - 1, got {short(value)}"
-        )
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    if value > LARGEST:
+        raise ValueError(f"{name} must be at most 2^63 - 1, got {short(value)}")
 
 
 def _number(name: str, value: Any, expected: str, holds: Callable[[float], bool]) -> None:

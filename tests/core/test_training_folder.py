@@ -275,6 +275,22 @@ def test_bars_have_names(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
         assert capfd.readouterr().err.strip().startswith(name)
 
 
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"seed": 2**63}, ValueError, "seed must be at most 2.63 - 1, got 9223372036854775808"),
+        ({"steps": 10**400}, ValueError, "steps must be at most 2.63 - 1, got 1000"),
+        ({"lr": 10**400}, ValueError, "lr must be positive and finite, got 1000"),
+        ({"lr_factors": {1: 0.5}}, TypeError, "must have prefixes of names as keys, got 1"),
+    ],
+)
+def test_settings_beyond_what_numbers_hold(
+    changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        lmm.FitSettings(**{"steps": 30, **changes})
+
+
 def environment() -> dict[str, str]:
     root = str(Path(__file__).parents[2])
     paths = [root, os.environ.get("PYTHONPATH", "")]
