@@ -39,7 +39,7 @@ def plain_errors(context: typer.Context) -> Iterator[None]:
         try:
             with needs_extra("esi"):
                 yield
-        except (typer.Exit, typer.Abort, typer.BadParameter):
+        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
             raise
         except Exception as error:
             if context.obj["traceback"]:
