@@ -7,6 +7,7 @@ pseudo-inverse: a direction without curvature is not moved along.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -34,9 +35,28 @@ def norm(a: Tensor) -> Tensor:
     is lost to overflow or underflow that the norm itself survives, and nothing changes elsewhere.
     """
     flat = a.reshape(a.shape[0], -1)
+    size: Tensor = torch.linalg.vector_norm(flat, dim=1)
+    if _holds_squares(size, flat.shape[1]):
+        return size
     scale = power_of_two(peak(flat))
-    size: Tensor = torch.linalg.vector_norm(flat / scale[:, None], dim=1)
+    size = torch.linalg.vector_norm(flat / scale[:, None], dim=1)
     return scale * size
+
+
+def _holds_squares(size: Tensor, terms: int) -> bool:
+    """Whether norms of so many terms can be seen to be right without scaling.
+
+    This only saves time: with a power of two as scale both ways give the same number. Where values
+    are hidden (compiled, under vmap) or far away (on another device), nothing is seen.
+    """
+    if torch.compiler.is_compiling() or size.device.type != "cpu":
+        return False
+    limits = torch.finfo(size.dtype)
+    least = math.sqrt(terms * limits.tiny / limits.eps)
+    try:
+        return bool(((size > least) & (size < math.inf)).all())
+    except RuntimeError:
+        return False
 
 
 def peak(v: Tensor) -> Tensor:

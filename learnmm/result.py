@@ -167,6 +167,11 @@ class Certificate:
         Range of the factor on the uncertain part of the curvature.
     clipped : Tensor
         Mean share of multipliers that the projection changed.
+
+    Notes
+    -----
+    Every statement is about computed values. Rounding, and where it ends what can be promised, is
+    described in :class:`~learnmm.Safeguard`.
     """
 
     kind: Kind

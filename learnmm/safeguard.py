@@ -81,6 +81,16 @@ class Safeguard:
         Absolute error of objective values beyond their own rounding. Where large terms cancel in
         ``f``, it is about ``16 eps`` times the largest of them; with 0, steps near such an
         optimum are refused, and counted as violations, for nothing but rounding.
+
+    Notes
+    -----
+    What is promised is about computed values: no accepted step raises the value that the objective
+    returned, in its dtype. The function behind it may rise by as much as that value is off. For
+    normal numbers this is relative, about :func:`rounding_slack`. Where values, or what they are
+    made of, are subnormal (below 1e-38 in float32, 1e-308 in float64), the spacing of numbers no
+    longer shrinks with them, and digits are lost one by one: there float32 values have been seen to
+    fall where float64 shows a rise of 1e-46. No promise reaches below that spacing; scale the
+    objective if it matters.
     """
 
     sufficient: float = 1e-4

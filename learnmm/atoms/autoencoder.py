@@ -189,6 +189,11 @@ class AutoencoderPrior(Atom):
 
     def bound_at(self, x: Tensor, aux: Any) -> Bound:
         """Bound from the curvature that the evaluation brought along."""
+        if not isinstance(aux, Tensor):
+            raise ValueError(
+                "AutoencoderPrior.bound_at expects the aux of its own measure or evaluate at x, a "
+                f"tensor of curvatures, got {type(aux).__name__}"
+            )
         if self.mode == "elementwise":
             return Bound(Kind.POINTWISE, DiagonalCurvature(aux))
         kind = Kind.GLOBAL if self.mode == "global" else Kind.POINTWISE

@@ -62,6 +62,17 @@ class Atom(Objective):
         return Composed(self, linear) if isinstance(linear, AffineMap) else NotImplemented
 
 
+def brought(atom: Atom, aux: Any, parts: int) -> tuple[Any, ...]:
+    """Return the first `parts` of what an evaluation brought along, or raise a clear error."""
+    if not (isinstance(aux, tuple) and len(aux) >= parts):
+        came = f"{len(aux)} parts" if isinstance(aux, tuple) else type(aux).__name__
+        raise ValueError(
+            f"{type(atom).__name__}.bound_at expects the aux of its own measure or evaluate at x, "
+            f"a tuple of {parts} parts, got {came}"
+        )
+    return aux[:parts]
+
+
 class Sum(Atom):
     """``f + g``."""
 
@@ -90,6 +101,7 @@ class Sum(Atom):
 
     def bound_at(self, x: Tensor, aux: Any) -> Bound:
         """Sum of the bounds."""
+        aux = brought(self, aux, len(self.parts))
         bound = self.parts[0].bound_at(x, aux[0])
         for part, its in zip(self.parts[1:], aux[1:], strict=True):
             bound = bound + part.bound_at(x, its)
@@ -191,12 +203,12 @@ class Composed(Atom):
         """The terms of ``A x + c``, times how steep ``f`` is there, and what ``f`` adds."""
         image, inner, steepness = aux
         terms = norm(image.detach()) + self.linear.magnitude * length
-        moved: Tensor = steepness * terms + self.atom.rounding(inner, terms)
-        return moved
+        own: Tensor = steepness * terms
+        return own + self.atom.rounding(inner, terms)
 
     def bound_at(self, x: Tensor, aux: Any) -> Bound:
         """``A^T C A`` or a coarser form."""
-        image, inner = aux[:2]
+        image, inner = brought(self, aux, 2)
         bound = self.atom.bound_at(image, inner)
         linear = self.linear
         radius = linear.pull_back_radius(bound.radius)

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from learnmm.atoms.base import Atom
+from learnmm.atoms.base import Atom, brought
 from learnmm.bound import Bound
 from learnmm.curvature import ScalarCurvature, dot, expand, norm
 from learnmm.objective import DomainError, Evaluation
@@ -172,7 +172,7 @@ class CosineDistance(Atom):
 
     def bound_at(self, z: Tensor, aux: Any) -> Bound:
         """Scalar curvature by the chosen formula."""
-        distance, size = aux
+        distance, size = brought(self, aux, 2)
         if self.mode == "global":
             return Bound(Kind.GLOBAL, ScalarCurvature(2 * floored_gain(distance) / size / size))
         if self.mode == "paper":

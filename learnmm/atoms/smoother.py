@@ -7,7 +7,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from learnmm.affine import AffineMap
-from learnmm.atoms.base import Atom
+from learnmm.atoms.base import Atom, brought
 from learnmm.atoms.cosine import (
     cosine,
     cosine_gradients,
@@ -96,7 +96,7 @@ class LinearSmootherPrior(Atom):
 
     def bound_at(self, x: Tensor, aux: Any) -> Bound:
         """Theorem 3 with ``M = 0``, or the Gauss-Newton curvature, which is all there is."""
-        distance, norm_x, norm_smooth = aux
+        distance, norm_x, norm_smooth = brought(self, aux, 3)
         # The norm times the inverse: a square of either may leave the range of the dtype.
         spread = (1 / norm_x) ** 2 + (self.smoother.norm_at(x) / norm_smooth) ** 2
         if self.mode == "pointwise":

@@ -35,7 +35,8 @@ def rms(v: Tensor) -> Tensor:
 def scale_free(v: Tensor) -> Tensor:
     """Divide every problem of ``(B, *shape)`` by its own root mean square."""
     size = rms(v)
-    return v * expand(torch.where(size > 0, 1 / torch.where(size > 0, size, 1.0), 0.0), v)
+    # Divided and not multiplied by the inverse, which may overflow where the size does not.
+    return v / expand(torch.where(size > 0, size, 1.0), v)
 
 
 class LearnedComponent(nn.Module, ABC):

@@ -83,6 +83,17 @@ class SpectralLSTM(LearnedPreconditioner):
         ``A``, shape ``(m, n)``, on the first dimension after the batch.
     hidden : int
         Size of the memory per coordinate.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is zero and has no coordinates.
+
+    Notes
+    -----
+    Singular values that rounding may have made, those below ``max(m, n) eps`` times the largest,
+    have no coordinate of their own; what lies there shares the last multiplier. That is safe: the
+    interval of the multipliers is the same in any basis, and the bound is not built from this one.
     """
 
     vectors: Tensor
@@ -91,6 +102,8 @@ class SpectralLSTM(LearnedPreconditioner):
     def __init__(self, matrix: Tensor, hidden: int = 20) -> None:
         super().__init__()
         _, sigma, right = torch.linalg.svd(matrix.detach(), full_matrices=False)
+        if not bool(sigma.max() > 0):
+            raise ValueError("SpectralLSTM expects a matrix with an entry other than zero")
         seen = sigma > sigma[0] * max(matrix.shape) * torch.finfo(sigma.dtype).eps
         self.register_buffer("vectors", right[seen].mT.contiguous())
         # The outside comes last, marked by a value below all others.

@@ -66,6 +66,11 @@ class DampedInverse(nn.Module):
         ``A``, shape ``(m, n)``.
     damping : float
         Start of ``t``, relative to the largest eigenvalue of ``A^T A``; positive.
+
+    Raises
+    ------
+    ValueError
+        If the damping is not positive and finite, or the matrix is zero.
     """
 
     basis: Tensor
@@ -76,7 +81,9 @@ class DampedInverse(nn.Module):
         if not (damping > 0 and math.isfinite(damping)):
             raise ValueError(f"damping must be positive and finite, got {damping}")
         _, sigma, right = torch.linalg.svd(matrix.detach().double(), full_matrices=False)
-        # They follow from the matrix, and are no weights to store.
+        if not bool(sigma.max() > 0):
+            raise ValueError("DampedInverse expects a matrix with an entry other than zero")
+        # They follow from the matrix, and are no weights to store. None is dropped.
         basis, spectrum = right.mT.to(matrix.dtype).contiguous(), (sigma / sigma[0]) ** 2
         self.register_buffer("basis", basis, persistent=False)
         self.register_buffer("spectrum", spectrum.to(matrix.dtype), persistent=False)

@@ -23,7 +23,9 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("module", ["majorant", "operators", "loop"])
+@pytest.mark.parametrize(
+    "module", ["majorant", "operators", "loop", "dominates", "rays", "adjoint"]
+)
 def test_examples_run(module):
     failed, tried = doctest.testmod(importlib.import_module(f"learnmm.checks.{module}"))
     assert tried > 0
