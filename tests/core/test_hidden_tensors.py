@@ -85,7 +85,8 @@ def said(unrolled: lmm.UnrolledMM, *args: Any, **settings: Any) -> list[str]:
 def test_a_hidden_network_is_named(hide: Callable[[nn.Module], Any], backward: str) -> None:
     unrolled = solver(hide(network()), backward)
     (message,) = said(unrolled, Y)
-    assert message.startswith("UnrolledMM: gradients reach 4 tensors (shapes ")
+    assert message.startswith("UnrolledMM: gradients reach tensors that are not among its param")
+    assert "(4, of shape (" in message
     assert "modules=[network]" in message
     assert said(unrolled, Y) == []  # once
 
@@ -130,7 +131,7 @@ def test_networks_of_the_start_and_of_the_majorant_count_too() -> None:
         return lmm.least_squares(A, y)
 
     (message,) = said(solver(energy, start=learned_start), Y)
-    assert "reach 2 tensors" in message
+    assert "(2, of shape (5, 5), (5,))" in message
     assert said(solver(energy, start=learned_start, modules=[linear]), Y) == []
     assert said(solver(energy, start=Linear(linear)), Y) == []
 
@@ -151,7 +152,7 @@ def test_networks_of_the_start_and_of_the_majorant_count_too() -> None:
         return of(x)
 
     (message,) = said(solver(energy, majorant=closing_majorant), Y)
-    assert "reach 1 tensors (shapes ())" in message
+    assert "(1, of shape ())" in message
 
 
 class Linear(nn.Module):
@@ -193,6 +194,34 @@ def test_modules_are_modules(modules: list[Any]) -> None:
     name = type(modules[0]).__name__
     with pytest.raises(TypeError, match=f"modules must be nn.Module, got {name}"):
         solver(closing(network()), modules=modules)
+
+
+class Recordings(torch.utils.data.Dataset[Tensor]):
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, i: int) -> Tensor:
+        return torch.randn(4, 5, generator=torch.Generator().manual_seed(i), dtype=DTYPE)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_fit_trains_what_is_given_and_speaks_of_the_rest(given: bool) -> None:
+    net = network()
+    before = [p.detach().clone() for p in net.parameters()]
+    unrolled = solver(closing(net), modules=[net] if given else [])
+    settings = lmm.FitSettings(steps=2, warmup=1, batch_size=3)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        lmm.fit(
+            unrolled,
+            Recordings(),
+            lambda solved, y: solved.values[-1].mean(),
+            settings,
+            progress=False,
+        )
+    changed = [not torch.equal(p, old) for p, old in zip(net.parameters(), before, strict=True)]
+    assert all(changed) if given else not any(changed)
+    assert any("gradients reach" in str(w.message) for w in caught) != given
 
 
 # --- loops of one's own --------------------------------------------------------------------------
