@@ -278,18 +278,12 @@ class HessianProduct:
         leaf = None if torch.compiler.is_compiling() else _leaf(self._x)
         if leaf is None or keep:
             try:
-                found: Any = torch.func.vjp(torch.func.grad(self._sum), self._x)
-                self.gradient, pull = found
+                self.gradient, pull = _vjp(torch.func.grad(self._sum), self._x)
             except Exception:
                 if leaf is None:
                     raise
             else:
-
-                def pulled(v: Tensor) -> Tensor:
-                    product: Tensor = pull(v)[0]
-                    return product.to(v.dtype)
-
-                return pulled
+                return lambda v: pull(v)[0].to(v.dtype)
         with torch.enable_grad():
             z = self._x if keep and self._x.requires_grad else leaf
             total = self._sum(z)
@@ -299,6 +293,11 @@ class HessianProduct:
                 raise _only_once(error) from error
         self.gradient = gradient if keep else gradient.detach()
         return lambda v: _gradient_of(gradient, z, create_graph=keep, outer=v, retain_graph=True)
+
+
+def _vjp(fun: BatchFunction, x: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
+    found: Any = torch.func.vjp(fun, x)
+    return found[0], found[1]
 
 
 def _only_once(error: Exception) -> SecondDerivativeError:

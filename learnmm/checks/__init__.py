@@ -7,6 +7,7 @@ at any size and in every precision say so.
 
 from learnmm.checks.adjoint import assert_adjoint
 from learnmm.checks.dominates import assert_dominates
+from learnmm.checks.gradient import assert_gradient
 from learnmm.checks.laws import LawViolation
 from learnmm.checks.loop import assert_batch_independent, assert_descent, assert_preconditioner
 from learnmm.checks.majorant import assert_majorant
@@ -22,6 +23,7 @@ __all__ = [
     "assert_curvature",
     "assert_descent",
     "assert_dominates",
+    "assert_gradient",
     "assert_interval",
     "assert_majorant",
     "assert_preconditioner",
