@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from learnmm.bound import Bound
-from learnmm.curvature import Curvature, DiagonalCurvature, ScalarCurvature, norm
+from learnmm.curvature import ScalarCurvature, norm
 from learnmm.majorants.hessian import LanczosMajorant
 from learnmm.objective import Evaluation, Objective
 from learnmm.raising import is_numerical
@@ -238,7 +238,7 @@ def check_loss(loss: Any) -> None:
 
 
 class ClosureMajorant:
-    """Curvature of a closure's loss, ``b / r_i`` for unknown ``i`` with learning rate ``r_i <= 1``.
+    """Curvature ``b`` of a closure's loss.
 
     ``b`` is Lanczos's bound (`PROBABLE`, see :class:`~learnmm.LanczosMajorant`) where there are
     Hessian-vector products and the Hessian does not vanish. Elsewhere it is an `ESTIMATE`: the
@@ -249,8 +249,6 @@ class ClosureMajorant:
     ----------
     objective : ClosureObjective
         The loss.
-    rates : Tensor
-        ``r``, shape ``(1, n)``, or ``(1,)`` if they are all equal.
     level : float or None
         Secant of an earlier step; None measures one with a short probe, at one evaluation.
     lanczos : LanczosMajorant
@@ -260,12 +258,10 @@ class ClosureMajorant:
     def __init__(
         self,
         objective: ClosureObjective,
-        rates: Tensor,
         level: float | None,
         lanczos: LanczosMajorant,
     ) -> None:
         self.objective = objective
-        self.rates = rates
         self.level = level
         self.lanczos = lanczos
         self._here: Bound | None = None
@@ -292,19 +288,13 @@ class ClosureMajorant:
             largest = self._largest(product, x)
             del product  # and the graph with it
             if not bool(largest == 0):
-                curvature = self._rated(largest)
+                curvature = ScalarCurvature(largest)
                 failure = self.lanczos.failure_probability
                 return Bound(Kind.PROBABLE, curvature, failure_probability=failure)
         level = self._probe(x) if self.level is None else self.level
-        curvature = self._rated(x.new_tensor([level]))
+        curvature = ScalarCurvature(x.new_tensor([level]))
         # Measured anew after every step; relaxation would measure it a second time.
         return Bound(Kind.ESTIMATE, curvature, certain=curvature)
-
-    def _rated(self, level: Tensor) -> Curvature:
-        """``b / r`` for ``b`` of shape ``(1,)``."""
-        if self.rates.dim() == 1:
-            return ScalarCurvature(level / self.rates)
-        return DiagonalCurvature(level[:, None] / self.rates)
 
     def _largest(self, product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Lanczos's bound of the largest curvature, ``(1,)``; zero where the Hessian vanishes."""

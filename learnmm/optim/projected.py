@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,16 +19,15 @@ from learnmm.closure import (
     flatten,
     unflatten,
 )
-from learnmm.curvature import dot
 from learnmm.majorants.hessian import LanczosMajorant
 from learnmm.optim.hints import Hints
 from learnmm.optim.parameters import require_entries, sort
 from learnmm.optim.ring import Ring
 from learnmm.optim.surroundings import Modules, listed
+from learnmm.optim.walk import Walk, all_finite
 from learnmm.optimizer import ProjectedMMOptimizer
-from learnmm.result import Certificate, Result, Status, StepInfo, Tally
+from learnmm.result import Result, StepInfo
 from learnmm.safeguard import Relaxation, Safeguard
-from learnmm.state import State
 
 __all__ = ["ProjectedMM"]
 
@@ -290,112 +287,87 @@ class ProjectedMM(torch.optim.Optimizer):
         objective = ClosureObjective(closure, parameters, frozen, self.curvature, around)
         with torch.no_grad():
             x = flatten(parameters)
-            # The sum is quick, and may overflow.
-            if not (bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all())):
+            if not all_finite(x):
                 raise ValueError("the parameters have NaN or infinite entries")
             drawn = self._generator.get_state()
-            ring = self._ring(moving)
+            walk = self._walk(objective, around, moving, x)
             try:
-                start, end = self._run(objective, around, x, _rates(moving), ring)
+                walk.start(self._memory(), twice=self.check_deterministic)
+                walk.go(self.max_iter)
             except BaseException:
                 objective.write(x)
                 around.undo()
                 self._generator.set_state(drawn)
-                if ring is not None:
-                    ring.undo()
+                if walk.ring is not None:
+                    walk.ring.undo()
                 raise
-            if not bool(self.last_step is not None and self.last_step.accepted):
-                objective.write(end.x)
+            if not walk.taken:
+                objective.write(walk.x)
                 around.before()
-            for p, gradient in zip(parameters, unflatten(end.gradient, parameters), strict=True):
+            pieces = unflatten(walk.there.gradient, parameters)
+            for p, gradient in zip(parameters, pieces, strict=True):
                 p.grad = gradient.clone()
+            self._remember(walk, moving)
         hint = self._hints.draw()
         if hint is not None:
             warnings.warn(f"ProjectedMM: {hint}", stacklevel=3)
-        return start.value[0]
+        return walk.initial.value[0]
 
-    def _ring(self, moving: dict[Tensor, float]) -> Ring | None:
-        """Limited-memory steps with the pairs of earlier calls, if they are of these unknowns."""
-        if not self.history:
-            return None
+    def _walk(
+        self, objective: ClosureObjective, around: Modules, moving: dict[Tensor, float], x: Tensor
+    ) -> Walk:
+        """A call from ``x``, with what earlier ones have learned."""
         memory = self._memory()
-        same = memory.get("moving") == self._places(moving)
-        kept = memory.get("pairs") if same else None
-        return Ring(self.history, max(moving.values()), kept, lent=self._lent)
+        rate, rates = max(moving.values()), None
+        if min(moving.values()) < rate:
+            rates = flatten([torch.full_like(p, r) for p, r in moving.items()])
+        ring = None
+        if self.history:
+            same = memory.get("moving") == self._places(moving)  # else of other unknowns
+            ring = Ring(self.history, rate, memory.get("pairs") if same else None, lent=self._lent)
+        return Walk(
+            objective=objective,
+            around=around,
+            majorant=ClosureMajorant(objective, memory.get("level"), self._lanczos),
+            ring=ring,
+            rate=rate,
+            rates=rates,
+            safeguard=self.safeguard,
+            relaxation=self.relaxation,
+            gtol=self.gtol,
+            hints=self._hints,
+            x=x,
+        )
 
     def _places(self, moving: dict[Tensor, float]) -> list[bool]:
         """Which of all parameters move."""
         varied = {id(p) for p in moving}
         return [id(p) in varied for group in self.param_groups for p in group["params"]]
 
-    def _run(
-        self,
-        objective: ClosureObjective,
-        around: Modules,
-        x: Tensor,
-        rates: Tensor,
-        ring: Ring | None,
-    ) -> tuple[State, State]:
-        """Take the steps of one call; return the states before and after them."""
+    def _remember(self, walk: Walk, moving: dict[Tensor, float]) -> None:
+        """Keep what a call has learned."""
         memory = self._memory()
-        majorant = ClosureMajorant(objective, rates, memory.get("level"), self._lanczos)
-        solver = ProjectedMMOptimizer(
-            objective,
-            majorant=majorant,
-            preconditioner=ring,
-            safeguard=self.safeguard,
-            gtol=self.gtol,
-            check_deterministic=self.check_deterministic,
-        )
-        start = state = _resumed(solver.init(x, strict=False), memory)
-        info = None
-        for remaining in reversed(range(self.max_iter)):
-            objective.record = self.curvature != "secant" and remaining > 0
-            solver.relaxation = self._relaxation(state.gradient, rates)
-            before = state
-            while _undecided(state, before):
-                state, info = solver.step(state)
-                if objective.failure is not None:
-                    raise objective.failure
-                if not _accepted(state, before):
-                    self._hints.observe(state, objective)
-            if _accepted(state, before):
-                around.take()
-                majorant.observe(state.x - before.x, state.gradient - before.gradient)
-                if ring is not None:
-                    pairs = ring.follow(state.memory, state.x, state.gradient, final=not remaining)
-                    state = state._replace(memory=pairs)
         memory.update(
-            level=majorant.level,
-            relaxation=state.relaxation.item(),
-            tally={name: total.item() for name, total in state.tally._asdict().items()},
+            level=walk.majorant.level,
+            relaxation=walk.factor.item(),
+            tally={name: total.item() for name, total in walk.tally._asdict().items()},
             generator=self._generator.get_state().numpy().tobytes(),
-            moving=self._places(dict.fromkeys(objective.parameters, 1.0)),
+            moving=self._places(moving),
         )
-        if ring is not None:
-            memory["pairs"] = ring.kept(state.memory)
+        if walk.ring is not None:
+            memory["pairs"] = walk.ring.kept()
             self._lent = False
-        self.last_step = info
-        certificate = solver.certificate(state.tally)
-        self.last_result = _result(start, state, certificate)
-        return start, state
-
-    def _relaxation(self, gradient: Tensor, rates: Tensor) -> Relaxation | None:
-        """Relaxation that measures curvature apart from the rates.
-
-        It compares the curvature along ``d`` with ``<d, B d>``, which the rates ``R`` have raised
-        by ``<d, R^-1 d> / |d|^2``, ``= <g, R g> / <g, R^2 g>`` for a step ``d`` along ``R g``.
-        """
-        if self.relaxation is None:
-            return None
-        if rates.dim() == 1:
-            raised = 1 / float(rates)
-        else:
-            shorter = rates * gradient
-            raised = float(dot(gradient, shorter) / dot(shorter, shorter))
-        if not 0 < raised < math.inf:
-            return self.relaxation
-        return replace(self.relaxation, margin=self.relaxation.margin * raised)
+        self.last_step = walk.info
+        self.last_result = Result(
+            x=walk.x[0],
+            fun=walk.there.value[0],
+            gradient=walk.there.gradient[0],
+            status=torch.tensor(int(walk.status), device=walk.x.device),
+            iterations=walk.tally.iterations[0],
+            certificate=walk.certificate,
+            history=None,
+            initial_fun=walk.initial.value[0],
+        )
 
     def _memory(self) -> dict[str, Any]:
         """What is kept between calls, with the first parameter as `LBFGS` does: plain numbers,
@@ -403,14 +375,6 @@ class ProjectedMM(torch.optim.Optimizer):
         """
         memory: dict[str, Any] = self.state[self.param_groups[0]["params"][0]]
         return memory
-
-
-def _rates(moving: dict[Tensor, float]) -> Tensor:
-    """Learning rates ``(1, n)``, or ``(1,)`` if they are all equal."""
-    one = next(iter(moving))
-    if len(set(moving.values())) == 1:
-        return one.new_tensor([moving[one]])
-    return flatten([torch.full_like(p, rate) for p, rate in moving.items()])
 
 
 def _evaluated(closure: Closure, frozen: list[Tensor]) -> Tensor:
@@ -424,40 +388,3 @@ def _evaluated(closure: Closure, frozen: list[Tensor]) -> Tensor:
         loss = closure()
     check_loss(loss)
     return loss.detach().reshape(())
-
-
-def _undecided(state: State, before: State) -> bool:
-    return not _accepted(state, before) and bool(state.status == int(Status.RUNNING))
-
-
-def _accepted(state: State, before: State) -> bool:
-    return bool(state.tally.accepted > before.tally.accepted)
-
-
-def _resumed(state: State, memory: dict[str, Any]) -> State:
-    """Carry the relaxation and the totals of earlier calls on; the next pair starts here."""
-    if state.memory is not None:
-        state = state._replace(memory=state.memory._replace(x=state.x, gradient=state.gradient))
-    if "tally" not in memory:
-        return state
-    totals = Tally(
-        **{
-            name: torch.full_like(total, memory["tally"][name])
-            for name, total in state.tally._asdict().items()
-        }
-    )
-    relaxation = torch.full_like(state.relaxation, memory["relaxation"])
-    return state._replace(relaxation=relaxation, tally=totals)
-
-
-def _result(start: State, end: State, certificate: Certificate) -> Result:
-    return Result(
-        x=end.x[0],
-        fun=end.value[0],
-        gradient=end.gradient[0],
-        status=end.status[0],
-        iterations=end.tally.iterations[0],
-        certificate=certificate,
-        history=None,
-        initial_fun=start.value[0],
-    )
