@@ -108,6 +108,8 @@ class ClosureObjective(Objective):
         """Put ``x`` into the parameters."""
         with torch.no_grad():
             for p, piece in zip(self.parameters, unflatten(x, self.parameters), strict=True):
+                if p.dtype != piece.dtype:  # the closure has changed it
+                    p.data = torch.empty_like(p, dtype=piece.dtype)
                 p.copy_(piece)
 
     def evaluate(self, x: Tensor) -> Evaluation:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
-
 from learnmm.optim.plane import Plane
 from learnmm.safeguard import rounding_slack
 from learnmm.state import State
@@ -51,7 +49,6 @@ class Hints:
         value, other = state.value, plane.objective.last.value
         change, mean = float(value) - float(other), (plane.before + plane.after) / 2
         slack = float(rounding_slack(value) + rounding_slack(other))
-        slack += torch.finfo(state.x.dtype).eps * plane.size * float(state.x[0, 2])
         straight = plane.before / 2 <= plane.after <= 2 * plane.before
         if straight and mean > 8 * slack and 8 * slack < abs(change) < math.inf:
             self._shares.append(change / mean)

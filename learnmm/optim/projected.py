@@ -26,7 +26,8 @@ from learnmm.optim.ring import Ring
 from learnmm.optim.surroundings import Modules, listed
 from learnmm.optim.walk import Walk, all_finite
 from learnmm.optimizer import ProjectedMMOptimizer
-from learnmm.result import Result, StepInfo
+from learnmm.preconditioners.limited_memory import Pairs
+from learnmm.result import Result, StepInfo, Tally
 from learnmm.safeguard import Relaxation, Safeguard
 
 __all__ = ["ProjectedMM"]
@@ -227,27 +228,42 @@ class ProjectedMM(torch.optim.Optimizer):
         Raises
         ------
         ValueError
-            If it comes from another optimizer, or from other parameter groups.
+            If it comes from another optimizer, another version or other parameter groups, or lacks
+            something; nothing has changed then.
         """
-        foreign = {name for entry in state_dict["state"].values() for name in entry} - MEMORY
-        if foreign:
-            raise ValueError(
-                "the state_dict is that of another optimizer: ProjectedMM keeps no "
-                f"{', '.join(sorted(foreign))}"
-            )
         for entry in state_dict["state"].values():
-            kept = entry["pairs"]["products"].shape[1] if "pairs" in entry else 0
-            if "level" in entry and kept != self.history:
-                raise ValueError(
-                    f"the state_dict is that of a run with history={kept}, this optimizer has "
-                    f"history={self.history}"
-                )
+            self._check_entry(entry)
         super().load_state_dict(state_dict)
         self._lent = True
         self.last_step = self.last_result = None
         saved = self._memory().get("generator")
         if saved is not None:
             self._generator.set_state(torch.frombuffer(bytearray(saved), dtype=torch.uint8))
+
+    def _check_entry(self, entry: dict[str, Any]) -> None:
+        """Raise unless a part of a state is one that this optimizer could have saved."""
+        foreign = entry.keys() - MEMORY
+        if foreign:
+            raise ValueError(
+                "the state_dict is that of another optimizer: ProjectedMM keeps no "
+                f"{', '.join(sorted(foreign))}"
+            )
+        if not entry:
+            return
+        kept = entry["pairs"]["products"].shape[1] if "pairs" in entry else 0
+        if kept != self.history:
+            raise ValueError(
+                f"the state_dict is that of a run with history={kept}, this optimizer has "
+                f"history={self.history}"
+            )
+        parts = {"pairs": Pairs._fields[2:] if self.history else (), "tally": Tally._fields}
+        lacking = sorted(MEMORY - {"pairs"} - entry.keys())
+        for name, fields in parts.items():
+            lacking += [f"{name}.{part}" for part in fields if part not in entry.get(name, {})]
+        if lacking:
+            raise ValueError(
+                f"the state_dict lacks {', '.join(lacking)}: it is damaged, or of another version"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles hold; `torch.optim.Optimizer` leaves settings out."""

@@ -174,7 +174,9 @@ def test_closures_that_write_into_parameters_raise(write: Any, first: int, style
             write(x)
         return (x + 1).square().sum() + other.square().sum()
 
-    with pytest.raises(RuntimeError, match=r"wrote into a parameter of shape \(2,\): the loss that"):
+    with pytest.raises(
+        RuntimeError, match=r"wrote into a parameter of shape \(2,\): the loss that"
+    ):
         optimizer.step(lambda: style(loss, optimizer))
     assert x.dtype == DOUBLE
     assert bits([x, other]) == before
@@ -245,7 +247,8 @@ def test_a_scaled_gradient_with_an_unscaled_loss_gets_a_hint(
         return value
 
     with pytest.warns(UserWarning, match="GradScaler") as caught:
-        train(optimizer, closure, 10)
+        for _ in range(10):
+            optimizer.step(closure)
     (warning,) = [w for w in caught if "ProjectedMM" in str(w.message)]
     assert warning.filename == __file__
     said = float(str(warning.message).split("gradients were ")[1].split(" times")[0])
@@ -416,7 +419,7 @@ def test_the_ring_is_written_in_place() -> None:
     assert memory["pairs"]["changes"] is rings[1]
 
 
-@pytest.mark.parametrize("failing", range(2, 9))
+@pytest.mark.parametrize("failing", range(2, 8))
 def test_a_call_that_fails_puts_back_the_pairs_it_has_overwritten(failing: int) -> None:
     """Without anybody holding a copy of the state."""
     x, y = parameter(normal(6)), parameter(normal(6))
@@ -433,7 +436,9 @@ def test_a_call_that_fails_puts_back_the_pairs_it_has_overwritten(failing: int) 
 
     with pytest.raises(KeyError):
         optimizer.step(closure)
-    assert train(optimizer, lambda: rosenbrock(x), 3) == train(undisturbed, lambda: rosenbrock(y), 3)
+    assert train(optimizer, lambda: rosenbrock(x), 3) == train(
+        undisturbed, lambda: rosenbrock(y), 3
+    )
 
 
 @pytest.mark.parametrize("missing", ["pairs", "tally", "level", "moving", "generator"])
@@ -444,7 +449,7 @@ def test_damaged_states_are_refused_and_change_nothing(missing: str) -> None:
     saved = optimizer.state_dict()
     damaged = copy.deepcopy(saved)
     del damaged["state"][0][missing]
-    with pytest.raises(ValueError, match=f"the state_dict lacks .*{missing}|history=0"):
+    with pytest.raises(ValueError, match=f"the state_dict lacks {missing}|history=0"):
         optimizer.load_state_dict(damaged)
     assert optimizer.state_dict() == saved
 
@@ -488,5 +493,3 @@ def test_the_module_can_be_imported_in_every_way() -> None:
     from learnmm.optim import ProjectedMM
 
     assert learnmm.optim.ProjectedMM is ProjectedMM is lmm.optim.ProjectedMM
-
-
