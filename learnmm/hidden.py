@@ -37,11 +37,11 @@ def warn_of_hidden(module: nn.Module, outputs: Sequence[Tensor], inputs: Any) ->
         shapes = ", ".join(str(tuple(leaf.shape)) for leaf in hidden[:4])
         more = ", ..." if len(hidden) > 4 else ""
         warnings.warn(
-            f"{type(module).__name__}: gradients reach {len(hidden)} tensors (shapes {shapes}{more}"
-            ") that are not among its parameters(), so they are neither trained nor saved with it: "
-            "name the networks that energy and start close over, modules=[network], or call "
+            f"{type(module).__name__}: gradients reach tensors that are not among its parameters() "
+            f"({len(hidden)}, of shape {shapes}{more}), so they are neither trained nor saved with "
+            "it: name the networks that energy and start close over, modules=[network], or call "
             "requires_grad_(False) on what shall stay as it is",
-            stacklevel=2,
+            stacklevel=3,  # whoever calls the module
         )
 
 

@@ -27,6 +27,7 @@ from learnmm.proposing import full_precision, propose, trials
 from learnmm.raising import evaluate_candidates, is_numerical, reported
 from learnmm.result import Certificate, Result, Status, StepInfo, Tally
 from learnmm.safeguard import Relaxation, Safeguard, judge, rounding_slack, shorter
+from learnmm.settings import check_settings
 from learnmm.state import State, count, stop
 from learnmm.stopping import Stopping
 from learnmm.validation import (
@@ -34,7 +35,6 @@ from learnmm.validation import (
     check_deterministic,
     check_evaluation,
     check_independent,
-    check_settings,
     check_start,
     is_single,
     lent,
@@ -187,7 +187,8 @@ class ProjectedMMOptimizer:
             except DomainError:
                 if strict:
                     raise
-            value, gradient, aux = self._evaluate(x)
+            with full_precision(x):
+                value, gradient, aux = self.objective.evaluate(x)
             # An objective may use its buffers again.
             value, gradient, aux = value.clone(), gradient.clone(), mapped(Tensor.clone, aux)
         check_evaluation(x0, value, gradient)

@@ -122,7 +122,7 @@ def _apart(
         if error is None:
             return
         if len(rows) == 1:
-            raised[rows[0]] = f"{type(error).__name__}: {error}"
+            raised[rows[0]] = _text(error)
             return
         half = len(rows) // 2
         search(rows[:half], None)
@@ -134,7 +134,7 @@ def _apart(
     good = [row for row in asked if row not in raised]
     evaluation, together = trying(good) if good else (None, None)
     if evaluation is None:  # nobody is left, or they raise together only
-        text = "" if together is None else f"{type(together).__name__}: {together}"
+        text = "" if together is None else _text(together)
         raised.update(dict.fromkeys(good, text))
         good, evaluation = [], known
     value, gradient, aux = evaluation
@@ -145,6 +145,10 @@ def _apart(
         gradient.masked_fill(expand(bad, gradient), torch.nan),
         aux,
     )
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__.lstrip('_')}: {error}"
 
 
 def _where(mask: Tensor) -> list[int]:

@@ -13,10 +13,7 @@ from learnmm.bound import Bound
 from learnmm.curvature import expand
 from learnmm.nested import mapped, tensors_of
 from learnmm.objective import CallableObjective, Evaluation
-from learnmm.preconditioners.base import Direction, LearnedDirection
-from learnmm.projection import Projection
 from learnmm.raising import is_numerical
-from learnmm.safeguard import Relaxation, Safeguard
 from learnmm.truth import holds
 
 SPARSE = "embeddings give dense gradients with sparse=False"
@@ -149,35 +146,6 @@ def check_independent(
             f"the problems of the batch are not independent: the values of problems "
             f"{listed(follow)} change when others are moved; an objective (B, *shape) -> (B,) must "
             "not mix problems, as means over the batch and batch normalisation do"
-        )
-
-
-def check_settings(
-    preconditioner: object,
-    projection: Projection | None,
-    safeguard: Safeguard | None,
-    relaxation: Relaxation | None,
-) -> None:
-    """Raise if settings that are not the defaults would be dropped."""
-    name = type(preconditioner).__name__
-    if isinstance(preconditioner, Direction | LearnedDirection) and projection not in (
-        None,
-        Projection(),
-    ):
-        raise ValueError(
-            f"projection confines multipliers, but {name} proposes whole steps, which have no "
-            f"interval: leave it out, got {projection}"
-        )
-    if relaxation in (None, Relaxation()):
-        return
-    if isinstance(preconditioner, Direction):
-        raise ValueError(
-            f"relaxation scales the bound for the majorant's own steps, but {name} makes the "
-            f"steps: leave it out, or set preconditioner=None, got {relaxation}"
-        )
-    if safeguard is None:
-        raise ValueError(
-            f"relaxation needs the safeguard, which is None: leave it out, got {relaxation}"
         )
 
 

@@ -152,6 +152,7 @@ def assert_preconditioner(
     if batch < 2:
         raise ValueError("independence of a batch needs at least two problems")
     everyone = list(range(batch))
+    x = x.clone()
     with torch.no_grad():
         together = _proposals(preconditioner, x, steps)
         for indices in (everyone[::-1], *([i] for i in everyone)):

@@ -79,6 +79,7 @@ def assert_majorant(
         if not isinstance(fun, Atom):
             raise TypeError(f"without a majorant an Atom is needed, got {type(fun).__name__}")
         majorant = fun.bound
+    x = x.clone()
     with torch.no_grad():
         with unmodified(x, f"the objective {type(objective).__name__}"):
             base = objective.evaluate(x)

@@ -78,7 +78,11 @@ def assert_unmodified(optimizer: ProjectedMMOptimizer, x0: Tensor, steps: int = 
             objective.evaluate(x - torch.finfo(x.dtype).eps * first.gradient)
         if isinstance(majorant, AdaptiveMajorant):
             with unmodified((x, first.gradient), _name(majorant)):
-                majorant.start(x, first.gradient)
+                brought = majorant.start(x, first.gradient)
+        else:
+            brought = first.aux
+        with unmodified((x, brought), _name(majorant)):
+            majorant(x, brought)
         if component is not None:
             with unmodified(x, _name(component)):
                 component.init_state(x)
