@@ -12,7 +12,8 @@ from torch import Tensor
 
 from learnmm.bound import Bound
 from learnmm.curvature import ScalarCurvature, norm
-from learnmm.majorants.hessian import LanczosMajorant
+from learnmm.majorants.hessian import LanczosMajorant, at_least
+from learnmm.majorants.secant import NOISE, PROBE, reach_of
 from learnmm.objective import Evaluation, Objective
 from learnmm.raising import is_numerical
 from learnmm.result import Kind
@@ -20,9 +21,6 @@ from learnmm.result import Kind
 Closure = Callable[[], Tensor]
 Source = Literal["auto", "hessian", "secant"]
 SOURCES: tuple[Source, ...] = ("auto", "hessian", "secant")
-
-PROBE = 1e-3
-"""Length of the step that measures curvature before the first one, relative to the iterate."""
 
 CHANGE = 1e3
 """Largest factor by which one secant may change the curvature."""
@@ -195,9 +193,14 @@ class ClosureObjective(Objective):
                 "loss from the parameters, with gradients enabled"
             )
         with self._refusing():
-            gradients = torch.autograd.grad(
-                loss, self.parameters, create_graph=self.record, allow_unused=True
-            )
+            try:
+                gradients = torch.autograd.grad(
+                    loss, self.parameters, create_graph=self.record, allow_unused=True
+                )
+            except Exception:  # a backward without one of its own may fail already here
+                if not self.record or self.curvature == "hessian":
+                    raise
+                return torch.autograd.grad(loss, self.parameters, allow_unused=True)
         if self.record:
             self.product = self._product(gradients)
         return gradients
@@ -243,7 +246,7 @@ class ClosureMajorant:
     """Curvature ``b`` of a closure's loss.
 
     ``b`` is Lanczos's bound (`PROBABLE`, see :class:`~learnmm.LanczosMajorant`) where there are
-    Hessian-vector products and the Hessian does not vanish. Elsewhere it is an `ESTIMATE`: the
+    Hessian-vector products that do not vanish to rounding. Elsewhere it is an `ESTIMATE`: the
     secant ``|dg|^2 / <dx, dg>`` of the last accepted step (Barzilai & Borwein 1988, their shorter
     step), which on a convex quadratic lies between the least and the largest curvature.
 
@@ -274,13 +277,14 @@ class ClosureMajorant:
             self._here = self._measure(x)
         return self._here
 
-    def observe(self, move: Tensor, change: Tensor) -> None:
-        """Learn the secant of a step that was taken: the next bound is at its end."""
+    def observe(self, move: Tensor, change: Tensor, gradient: Tensor) -> None:
+        """Learn the secant of a step taken from where `gradient` is; the next bound is at its end."""
         self._here = None
         s, y = move[0], change[0]
         along, length, grown = float(s @ y), float(norm(move)), float(norm(change))
         secant = grown * grown / along if along > 0 else grown / length if length else math.nan
-        if 0 < secant < math.inf:
+        noise = NOISE * torch.finfo(y.dtype).eps * (2 * float(norm(gradient)) + grown)
+        if 0 < secant < math.inf and grown > noise:
             old = self.level or secant
             self.level = min(max(secant, old / CHANGE), old * CHANGE)
 
@@ -289,8 +293,10 @@ class ClosureMajorant:
         if product is not None:
             largest = self._largest(product, x)
             del product  # and the graph with it
-            if not bool(largest == 0):
-                curvature = ScalarCurvature(largest)
+            gradient = self.objective.last.gradient
+            noise = NOISE * torch.finfo(x.dtype).eps * norm(gradient) / reach_of(x)
+            if not bool(largest <= noise):
+                curvature = ScalarCurvature(at_least(largest, x, gradient))
                 failure = self.lanczos.failure_probability
                 return Bound(Kind.PROBABLE, curvature, failure_probability=failure)
         level = self._probe(x) if self.level is None else self.level
@@ -299,10 +305,12 @@ class ClosureMajorant:
         return Bound(Kind.ESTIMATE, curvature, certain=curvature)
 
     def _largest(self, product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """Lanczos's bound of the largest curvature, ``(1,)``; zero where the Hessian vanishes."""
+        """Lanczos's bound of the largest curvature, ``(1,)``; zero where none is known."""
         try:
             return self.lanczos.largest(product, x)
         except RuntimeError as error:
+            if self.objective.curvature != "hessian":
+                return torch.zeros_like(x[:, 0])
             error.add_note("ProjectedMM: curvature='secant' needs no second derivatives.")
             raise
 
@@ -313,6 +321,6 @@ class ClosureMajorant:
         reach = float(norm(x)) or 1.0
         self.level = level = size / reach if 0 < size < math.inf else 1.0
         move = -PROBE / level * gradient
-        self.observe(move, self.objective.evaluate(x + move).gradient - gradient)
+        self.observe(move, self.objective.evaluate(x + move).gradient - gradient, gradient)
         self.objective.product = None
         return self.level

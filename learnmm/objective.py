@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -93,10 +94,7 @@ def differentiate(fun: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> Eva
 
     def total(z: Tensor) -> tuple[Tensor, tuple[Tensor, Any]]:
         value, aux = fun(z)
-        if not (isinstance(value, Tensor) and value.is_floating_point()):
-            what = value.dtype if isinstance(value, Tensor) else type(value).__name__
-            raise TypeError(f"the objective must return a floating-point torch.Tensor, got {what}")
-        value = value.to(torch.promote_types(value.dtype, torch.float32))
+        value = _wide(value)
         return value.sum(), (value, aux)
 
     keep = torch.is_grad_enabled()
@@ -110,16 +108,17 @@ def differentiate(fun: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> Eva
             brought.append(aux)
             return summed, (value, tensors_of(aux))
 
-        gradient, (value, parts) = torch.func.grad(flat, has_aux=True)(x)
-        return Evaluation(value, gradient, refill(brought[-1], iter(parts)))
+        try:
+            gradient, (value, parts) = torch.func.grad(flat, has_aux=True)(x)
+            return Evaluation(value, gradient, refill(brought[-1], iter(parts)))
+        except Exception:  # `torch.func` refuses functions that `torch.autograd` differentiates
+            leaf = None if torch.compiler.is_compiling() else _leaf(x)
+            if leaf is None:
+                raise
     with torch.enable_grad():
         z = x if keep and x.requires_grad else leaf
         summed, (value, aux) = total(z)
-        gradient = torch.zeros_like(x)  # as in torch.func, of what does not depend on x
-        if summed.requires_grad:
-            (gradient,) = torch.autograd.grad(
-                summed, z, create_graph=keep, allow_unused=True, materialize_grads=True
-            )
+        gradient = _gradient_of(summed, z, create_graph=keep)
     if keep:
         return Evaluation(value, gradient, aux)
     return Evaluation(value.detach(), gradient, mapped(Tensor.detach, aux))
@@ -149,6 +148,16 @@ def _checkpointing() -> bool:
         return True
 
 
+class SecondDerivativeError(RuntimeError):
+    """The objective has no Hessian-vector products: it can be differentiated only once."""
+
+
+FORWARD_MODE = threading.RLock()
+"""Held by every product in forward mode: torch keeps the level of nested ones per process, and
+products of two threads at once are refused, or mixed up without a word. Reentrant, since an
+objective may take products of its own."""
+
+
 def hessian_product(
     fun: BatchFunction, x: Tensor, route: Route = "auto"
 ) -> Callable[[Tensor], Tensor]:
@@ -159,7 +168,7 @@ def hessian_product(
     fun : callable
         ``(B, *shape) -> (B,)``, problems independent.
     x : Tensor
-        Point, ``(B, *shape)``.
+        Point, ``(B, *shape)``; products have its shape and dtype, whatever the values have.
     route : {"auto", "forward", "reverse"}
         Forward-over-reverse, or reverse-over-reverse (double backward), which also works for
         operations without a forward-mode rule. "auto" tries forward and falls back.
@@ -168,26 +177,148 @@ def hessian_product(
     ------
     ValueError
         If the route is unknown.
+    SecondDerivativeError
+        A `RuntimeError`, at the first product, where "auto" or "reverse" finds that torch cannot
+        differentiate the gradient. Errors of `fun` itself come through.
+
+    Notes
+    -----
+    An `autograd.Function` whose backward leaves torch, or detaches what it computes with, hides
+    its curvature: its part of the product is zero, and nothing can tell.
+
+    Products may be taken in several threads; those in forward mode wait for each other.
     """
-    if route not in ("auto", "forward", "reverse"):
-        raise ValueError(f"route must be 'auto', 'forward' or 'reverse', got {route!r}")
-    gradient = torch.func.grad(lambda z: fun(z).sum())
+    return HessianProduct(fun, x, route)
 
-    def forward(v: Tensor) -> Tensor:
-        product: Tensor = torch.func.jvp(gradient, (x,), (v,))[1]
-        return product
 
-    if route != "reverse":
+class HessianProduct:
+    """``v -> H(x) v``, see :func:`hessian_product`.
+
+    Attributes
+    ----------
+    gradient : Tensor or None
+        Gradient at ``x``, ``(B, *shape)``, which every product comes by; None before the first.
+    """
+
+    def __init__(self, fun: BatchFunction, x: Tensor, route: Route = "auto") -> None:
+        if route not in ("auto", "forward", "reverse"):
+            raise ValueError(f"route must be 'auto', 'forward' or 'reverse', got {route!r}")
+        self.gradient: Tensor | None = None
+        self._x = x
+        self._sum = lambda z: _wide(fun(z)).sum()
+        self._pull: Callable[[Tensor], Tensor] | None = None
+        self._fallback = route == "auto" and not torch.compiler.is_compiling()
+        if route == "reverse":
+            self._pull = self._double_backward()
+        elif self._fallback:
+            self._tried(torch.zeros_like(x))
+
+    def __call__(self, v: Tensor) -> Tensor:
+        """``H v`` for ``(B, *shape)``."""
+        v = v.to(self._x.dtype)
+        if self._pull is None:
+            product = self._tried(v) if self._fallback else self._pushed(v)
+            if product is not None:
+                return product
+        assert self._pull is not None  # what was tried has failed
         try:
-            if route == "auto":
-                forward(torch.zeros_like(x))
-            return forward
-        except (NotImplementedError, RuntimeError):
-            pass
-    pull = torch.func.vjp(gradient, x)[1]
+            return self._pull(v)
+        except Exception as error:
+            raise _only_once(error) from error
 
-    def reverse(v: Tensor) -> Tensor:
-        product: Tensor = pull(v)[0]
-        return product
+    def _tried(self, v: Tensor) -> Tensor | None:
+        """Forward over reverse; None where it fails, and from then on the other way."""
+        try:
+            return self._pushed(v)
+        # What a function raises inside a transformation of torch can be anything; an error of its
+        # own comes again, where it is called as everywhere else.
+        except Exception:
+            self._pull = self._double_backward()
+            return None
 
-    return reverse
+    def _pushed(self, v: Tensor) -> Tensor:
+        """Forward over reverse."""
+
+        def both() -> tuple[Tensor, Tensor]:
+            gradient = torch.func.grad(self._sum)
+            at, along = torch.func.jvp(gradient, (self._x,), (v,))[:2]
+            return at, along
+
+        if torch.compiler.is_compiling():  # traced for one thread
+            gradient, product = both()
+        else:
+            with FORWARD_MODE:
+                gradient, product = both()
+        self.gradient = gradient
+        # Tangents of entries without a dimension come in the default dtype of Python's numbers.
+        return product.to(self._x.dtype)
+
+    def _double_backward(self) -> Callable[[Tensor], Tensor]:
+        """Reverse over reverse: one evaluation, whose gradient is differentiated again and again.
+
+        As in `differentiate`, `torch.autograd` is left to where there is no graph to spare:
+        `torch.func` refuses many functions that can be differentiated twice without it.
+        """
+        keep = torch.is_grad_enabled()
+        leaf = None if torch.compiler.is_compiling() else _leaf(self._x)
+        if leaf is None or keep:
+            try:
+                self.gradient, pull = _vjp(torch.func.grad(self._sum), self._x)
+            except Exception:
+                if leaf is None:
+                    raise
+            else:
+                return lambda v: pull(v)[0].to(v.dtype)
+        with torch.enable_grad():
+            z = self._x if keep and self._x.requires_grad else leaf
+            total = self._sum(z)
+            try:
+                gradient = _gradient_of(total, z, create_graph=True)
+            except Exception as error:
+                raise _only_once(error) from error
+        self.gradient = gradient if keep else gradient.detach()
+        return lambda v: _gradient_of(gradient, z, create_graph=keep, outer=v, retain_graph=True)
+
+
+def _vjp(fun: BatchFunction, x: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
+    found: Any = torch.func.vjp(fun, x)
+    return found[0], found[1]
+
+
+def _only_once(error: Exception) -> SecondDerivativeError:
+    return SecondDerivativeError(
+        f"the objective has no Hessian-vector products ({type(error).__name__}: {error}); a "
+        "function that can be differentiated only once is minimized by the default steps, or with "
+        "majorant=lmm.SecantMajorant(fun)"
+    )
+
+
+def _wide(value: Any) -> Tensor:
+    """Values in float32 at least; what is no floating-point tensor is refused."""
+    if not (isinstance(value, Tensor) and value.is_floating_point()):
+        what = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"the objective must return a floating-point torch.Tensor, got {what}")
+    return value.to(torch.promote_types(value.dtype, torch.float32))
+
+
+def _gradient_of(
+    y: Tensor,
+    z: Tensor,
+    *,
+    create_graph: bool,
+    outer: Tensor | None = None,
+    retain_graph: bool | None = None,
+) -> Tensor:
+    """Gradient of ``<outer, y>``; zeros, as in `torch.func`, of what does not depend on ``z``."""
+    if not y.requires_grad:
+        return torch.zeros_like(z)
+    (gradient,) = torch.autograd.grad(
+        y,
+        z,
+        outer,
+        create_graph=create_graph,
+        retain_graph=retain_graph,
+        allow_unused=True,
+        materialize_grads=True,
+    )
+    return gradient

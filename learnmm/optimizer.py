@@ -14,7 +14,7 @@ from torch import Tensor
 from learnmm.atoms.base import Atom
 from learnmm.bound import AdaptiveMajorant, Bound, Majorant
 from learnmm.curvature import expand, norm
-from learnmm.majorants.hessian import LanczosMajorant
+from learnmm.majorants.default import DefaultMajorant
 from learnmm.majorants.secant import SecantMajorant
 from learnmm.nested import check, mapped, select
 from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective
@@ -499,7 +499,7 @@ class ProjectedMMOptimizer:
         if isinstance(self.preconditioner, Direction):
             # Own steps are rare then: the gradients seen are curvature enough for them.
             return SecantMajorant(objective)
-        return LanczosMajorant(objective)
+        return DefaultMajorant(objective)
 
     def _slack(self, state: State) -> Tensor:
         """Rounding error of a difference of values: of ``f`` itself, and of the iterate in it."""

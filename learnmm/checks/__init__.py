@@ -5,6 +5,7 @@ They are meant for float64 and for problems small enough to be looked at densely
 """
 
 from learnmm.checks.adjoint import assert_adjoint
+from learnmm.checks.gradient import assert_gradient
 from learnmm.checks.laws import LawViolation
 from learnmm.checks.loop import assert_batch_independent, assert_descent, assert_preconditioner
 from learnmm.checks.majorant import assert_majorant
@@ -17,6 +18,7 @@ __all__ = [
     "assert_batch_independent",
     "assert_curvature",
     "assert_descent",
+    "assert_gradient",
     "assert_interval",
     "assert_majorant",
     "assert_preconditioner",

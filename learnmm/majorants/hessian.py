@@ -12,7 +12,8 @@ from torch import Tensor
 from learnmm.bound import Bound
 from learnmm.curvature import ScalarCurvature, expand, norm
 from learnmm.lanczos import log_term, ritz_extremes, start_vector
-from learnmm.objective import BatchFunction, Route, hessian_product
+from learnmm.majorants.secant import FAR, reach_of, unit
+from learnmm.objective import BatchFunction, HessianProduct, Route
 from learnmm.result import Kind
 
 CONCAVE_SHARE = 1e-3
@@ -69,6 +70,13 @@ class PowerIterationMajorant:
         and is rewound by checkpointing.
     route : {"auto", "forward", "reverse"}
         How Hessian-vector products are differentiated.
+
+    Raises
+    ------
+    ValueError
+        If the settings do not fit.
+    SecondDerivativeError
+        A `RuntimeError`, from a bound of a function that can be differentiated only once.
     """
 
     def __init__(
@@ -89,13 +97,13 @@ class PowerIterationMajorant:
 
     def __call__(self, x: Tensor, aux: Any = None) -> Bound:
         """Run `steps` products from a fresh start vector."""
-        product = hessian_product(self.fun, x, self.route)
+        product = HessianProduct(self.fun, x, self.route)
         v = start_vector(x, self.generator)
         size = norm(v)
         for _ in range(self.steps):
             v = product(v * expand(1 / size.clamp(min=torch.finfo(x.dtype).tiny), v))
             size = norm(v)
-        level = (self.margin * size).clamp(min=torch.finfo(x.dtype).eps)
+        level = at_least(self.margin * size, x, product.gradient)
         return Bound(Kind.ESTIMATE, ScalarCurvature(level))
 
 
@@ -128,6 +136,13 @@ class LanczosMajorant:
         which alone works under `torch.compile` and is rewound by checkpointing.
     route : {"auto", "forward", "reverse"}
         How Hessian-vector products are differentiated.
+
+    Raises
+    ------
+    ValueError
+        If the settings do not fit.
+    SecondDerivativeError
+        A `RuntimeError`, from a bound of a function that can be differentiated only once.
     """
 
     def __init__(
@@ -150,8 +165,8 @@ class LanczosMajorant:
 
     def __call__(self, x: Tensor, aux: Any = None) -> Bound:
         """Run Lanczos on the Hessian at ``x``."""
-        largest = self.largest(hessian_product(self.fun, x, self.route), x)
-        bound = ScalarCurvature(largest.clamp(min=torch.finfo(x.dtype).eps))
+        product = HessianProduct(self.fun, x, self.route)
+        bound = ScalarCurvature(at_least(self.largest(product, x), x, product.gradient))
         return Bound(Kind.PROBABLE, bound, failure_probability=self.failure_probability)
 
     def largest(self, product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -172,3 +187,15 @@ class LanczosMajorant:
             return n, 0.0
         eps = (term / (2 * steps - 1)) ** 2
         return steps, eps / (1 - 2 * eps)
+
+
+def at_least(level: Tensor, x: Tensor, gradient: Tensor | None) -> Tensor:
+    """Raise a curvature ``(B,)`` to where a step is at most `FAR` times as long as the iterate.
+
+    A larger curvature is still a bound, and less than that is often the rounding of products that
+    vanish, by which no number of refusals would bring a step back.
+    """
+    if gradient is not None:
+        least = unit(gradient.detach())[1] / (FAR * reach_of(x.detach()))
+        level = torch.maximum(level, torch.nan_to_num(least, nan=0.0, posinf=0.0))
+    return torch.where(level == 0, torch.finfo(x.dtype).eps, level)  # flat: any will do

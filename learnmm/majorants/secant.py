@@ -8,15 +8,32 @@ import torch
 from torch import Tensor
 
 from learnmm.bound import Bound
-from learnmm.curvature import ScalarCurvature, dot, norm
-from learnmm.objective import BatchFunction, hessian_product
+from learnmm.curvature import ScalarCurvature, dot, expand, norm
+from learnmm.objective import (
+    BatchFunction,
+    CallableObjective,
+    Evaluation,
+    Objective,
+    SecondDerivativeError,
+    hessian_product,
+)
 from learnmm.result import Kind
+from learnmm.truth import holds
 
 RISE = 1e3
 """Largest factor from one step to the next: a step next to a kink measures anything."""
 
 FALL = 0.5
 """Least factor: a step along a valley says nothing about the curvature across it."""
+
+PROBE = 1e-3
+"""Length of a step that is taken to measure curvature only, relative to the iterate."""
+
+FAR = 1e4
+"""Length of a step, relative to the iterate, from which on a curvature must be confirmed."""
+
+NOISE = 16.0
+"""Rounding error of a change of gradient in units of ``eps |g|``."""
 
 
 class SecantMajorant:
@@ -25,8 +42,13 @@ class SecantMajorant:
     This is the shorter of the two step sizes of Barzilai & Borwein (1988). On a convex quadratic
     it lies between the least and the largest curvature; where the step has seen none or a negative
     one, ``|y| / |s|`` takes its place. Before the first step it is ``|H g| / |g|``, from the only
-    Hessian-vector product of a run; where that vanishes, ``|g| / |x|``, by which a step is as long
-    as the iterate.
+    Hessian-vector product of a run. Where there is none (a function that can be differentiated
+    only once) or it vanishes, a short trial step along the gradient measures the same; where that
+    finds nothing beyond rounding, it is ``|g| / |x|``, by which a step is as long as the iterate.
+
+    A curvature by which the first step would be ten thousand times as long as the iterate is taken
+    only if ``f`` is lower there: it may be the rounding of a product that vanishes, as at
+    ``sqrt(x^2 + y^2)``, or that of a valley that ends long before.
 
     Parameters
     ----------
@@ -48,12 +70,35 @@ class SecantMajorant:
 
     def start(self, x: Tensor, gradient: Tensor) -> Tensor:
         """Measure along the gradient, ``(B,)``."""
-        size = norm(gradient)
-        bent = norm(hessian_product(self.fun, x)(gradient))
-        reach = norm(x)
-        guess = _ratio(size, torch.where(reach > 0, reach, 1.0))
-        level = torch.where((bent > 0) & torch.isfinite(bent), _ratio(bent, size), guess)
-        return torch.where(level > 0, level, 1.0).detach()
+        with torch.no_grad():
+            return self.confirmed(x, gradient, self._along(x, gradient))
+
+    def confirmed(self, x: Tensor, gradient: Tensor, level: Tensor) -> Tensor:
+        """First curvature from what a product has found, ``(B,)``; not positive: nothing.
+
+        Every problem gets a positive one.
+        """
+        direction, size = unit(gradient)
+        reach = reach_of(x)
+        guess = size / reach
+        seen = (level > 0) & torch.isfinite(level)
+        level = torch.where(seen, level, 0.0)
+        measurable = (size > 0) & torch.isfinite(size)
+        blind = measurable & ~seen
+        if some(blind):
+            step = expand(blind * PROBE * reach, x) * direction
+            level = torch.where(blind, measured_change(self.fun, x, gradient, step), level)
+        far = measurable & (level > 0) & (guess > FAR * level)
+        if some(far):
+            step = expand(size / torch.where(far, level, 1.0), x) * direction
+            there = attempt(self.fun, torch.where(expand(far, x), x - step, x))
+            here = attempt(self.fun, x)
+            lower = torch.zeros_like(far)
+            if there is not None and here is not None:
+                lower = there.value < here.value
+            level = level.masked_fill(far & ~lower, 0.0)
+        level = torch.where(level > 0, level, guess)
+        return torch.where((level > 0) & torch.isfinite(level), level, 1.0)
 
     def follow(self, aux: Tensor, move: Tensor, change: Tensor) -> Tensor:
         """Secant of a step, ``(B,)``; as before where it measured nothing."""
@@ -65,10 +110,70 @@ class SecantMajorant:
     def __call__(self, x: Tensor, aux: Any = None) -> Bound:
         """Bound at ``x`` from the last secant, or without one as before the first step."""
         if not isinstance(aux, Tensor):
-            aux = self.start(x, torch.func.grad(lambda z: self.fun(z).sum())(x))
+            aux = self.start(x, _objective(self.fun).evaluate(x).gradient)
         curvature = ScalarCurvature(aux)
         # Measured anew after every step; relaxation would measure it a second time.
         return Bound(Kind.ESTIMATE, curvature, certain=curvature)
+
+    def _along(self, x: Tensor, gradient: Tensor) -> Tensor:
+        """``|H g| / |g|``, ``(B,)``; zero without Hessian-vector products."""
+        direction, size = unit(gradient)  # products with large gradients overflow
+        try:
+            return unit(hessian_product(self.fun, x)(direction))[1]
+        except SecondDerivativeError:
+            return torch.zeros_like(size)
+
+
+def unit(v: Tensor) -> tuple[Tensor, Tensor]:
+    """Direction ``v / |v|`` and length ``|v|``, ``(B,)``, of what may overflow when squared."""
+    largest = v.detach().abs().reshape(v.shape[0], -1).amax(1)
+    largest = torch.where(largest > 0, largest, 1.0)
+    scaled = v / expand(largest, v)
+    size = norm(scaled)
+    return scaled / expand(torch.where(size > 0, size, 1.0), v), largest * size
+
+
+def reach_of(x: Tensor) -> Tensor:
+    """Length that a step may take for natural, ``(B,)``: that of the iterate, or 1 at zero."""
+    reach = unit(x)[1]
+    return torch.where(reach > 0, reach, 1.0)
+
+
+def some(mask: Tensor) -> bool:
+    """Whether a mask holds anywhere; False inside `torch.func.vmap`, which hides it."""
+    return not holds(~mask.any())
+
+
+def attempt(fun: BatchFunction, x: Tensor) -> Evaluation | None:
+    """Evaluate at a point that nobody asked for; None where that fails."""
+    try:
+        return _objective(fun).evaluate(x)
+    except (RuntimeError, ValueError, ArithmeticError):  # such as outside the domain
+        return None
+
+
+def measured_change(fun: BatchFunction, x: Tensor, gradient: Tensor, step: Tensor) -> Tensor:
+    """Curvature that the gradient shows from ``x`` to ``x - step``, ``(B,)``.
+
+    Zero where nothing changes beyond rounding, or cannot be evaluated.
+    """
+    moved = x - step
+    there = attempt(fun, moved)
+    if there is None:
+        return x.new_zeros(x.shape[0])
+    size = unit(gradient)[1]
+    direction, length = unit(moved - x)
+    divisor = torch.where(size > 0, size, 1.0)
+    change = (there.gradient - gradient) / expand(divisor, x)
+    grown, along = norm(change), dot(direction, change)
+    noise = NOISE * torch.finfo(x.dtype).eps * (1 + unit(there.gradient)[1] / divisor)
+    level = torch.where(along > 0, _ratio(grown * grown, along), grown)
+    level = level * (size / torch.where(length > 0, length, 1.0))
+    return torch.where((grown > noise) & (length > 0) & torch.isfinite(level), level, 0.0)
+
+
+def _objective(fun: BatchFunction) -> Objective:
+    return fun if isinstance(fun, Objective) else CallableObjective(fun)
 
 
 def _ratio(a: Tensor, b: Tensor) -> Tensor:

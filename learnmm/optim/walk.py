@@ -135,7 +135,7 @@ class Walk:
         self.around.take()
         x, there = self.objective.at, self.objective.last
         move, change = x - self.x, there.gradient - self.there.gradient
-        self.majorant.observe(move, change)
+        self.majorant.observe(move, change, self.there.gradient)
         if self.ring is not None:
             self.ring.follow(x, there.gradient, move, change, final=final)
         self.x, self.there = x, there

@@ -190,9 +190,10 @@ def _initial(pairs: Pairs, point: Point, v: Tensor) -> Tensor:
     # Not take_along_dim, which makes an index of the size of the iterate.
     newest = pairs.changes[torch.arange(len(v), device=v.device), pairs.newest]
     product = torch.take_along_dim(pairs.products, pairs.newest[:, None], 1).squeeze(1)
-    bend = _inner(newest[:, None], point.curvature.solve(newest))[:, 0]
+    bend = _inner(newest[:, None], point.curvature.solve(newest).to(v.dtype))[:, 0]
     scale = torch.where(bend > 0, product / torch.where(bend > 0, bend, 1.0), 1.0)
-    return point.curvature.scaled(1 / (pairs.stretch * scale)).solve(v)
+    # A curvature may be as wide as the values of the objective; the pairs are not.
+    return point.curvature.scaled(1 / (pairs.stretch * scale)).solve(v).to(v.dtype)
 
 
 def _inner(stack: Tensor, v: Tensor) -> Tensor:

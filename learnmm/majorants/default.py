@@ -1,0 +1,92 @@
+"""What bounds a callable that nobody has named a majorant for."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from learnmm.bound import Bound
+from learnmm.curvature import ScalarCurvature, expand
+from learnmm.majorants.hessian import LanczosMajorant
+from learnmm.majorants.secant import SecantMajorant, measured_change, reach_of, some, unit
+from learnmm.objective import BatchFunction, SecondDerivativeError, hessian_product
+from learnmm.result import Kind
+
+
+class Mixed(NamedTuple):
+    """Knowledge about a batch of which only some problems show their second derivatives.
+
+    Attributes
+    ----------
+    hidden : Tensor of bool
+        Which do not, ``(B,)``.
+    level : Tensor
+        Secants, ``(B,)``.
+    """
+
+    hidden: Tensor
+    level: Tensor
+
+
+class DefaultMajorant:
+    """Lanczos's bound (`PROBABLE`) where ``f`` has second derivatives, else secants (`ESTIMATE`).
+
+    Which of the two is found out at the start: without Hessian-vector products there are only the
+    gradients of the steps, and so for a problem whose product with its gradient vanishes although
+    the gradient changes next to ``x`` by more than rounding, since something differentiates
+    without telling (an `autograd.Function` that leaves torch in its backward).
+
+    Parameters
+    ----------
+    fun : callable
+        ``(B, *shape) -> (B,)``.
+    """
+
+    def __init__(self, fun: BatchFunction) -> None:
+        self.fun = fun
+        self.lanczos = LanczosMajorant(fun)
+        self.secant = SecantMajorant(fun)
+
+    def start(self, x: Tensor, gradient: Tensor) -> Tensor | Mixed | tuple[()]:
+        """Return secants, both, or nothing, which is Lanczos's bound alone."""
+        with torch.no_grad():
+            direction, size = unit(gradient)
+            try:
+                along = unit(hessian_product(self.fun, x)(direction))[1]
+            except SecondDerivativeError:
+                return self.secant.start(x, gradient)
+            hidden = (along == 0) & (size > 0) & torch.isfinite(size)
+            if some(hidden):
+                # So short that it crosses no kink but one on which x lies.
+                length = torch.finfo(x.dtype).eps ** 0.5 * reach_of(x)
+                step = expand(length, x) * direction
+                hidden = hidden & (measured_change(self.fun, x, gradient, step) > 0)
+            if not some(hidden):
+                return ()
+            return Mixed(hidden, self.secant.confirmed(x, gradient, along))
+
+    def follow(
+        self, aux: Tensor | Mixed | tuple[()], move: Tensor, change: Tensor
+    ) -> Tensor | Mixed | tuple[()]:
+        """Return the secants of a step, where they are used."""
+        if isinstance(aux, Mixed):
+            return Mixed(aux.hidden, self.secant.follow(aux.level, move, change))
+        return self.secant.follow(aux, move, change) if isinstance(aux, Tensor) else aux
+
+    def __call__(self, x: Tensor, aux: Any = None) -> Bound:
+        """Bound at ``x``."""
+        if isinstance(aux, Tensor):
+            return self.secant(x, aux)
+        bound = self.lanczos(x)
+        if not isinstance(aux, Mixed):
+            return bound
+        seen = bound.curvature.largest()
+        return Bound(
+            Kind.ESTIMATE,
+            ScalarCurvature(torch.where(aux.hidden, aux.level, seen)),
+            failure_probability=bound.failure_probability,
+            certain=ScalarCurvature(aux.level * aux.hidden),
+            uncertain=ScalarCurvature(seen.masked_fill(aux.hidden, 0.0)),
+        )
