@@ -278,7 +278,7 @@ class ClosureMajorant:
         return self._here
 
     def observe(self, move: Tensor, change: Tensor, gradient: Tensor) -> None:
-        """Learn the secant of a step taken from where `gradient` is; the next bound is at its end."""
+        """Learn the secant of a step from where `gradient` is; the next bound is at its end."""
         self._here = None
         s, y = move[0], change[0]
         along, length, grown = float(s @ y), float(norm(move)), float(norm(change))

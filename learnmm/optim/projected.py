@@ -27,6 +27,7 @@ from learnmm.optim.surroundings import Modules, listed
 from learnmm.optim.walk import Walk, all_finite
 from learnmm.optimizer import ProjectedMMOptimizer
 from learnmm.preconditioners.limited_memory import Pairs
+from learnmm.proposing import full_precision
 from learnmm.result import Result, StepInfo, Tally
 from learnmm.safeguard import Relaxation, Safeguard
 
@@ -70,6 +71,7 @@ class ProjectedMM(torch.optim.Optimizer):
     rises. With a minibatch it is the loss of that minibatch: nothing is promised for the others,
     and the certificate counts minibatch by minibatch. A closure that draws at random (dropout, a
     fresh minibatch in every call) compares different functions; ``check_deterministic`` finds out.
+    Draw minibatches and dropout masks before the step.
 
     Parameters
     ----------
@@ -80,12 +82,15 @@ class ProjectedMM(torch.optim.Optimizer):
         Factor on the step, in [0, 1]: 1 is the majorant's own step, and less is a shorter step
         under the same guarantee. Groups may have their own, schedulers may change it; 0 freezes.
     max_iter : int
-        Steps per call, each one more evaluation. `LBFGS` takes 20; one is right for minibatches.
+        Steps per call, each one more evaluation. One is right for minibatches, where 20 fit each
+        batch at the expense of the others; on all data ``max_iter=20``, as `LBFGS` has, saves the
+        evaluation at the start of each call. Twenty calls are 20 steps here and up to 400 there.
     history : int, optional
         Pairs of steps and changes of gradient from which L-BFGS steps are made (see
         :class:`~learnmm.LimitedMemory`); each costs two copies of the parameters. They are taken
-        within a call, so those of minibatches compare one loss with itself. 0: the majorant's own
-        steps. Default: 10, or 0 where `curvature` is named.
+        within a call, so those of minibatches compare one loss with itself. They are written in
+        place; a call of ``k`` steps keeps up to ``k - 1`` more, to undo them. 0: the majorant's
+        own steps. Default: 10, or 0 where `curvature` is named.
     curvature : {"auto", "hessian", "secant"}
         "hessian": Lanczos on Hessian-vector products, a `PROBABLE` bound; some 15 products a step,
         each worth two gradients, and as many copies of the parameters. The closure must return the
@@ -104,6 +109,13 @@ class ProjectedMM(torch.optim.Optimizer):
     check_deterministic : bool
         Evaluate the closure twice at the start of every call, and raise if the losses differ by
         more than rounding.
+    modules : nn.Module or iterable of them, optional
+        Modules that the closure evaluates and that cannot be found. Those that it names, in its
+        variables, globals, defaults and arguments, as attributes, in containers or in functions
+        that it calls, are.
+    compare_ranks : bool, optional
+        Whether losses of all processes of `torch.distributed` must be equal. Default: those that
+        share a `DistributedDataParallel` module of the closure with some of the parameters.
 
     Attributes
     ----------
@@ -121,9 +133,34 @@ class ProjectedMM(torch.optim.Optimizer):
     -----
     The closure may call ``backward`` or not, with or without ``zero_grad``: gradients are cleared
     before each of its calls, so several ``backward`` in one call add up. Afterwards ``.grad`` is
-    the gradient at the new parameters. A closure that raises leaves the parameters as they were.
-    Weight decay belongs in the loss, where it is verified with the rest. What can be differentiated
-    just once hides its curvature from "hessian": descent holds, the bound's probability may not.
+    the gradient at the new parameters. Weight decay belongs in the loss, where it is verified with
+    the rest. What can be differentiated just once has no curvature for "hessian".
+
+    A closure that raises at the parameters leaves everything as it was. Elsewhere a numerical
+    exception (`ArithmeticError`, `ValueError`, `RuntimeError` such as
+    ``torch.linalg.LinAlgError``) or a loss that is not finite refuses what was tried, and every
+    other exception comes through and leaves everything as it was. A closure must not write into
+    the parameters: its loss would be that of others.
+
+    Buffers of modules, such as the statistics of batch normalisation, become those of evaluations
+    that were taken, the one at the start of a call included; what refused ones have left is undone.
+    Random numbers drawn by a refused evaluation stay drawn. Buffers on which the loss depends,
+    such as those of spectral normalisation in training mode, make it another function every time.
+
+    Gradients and loss must be of one function. With a scaled gradient (`torch.amp.GradScaler`)
+    return the scaled loss; a warning tells where refused steps give the factor away, or a wrong
+    gradient. Under `DistributedDataParallel` call ``backward`` on the local loss, which averages
+    gradients, and return the average of the losses::
+
+        def closure():
+            loss = loss_of(model)
+            loss.backward()
+            mean = loss.detach().clone()
+            torch.distributed.all_reduce(mean)
+            return mean / torch.distributed.get_world_size()
+
+    All ranks then take the same steps. Where their losses differ, all of them raise; there an
+    exception of one rank ends all, since the others cannot know of it.
 
     ``state_dict`` holds all that a run has learned, the certificate included; a run resumed from
     it, with the same settings, takes the same steps.
@@ -308,8 +345,9 @@ class ProjectedMM(torch.optim.Optimizer):
             drawn = self._generator.get_state()
             walk = self._walk(objective, around, moving, x)
             try:
-                walk.start(self._memory(), twice=self.check_deterministic)
-                walk.go(self.max_iter)
+                with full_precision(x):
+                    walk.start(self._memory(), twice=self.check_deterministic)
+                    walk.go(self.max_iter)
             except BaseException:
                 objective.write(x)
                 around.undo()
