@@ -9,6 +9,7 @@ and all rows stay. ``python benchmarks/networks.py`` prints the table and writes
 from __future__ import annotations
 
 import argparse
+import itertools
 import platform
 import statistics
 import time
@@ -31,6 +32,12 @@ CALLS = 720
 TRAINING = 1500
 SIZES = (128, TRAINING)
 
+UNITS = (292, 965)
+"""Of the two hidden layers of the networks that are timed: 1e5 and 1e6 parameters."""
+
+ROUNDS = 15
+"""Calls of each optimizer to time, after as many that fill the memories."""
+
 Make = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 
@@ -38,6 +45,7 @@ def optimizers() -> dict[str, Make]:
     """Rows of the table."""
     ours: dict[str, Make] = {
         "ProjectedMM": lmm.optim.ProjectedMM,
+        "ProjectedMM, 20 a step": lambda p: lmm.optim.ProjectedMM(p, max_iter=20),
         "ProjectedMM, secant": lambda p: lmm.optim.ProjectedMM(p, curvature="secant"),
         "ProjectedMM, hessian": lambda p: lmm.optim.ProjectedMM(p, curvature="hessian"),
     }
@@ -132,6 +140,75 @@ def row(name: str, size: int) -> str:
     return f"| {size} | {name} | {loss:.2g} | {accuracy:.1%} | {raised:.1%} | {seconds:.2f} |"
 
 
+def wide(units: int) -> nn.Sequential:
+    """Two hidden layers."""
+    torch.manual_seed(0)
+    sizes = (64, units, units, 10)
+    layers: list[nn.Module] = []
+    for fed, given in itertools.pairwise(sizes):
+        layers += [nn.Linear(fed, given), nn.Tanh()]
+    return nn.Sequential(*layers[:-1])
+
+
+class Cost(NamedTuple):
+    """Of one call of an optimizer, with the two evaluations that it needs."""
+
+    parameters: int
+    size: int
+    ours: float  # milliseconds
+    lbfgs: float
+    ratio: float  # median over pairs of calls, one beside the other
+
+
+def cost(units: int, size: int, rounds: int) -> Cost:
+    """Time calls of `ProjectedMM` and of `LBFGS` in turn; those with more evaluations do not count.
+
+    Both keep 10 pairs and see the same minibatches, one per call.
+    """
+    images, labels = data()
+    makes: list[Make] = [
+        lmm.optim.ProjectedMM,
+        lambda p: torch.optim.LBFGS(p, max_iter=1, history_size=10, line_search_fn="strong_wolfe"),
+    ]
+    models = [wide(units) for _ in makes]
+    optimizers = [make(model.parameters()) for make, model in zip(makes, models, strict=True)]
+    times: list[tuple[float, float]] = []
+    for number, indices in enumerate(minibatches(size, seed=0)):
+        spent, evaluations = [], []
+        for model, optimizer in zip(models, optimizers, strict=True):
+            calls = itertools.count()
+
+            def closure(
+                model: nn.Module = model,
+                optimizer: torch.optim.Optimizer = optimizer,
+                calls: Iterator[int] = calls,
+                at: Tensor = indices,
+            ) -> Tensor:
+                next(calls)
+                optimizer.zero_grad()
+                value = cross_entropy(model(images[at]), labels[at])
+                value.backward()
+                return value
+
+            begin = time.perf_counter()
+            optimizer.step(closure)
+            spent.append(1e3 * (time.perf_counter() - begin))
+            evaluations.append(next(calls))
+        if number >= rounds and evaluations == [2, 2]:
+            times.append((spent[0], spent[1]))
+        if len(times) == rounds or number > 10 * rounds:
+            break
+    ours, lbfgs = (statistics.median(column) for column in zip(*times, strict=True))
+    ratio = statistics.median(a / b for a, b in times)
+    return Cost(sum(p.numel() for p in models[0].parameters()), size, ours, lbfgs, ratio)
+
+
+def cost_row(units: int, size: int) -> str:
+    """Of the table of times."""
+    c = cost(units, size, ROUNDS)
+    return f"| {c.parameters} | {c.size} | {c.ours:.1f} | {c.lbfgs:.1f} | {c.ratio:.2f} |"
+
+
 def main() -> None:
     """Print the table and write it down."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -154,6 +231,17 @@ def main() -> None:
             "| batch | optimizer | training loss | test accuracy | raised | seconds |",
             "|---|---|---|---|---|---|",
             *(row(name, size) for size in SIZES for name in optimizers()),
+            "",
+            "## Time of one call",
+            "",
+            "Two hidden layers, 10 pairs, two evaluations of the closure in each call, in turn "
+            "with `LBFGS` (strong Wolfe, 1 a step) in one process; medians, and the median of the "
+            f"ratios of {ROUNDS} pairs of calls. What a call of `ProjectedMM` costs whatever the "
+            "size shows where the closure is quick.",
+            "",
+            "| parameters | batch | ProjectedMM, ms | LBFGS, ms | ratio |",
+            "|---|---|---|---|---|",
+            *(cost_row(units, size) for units in UNITS for size in SIZES),
             "",
         ]
     )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from learnmm.bound import Bound
-from learnmm.curvature import Curvature, DiagonalCurvature, ScalarCurvature, norm
+from learnmm.curvature import ScalarCurvature, norm
 from learnmm.majorants.hessian import LanczosMajorant, at_least
 from learnmm.majorants.secant import NOISE, PROBE, reach_of
 from learnmm.objective import Evaluation, Objective
@@ -106,6 +106,8 @@ class ClosureObjective(Objective):
         """Put ``x`` into the parameters."""
         with torch.no_grad():
             for p, piece in zip(self.parameters, unflatten(x, self.parameters), strict=True):
+                if p.dtype != piece.dtype:  # the closure has changed it
+                    p.data = torch.empty_like(p, dtype=piece.dtype)
                 p.copy_(piece)
 
     def evaluate(self, x: Tensor) -> Evaluation:
@@ -241,7 +243,7 @@ def check_loss(loss: Any) -> None:
 
 
 class ClosureMajorant:
-    """Curvature of a closure's loss, ``b / r_i`` for unknown ``i`` with learning rate ``r_i <= 1``.
+    """Curvature ``b`` of a closure's loss.
 
     ``b`` is Lanczos's bound (`PROBABLE`, see :class:`~learnmm.LanczosMajorant`) where there are
     Hessian-vector products that do not vanish to rounding. Elsewhere it is an `ESTIMATE`: the
@@ -252,8 +254,6 @@ class ClosureMajorant:
     ----------
     objective : ClosureObjective
         The loss.
-    rates : Tensor
-        ``r``, shape ``(1, n)``, or ``(1,)`` if they are all equal.
     level : float or None
         Secant of an earlier step; None measures one with a short probe, at one evaluation.
     lanczos : LanczosMajorant
@@ -263,12 +263,10 @@ class ClosureMajorant:
     def __init__(
         self,
         objective: ClosureObjective,
-        rates: Tensor,
         level: float | None,
         lanczos: LanczosMajorant,
     ) -> None:
         self.objective = objective
-        self.rates = rates
         self.level = level
         self.lanczos = lanczos
         self._here: Bound | None = None
@@ -279,13 +277,13 @@ class ClosureMajorant:
             self._here = self._measure(x)
         return self._here
 
-    def observe(self, move: Tensor, change: Tensor) -> None:
-        """Learn the secant of a step to the point of the last evaluation."""
+    def observe(self, move: Tensor, change: Tensor, gradient: Tensor) -> None:
+        """Learn the secant of a step from where `gradient` is; the next bound is at its end."""
         self._here = None
         s, y = move[0], change[0]
         along, length, grown = float(s @ y), float(norm(move)), float(norm(change))
         secant = grown * grown / along if along > 0 else grown / length if length else math.nan
-        noise = NOISE * torch.finfo(y.dtype).eps * float(norm(self.objective.last.gradient))
+        noise = NOISE * torch.finfo(y.dtype).eps * (2 * float(norm(gradient)) + grown)
         if 0 < secant < math.inf and grown > noise:
             old = self.level or secant
             self.level = min(max(secant, old / CHANGE), old * CHANGE)
@@ -298,19 +296,13 @@ class ClosureMajorant:
             gradient = self.objective.last.gradient
             noise = NOISE * torch.finfo(x.dtype).eps * norm(gradient) / reach_of(x)
             if not bool(largest <= noise):
-                curvature = self._rated(at_least(largest, x, gradient))
+                curvature = ScalarCurvature(at_least(largest, x, gradient))
                 failure = self.lanczos.failure_probability
                 return Bound(Kind.PROBABLE, curvature, failure_probability=failure)
         level = self._probe(x) if self.level is None else self.level
-        curvature = self._rated(x.new_tensor([level]))
+        curvature = ScalarCurvature(x.new_tensor([level]))
         # Measured anew after every step; relaxation would measure it a second time.
         return Bound(Kind.ESTIMATE, curvature, certain=curvature)
-
-    def _rated(self, level: Tensor) -> Curvature:
-        """``b / r`` for ``b`` of shape ``(1,)``."""
-        if self.rates.dim() == 1:
-            return ScalarCurvature(level / self.rates)
-        return DiagonalCurvature(level[:, None] / self.rates)
 
     def _largest(self, product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Lanczos's bound of the largest curvature, ``(1,)``; zero where none is known."""
@@ -329,6 +321,6 @@ class ClosureMajorant:
         reach = float(norm(x)) or 1.0
         self.level = level = size / reach if 0 < size < math.inf else 1.0
         move = -PROBE / level * gradient
-        self.observe(move, self.objective.evaluate(x + move).gradient - gradient)
+        self.observe(move, self.objective.evaluate(x + move).gradient - gradient, gradient)
         self.objective.product = None
         return self.level

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
+import math
 
-from learnmm.closure import ClosureObjective
-from learnmm.curvature import dot, norm
+from learnmm.optim.plane import Plane
 from learnmm.safeguard import rounding_slack
 from learnmm.state import State
 
@@ -41,21 +40,17 @@ class Hints:
         self._shares: list[float] = []
         self._given = False
 
-    def observe(self, state: State, objective: ClosureObjective) -> None:
-        """Look at the last evaluation, a candidate of one problem that was refused."""
+    def observe(self, plane: Plane, state: State, *, first: bool) -> None:
+        """Look at a candidate that was refused; `first`: of those from its iterate."""
         if self._given:
             return
-        if int(state.trial) == 1:  # at another point than before
+        if first:
             self._shares.clear()
-        last = objective.last
-        step = state.x - objective.at
-        first, second = float(dot(state.gradient, step)), float(dot(last.gradient, step))
-        change = float(state.value) - float(last.value)
-        slack = float(rounding_slack(state.value) + rounding_slack(last.value))
-        slack += torch.finfo(step.dtype).eps * float(norm(state.gradient) * norm(state.x))
-        mean = (first + second) / 2
-        seen = mean > 8 * slack and abs(change) > 8 * slack and first / 2 <= second <= 2 * first
-        if seen and abs(change) < float("inf"):
+        value, other = state.value, plane.objective.last.value
+        change, mean = float(value) - float(other), (plane.before + plane.after) / 2
+        slack = float(rounding_slack(value) + rounding_slack(other))
+        straight = plane.before / 2 <= plane.after <= 2 * plane.before
+        if straight and mean > 8 * slack and 8 * slack < abs(change) < math.inf:
             self._shares.append(change / mean)
 
     def draw(self) -> str | None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,16 +19,17 @@ from learnmm.closure import (
     flatten,
     unflatten,
 )
-from learnmm.curvature import dot
 from learnmm.majorants.hessian import LanczosMajorant
 from learnmm.optim.hints import Hints
 from learnmm.optim.parameters import require_entries, sort
 from learnmm.optim.ring import Ring
 from learnmm.optim.surroundings import Modules, listed
+from learnmm.optim.walk import Walk, all_finite
 from learnmm.optimizer import ProjectedMMOptimizer
-from learnmm.result import Certificate, Result, Status, StepInfo, Tally
+from learnmm.preconditioners.limited_memory import Pairs
+from learnmm.proposing import full_precision
+from learnmm.result import Result, StepInfo, Tally
 from learnmm.safeguard import Relaxation, Safeguard
-from learnmm.state import State
 
 __all__ = ["ProjectedMM"]
 
@@ -72,6 +71,7 @@ class ProjectedMM(torch.optim.Optimizer):
     rises. With a minibatch it is the loss of that minibatch: nothing is promised for the others,
     and the certificate counts minibatch by minibatch. A closure that draws at random (dropout, a
     fresh minibatch in every call) compares different functions; ``check_deterministic`` finds out.
+    Draw minibatches and dropout masks before the step.
 
     Parameters
     ----------
@@ -82,12 +82,15 @@ class ProjectedMM(torch.optim.Optimizer):
         Factor on the step, in [0, 1]: 1 is the majorant's own step, and less is a shorter step
         under the same guarantee. Groups may have their own, schedulers may change it; 0 freezes.
     max_iter : int
-        Steps per call, each one more evaluation. `LBFGS` takes 20; one is right for minibatches.
+        Steps per call, each one more evaluation. One is right for minibatches, where 20 fit each
+        batch at the expense of the others; on all data ``max_iter=20``, as `LBFGS` has, saves the
+        evaluation at the start of each call. Twenty calls are 20 steps here and up to 400 there.
     history : int, optional
         Pairs of steps and changes of gradient from which L-BFGS steps are made (see
         :class:`~learnmm.LimitedMemory`); each costs two copies of the parameters. They are taken
-        within a call, so those of minibatches compare one loss with itself. 0: the majorant's own
-        steps. Default: 10, or 0 where `curvature` is named.
+        within a call, so those of minibatches compare one loss with itself. They are written in
+        place; a call of ``k`` steps keeps up to ``k - 1`` more, to undo them. 0: the majorant's
+        own steps. Default: 10, or 0 where `curvature` is named.
     curvature : {"auto", "hessian", "secant"}
         "hessian": Lanczos on Hessian-vector products, a `PROBABLE` bound; some 15 products a step,
         each worth two gradients, and as many copies of the parameters. The closure must return the
@@ -106,6 +109,13 @@ class ProjectedMM(torch.optim.Optimizer):
     check_deterministic : bool
         Evaluate the closure twice at the start of every call, and raise if the losses differ by
         more than rounding.
+    modules : nn.Module or iterable of them, optional
+        Modules that the closure evaluates and that cannot be found. Those that it names, in its
+        variables, globals, defaults and arguments, as attributes, in containers or in functions
+        that it calls, are.
+    compare_ranks : bool, optional
+        Whether losses of all processes of `torch.distributed` must be equal. Default: those that
+        share a `DistributedDataParallel` module of the closure with some of the parameters.
 
     Attributes
     ----------
@@ -123,9 +133,34 @@ class ProjectedMM(torch.optim.Optimizer):
     -----
     The closure may call ``backward`` or not, with or without ``zero_grad``: gradients are cleared
     before each of its calls, so several ``backward`` in one call add up. Afterwards ``.grad`` is
-    the gradient at the new parameters. A closure that raises leaves the parameters as they were.
-    Weight decay belongs in the loss, where it is verified with the rest. What can be differentiated
-    just once hides its curvature from "hessian": descent holds, the bound's probability may not.
+    the gradient at the new parameters. Weight decay belongs in the loss, where it is verified with
+    the rest. What can be differentiated just once has no curvature for "hessian".
+
+    A closure that raises at the parameters leaves everything as it was. Elsewhere a numerical
+    exception (`ArithmeticError`, `ValueError`, `RuntimeError` such as
+    ``torch.linalg.LinAlgError``) or a loss that is not finite refuses what was tried, and every
+    other exception comes through and leaves everything as it was. A closure must not write into
+    the parameters: its loss would be that of others.
+
+    Buffers of modules, such as the statistics of batch normalisation, become those of evaluations
+    that were taken, the one at the start of a call included; what refused ones have left is undone.
+    Random numbers drawn by a refused evaluation stay drawn. Buffers on which the loss depends,
+    such as those of spectral normalisation in training mode, make it another function every time.
+
+    Gradients and loss must be of one function. With a scaled gradient (`torch.amp.GradScaler`)
+    return the scaled loss; a warning tells where refused steps give the factor away, or a wrong
+    gradient. Under `DistributedDataParallel` call ``backward`` on the local loss, which averages
+    gradients, and return the average of the losses::
+
+        def closure():
+            loss = loss_of(model)
+            loss.backward()
+            mean = loss.detach().clone()
+            torch.distributed.all_reduce(mean)
+            return mean / torch.distributed.get_world_size()
+
+    All ranks then take the same steps. Where their losses differ, all of them raise; there an
+    exception of one rank ends all, since the others cannot know of it.
 
     ``state_dict`` holds all that a run has learned, the certificate included; a run resumed from
     it, with the same settings, takes the same steps.
@@ -230,27 +265,42 @@ class ProjectedMM(torch.optim.Optimizer):
         Raises
         ------
         ValueError
-            If it comes from another optimizer, or from other parameter groups.
+            If it comes from another optimizer, another version or other parameter groups, or lacks
+            something; nothing has changed then.
         """
-        foreign = {name for entry in state_dict["state"].values() for name in entry} - MEMORY
-        if foreign:
-            raise ValueError(
-                "the state_dict is that of another optimizer: ProjectedMM keeps no "
-                f"{', '.join(sorted(foreign))}"
-            )
         for entry in state_dict["state"].values():
-            kept = entry["pairs"]["products"].shape[1] if "pairs" in entry else 0
-            if "level" in entry and kept != self.history:
-                raise ValueError(
-                    f"the state_dict is that of a run with history={kept}, this optimizer has "
-                    f"history={self.history}"
-                )
+            self._check_entry(entry)
         super().load_state_dict(state_dict)
         self._lent = True
         self.last_step = self.last_result = None
         saved = self._memory().get("generator")
         if saved is not None:
             self._generator.set_state(torch.frombuffer(bytearray(saved), dtype=torch.uint8))
+
+    def _check_entry(self, entry: dict[str, Any]) -> None:
+        """Raise unless a part of a state is one that this optimizer could have saved."""
+        foreign = entry.keys() - MEMORY
+        if foreign:
+            raise ValueError(
+                "the state_dict is that of another optimizer: ProjectedMM keeps no "
+                f"{', '.join(sorted(foreign))}"
+            )
+        if not entry:
+            return
+        kept = entry["pairs"]["products"].shape[1] if "pairs" in entry else 0
+        if kept != self.history:
+            raise ValueError(
+                f"the state_dict is that of a run with history={kept}, this optimizer has "
+                f"history={self.history}"
+            )
+        parts = {"pairs": Pairs._fields[2:] if self.history else (), "tally": Tally._fields}
+        lacking = sorted(MEMORY - {"pairs"} - entry.keys())
+        for name, fields in parts.items():
+            lacking += [f"{name}.{part}" for part in fields if part not in entry.get(name, {})]
+        if lacking:
+            raise ValueError(
+                f"the state_dict lacks {', '.join(lacking)}: it is damaged, or of another version"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles hold; `torch.optim.Optimizer` leaves settings out."""
@@ -290,112 +340,88 @@ class ProjectedMM(torch.optim.Optimizer):
         objective = ClosureObjective(closure, parameters, frozen, self.curvature, around)
         with torch.no_grad():
             x = flatten(parameters)
-            # The sum is quick, and may overflow.
-            if not (bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all())):
+            if not all_finite(x):
                 raise ValueError("the parameters have NaN or infinite entries")
             drawn = self._generator.get_state()
-            ring = self._ring(moving)
+            walk = self._walk(objective, around, moving, x)
             try:
-                start, end = self._run(objective, around, x, _rates(moving), ring)
+                with full_precision(x):
+                    walk.start(self._memory(), twice=self.check_deterministic)
+                    walk.go(self.max_iter)
             except BaseException:
                 objective.write(x)
                 around.undo()
                 self._generator.set_state(drawn)
-                if ring is not None:
-                    ring.undo()
+                if walk.ring is not None:
+                    walk.ring.undo()
                 raise
-            if not bool(self.last_step is not None and self.last_step.accepted):
-                objective.write(end.x)
+            if not walk.taken:
+                objective.write(walk.x)
                 around.before()
-            for p, gradient in zip(parameters, unflatten(end.gradient, parameters), strict=True):
+            pieces = unflatten(walk.there.gradient, parameters)
+            for p, gradient in zip(parameters, pieces, strict=True):
                 p.grad = gradient.clone()
+            self._remember(walk, moving)
         hint = self._hints.draw()
         if hint is not None:
             warnings.warn(f"ProjectedMM: {hint}", stacklevel=3)
-        return start.value[0]
+        return walk.initial.value[0]
 
-    def _ring(self, moving: dict[Tensor, float]) -> Ring | None:
-        """Limited-memory steps with the pairs of earlier calls, if they are of these unknowns."""
-        if not self.history:
-            return None
+    def _walk(
+        self, objective: ClosureObjective, around: Modules, moving: dict[Tensor, float], x: Tensor
+    ) -> Walk:
+        """A call from ``x``, with what earlier ones have learned."""
         memory = self._memory()
-        same = memory.get("moving") == self._places(moving)
-        kept = memory.get("pairs") if same else None
-        return Ring(self.history, max(moving.values()), kept, lent=self._lent)
+        rate, rates = max(moving.values()), None
+        if min(moving.values()) < rate:
+            rates = flatten([torch.full_like(p, r) for p, r in moving.items()])
+        ring = None
+        if self.history:
+            same = memory.get("moving") == self._places(moving)  # else of other unknowns
+            ring = Ring(self.history, rate, memory.get("pairs") if same else None, lent=self._lent)
+        return Walk(
+            objective=objective,
+            around=around,
+            majorant=ClosureMajorant(objective, memory.get("level"), self._lanczos),
+            ring=ring,
+            rate=rate,
+            rates=rates,
+            safeguard=self.safeguard,
+            relaxation=self.relaxation,
+            gtol=self.gtol,
+            hints=self._hints,
+            x=x,
+        )
 
     def _places(self, moving: dict[Tensor, float]) -> list[bool]:
         """Which of all parameters move."""
         varied = {id(p) for p in moving}
         return [id(p) in varied for group in self.param_groups for p in group["params"]]
 
-    def _run(
-        self,
-        objective: ClosureObjective,
-        around: Modules,
-        x: Tensor,
-        rates: Tensor,
-        ring: Ring | None,
-    ) -> tuple[State, State]:
-        """Take the steps of one call; return the states before and after them."""
+    def _remember(self, walk: Walk, moving: dict[Tensor, float]) -> None:
+        """Keep what a call has learned."""
         memory = self._memory()
-        majorant = ClosureMajorant(objective, rates, memory.get("level"), self._lanczos)
-        solver = ProjectedMMOptimizer(
-            objective,
-            majorant=majorant,
-            preconditioner=ring,
-            safeguard=self.safeguard,
-            gtol=self.gtol,
-            check_deterministic=self.check_deterministic,
-        )
-        start = state = _resumed(solver.init(x, strict=False), memory)
-        info = None
-        for remaining in reversed(range(self.max_iter)):
-            objective.record = self.curvature != "secant" and remaining > 0
-            solver.relaxation = self._relaxation(state.gradient, rates)
-            before = state
-            while _undecided(state, before):
-                state, info = solver.step(state)
-                if objective.failure is not None:
-                    raise objective.failure
-                if not _accepted(state, before):
-                    self._hints.observe(state, objective)
-            if _accepted(state, before):
-                around.take()
-                majorant.observe(state.x - before.x, state.gradient - before.gradient)
-                if ring is not None:
-                    pairs = ring.follow(state.memory, state.x, state.gradient, final=not remaining)
-                    state = state._replace(memory=pairs)
         memory.update(
-            level=majorant.level,
-            relaxation=state.relaxation.item(),
-            tally={name: total.item() for name, total in state.tally._asdict().items()},
+            level=walk.majorant.level,
+            relaxation=walk.factor.item(),
+            tally={name: total.item() for name, total in walk.tally._asdict().items()},
             generator=self._generator.get_state().numpy().tobytes(),
-            moving=self._places(dict.fromkeys(objective.parameters, 1.0)),
+            moving=self._places(moving),
         )
-        if ring is not None:
-            memory["pairs"] = ring.kept(state.memory)
+        if walk.ring is not None:
+            memory["pairs"] = walk.ring.kept()
             self._lent = False
-        self.last_step = info
-        certificate = solver.certificate(state.tally)
-        self.last_result = _result(start, state, certificate)
-        return start, state
-
-    def _relaxation(self, gradient: Tensor, rates: Tensor) -> Relaxation | None:
-        """Relaxation that measures curvature apart from the rates.
-
-        It compares the curvature along ``d`` with ``<d, B d>``, which the rates ``R`` have raised
-        by ``<d, R^-1 d> / |d|^2``, ``= <g, R g> / <g, R^2 g>`` for a step ``d`` along ``R g``.
-        """
-        if self.relaxation is None:
-            return None
-        if rates.dim() == 1:
-            raised = 1 / float(rates)
-        else:
-            shorter = rates * gradient
-            raised = float(dot(gradient, shorter) / dot(shorter, shorter))
-        if not 0 < raised < math.inf:
-            return self.relaxation
-        return replace(self.relaxation, margin=self.relaxation.margin * raised)
+        self.last_step = walk.info
+        self.last_result = Result(
+            x=walk.x[0],
+            fun=walk.there.value[0],
+            gradient=walk.there.gradient[0],
+            status=torch.tensor(int(walk.status), device=walk.x.device),
+            iterations=walk.tally.iterations[0],
+            certificate=walk.certificate,
+            history=None,
+            initial_fun=walk.initial.value[0],
+        )
 
     def _memory(self) -> dict[str, Any]:
         """What is kept between calls, with the first parameter as `LBFGS` does: plain numbers,
@@ -403,14 +429,6 @@ class ProjectedMM(torch.optim.Optimizer):
         """
         memory: dict[str, Any] = self.state[self.param_groups[0]["params"][0]]
         return memory
-
-
-def _rates(moving: dict[Tensor, float]) -> Tensor:
-    """Learning rates ``(1, n)``, or ``(1,)`` if they are all equal."""
-    one = next(iter(moving))
-    if len(set(moving.values())) == 1:
-        return one.new_tensor([moving[one]])
-    return flatten([torch.full_like(p, rate) for p, rate in moving.items()])
 
 
 def _evaluated(closure: Closure, frozen: list[Tensor]) -> Tensor:
@@ -424,40 +442,3 @@ def _evaluated(closure: Closure, frozen: list[Tensor]) -> Tensor:
         loss = closure()
     check_loss(loss)
     return loss.detach().reshape(())
-
-
-def _undecided(state: State, before: State) -> bool:
-    return not _accepted(state, before) and bool(state.status == int(Status.RUNNING))
-
-
-def _accepted(state: State, before: State) -> bool:
-    return bool(state.tally.accepted > before.tally.accepted)
-
-
-def _resumed(state: State, memory: dict[str, Any]) -> State:
-    """Carry the relaxation and the totals of earlier calls on; the next pair starts here."""
-    if state.memory is not None:
-        state = state._replace(memory=state.memory._replace(x=state.x, gradient=state.gradient))
-    if "tally" not in memory:
-        return state
-    totals = Tally(
-        **{
-            name: torch.full_like(total, memory["tally"][name])
-            for name, total in state.tally._asdict().items()
-        }
-    )
-    relaxation = torch.full_like(state.relaxation, memory["relaxation"])
-    return state._replace(relaxation=relaxation, tally=totals)
-
-
-def _result(start: State, end: State, certificate: Certificate) -> Result:
-    return Result(
-        x=end.x[0],
-        fun=end.value[0],
-        gradient=end.gradient[0],
-        status=end.status[0],
-        iterations=end.tally.iterations[0],
-        certificate=certificate,
-        history=None,
-        initial_fun=start.value[0],
-    )

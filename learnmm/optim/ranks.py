@@ -45,6 +45,7 @@ class Ranks:
         if compare is False or not (dist.is_available() and dist.is_initialized()):
             return None
         ours, device = {id(p) for p in parameters}, parameters[0].device
+        ranks: Ranks | None = None
         parallel = nn.parallel.DistributedDataParallel
         for module in (m for root in modules for m in root.modules()):
             if isinstance(module, parallel) and any(id(p) in ours for p in module.parameters()):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 DATA = (type(None), str, bytes, int, float, complex, Tensor)
 """What holds no module."""
 
-CONTAINERS = Mapping | list | tuple | set | frozenset | functools.partial
+CONTAINERS = (Mapping, list, tuple, set, frozenset, functools.partial)
 LARGEST = 1000
 """Containers with more entries hold data."""
 
@@ -64,7 +64,7 @@ def _parts(value: Any, names: Names) -> Iterator[tuple[Any, Names]]:
         yield value.__self__, _names(value.__func__.__code__) if _has_code(value) else names
     elif isinstance(value, functools.partial):
         yield from ((part, names) for part in (value.func, *value.args, *value.keywords.values()))
-    elif isinstance(value, CONTAINERS):
+    elif isinstance(value, Mapping | list | tuple | set | frozenset):
         if len(value) <= LARGEST:
             parts: Iterable[Any] = value.values() if isinstance(value, Mapping) else value
             yield from ((part, names) for part in parts)
@@ -89,7 +89,7 @@ def _is_foreign(value: Any) -> bool:
     """Whether there is nothing to find: data, or the code and the objects of a library."""
     if isinstance(value, DATA):
         return True
-    if isinstance(value, CONTAINERS | nn.Module):
+    if isinstance(value, (*CONTAINERS, nn.Module)):
         return False
     coded = isinstance(value, FunctionType | MethodType | ModuleType | type)
     owner = value if coded else type(value)

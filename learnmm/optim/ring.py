@@ -7,14 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from learnmm.curvature import Curvature
 from learnmm.preconditioners.base import Point
-from learnmm.preconditioners.limited_memory import LimitedMemory, Pairs, append, step_from
+from learnmm.preconditioners.limited_memory import LimitedMemory, Pairs, extend, step_from
 
 NUMBERS = ("newest", "stretch")
 """Parts of `Pairs` that are kept as plain numbers: loading a state casts every tensor."""
 
 
-class Ring(LimitedMemory):
+class Ring:
     """Limited-memory steps of one problem under learning rates.
 
     The metric of the majorant has the rates in it. With pairs, ``H`` is scaled to the curvature
@@ -35,56 +36,55 @@ class Ring(LimitedMemory):
     def __init__(
         self, history: int, rate: float, kept: dict[str, Any] | None = None, *, lent: bool = False
     ) -> None:
-        super().__init__(history)
+        self.history = history
         self.rate = rate
+        self.pairs: Pairs
         self._kept = kept
         self._lent = lent
-        self._overwritten: list[tuple[Pairs, int, Tensor, Tensor]] = []
-        self._asked: tuple[Pairs, Tensor] | None = None
+        self._overwritten: list[tuple[int, Tensor, Tensor]] = []
 
-    def init_state(self, x: Tensor) -> Pairs:
-        """Pairs of earlier calls, without the point from which the next starts."""
+    def start(self, x: Tensor, gradient: Tensor) -> None:
+        """Take pairs of earlier calls; the next starts here, from the loss of this call."""
         if self._kept is None:
-            return super().init_state(x)
+            fresh = LimitedMemory(self.history).init_state(x)
+            self.pairs = fresh._replace(gradient=gradient)
+            return
         parts = dict(self._kept)
         for name in ("moves", "changes") if self._lent else ():
             parts[name] = parts[name].clone()
         parts["newest"] = torch.tensor([parts["newest"]], device=x.device)
         parts["stretch"] = x.new_tensor([parts["stretch"]])
-        return Pairs(x=x, gradient=x, **parts)
+        self.pairs = Pairs(x=x, gradient=gradient, **parts)
 
-    def forward(self, point: Point, state: Pairs) -> tuple[Tensor, Pairs]:
-        """The step, computed once for all trials at a point: pairs are new after each that is
-        taken, see :meth:`follow`.
-        """
-        if self._asked is None or self._asked[0] is not state:
-            step = step_from(state, point)
-            if self.rate < 1 and bool((state.products > 0).any()):
-                step = self.rate * step
-            self._asked = state, step
-        return self._asked[1], state
+    def step(self, curvature: Curvature) -> Tensor | None:
+        """``d``, ``(1, n)``; None where it is the majorant's own step."""
+        seen = bool((self.pairs.products > 0).any())
+        if not seen and float(self.pairs.stretch) == 1:
+            return None
+        step = step_from(self.pairs, Point(self.pairs.x, self.pairs.gradient, curvature))
+        return self.rate * step if seen and self.rate < 1 else step
 
-    def follow(self, pairs: Pairs, x: Tensor, gradient: Tensor, *, final: bool) -> Pairs:
+    def follow(
+        self, x: Tensor, gradient: Tensor, move: Tensor, change: Tensor, *, final: bool
+    ) -> None:
         """Put the pair of a step that was taken into the ring; `final`: nothing can fail now."""
         if not final:
-            place = (int(pairs.newest) + 1) % self.history
-            rows = pairs.moves[0, place].clone(), pairs.changes[0, place].clone()
-            self._overwritten.append((pairs, place, *rows))
-        return append(pairs, x, gradient, in_place=True)
+            place = (int(self.pairs.newest) + 1) % self.history
+            rows = self.pairs.moves[0, place].clone(), self.pairs.changes[0, place].clone()
+            self._overwritten.append((place, *rows))
+        self.pairs = extend(self.pairs, x, gradient, move, change, in_place=True)
 
     def undo(self) -> None:
         """Put back what :meth:`follow` has overwritten."""
         while self._overwritten:
-            pairs, place, move, change = self._overwritten.pop()
-            pairs.moves[0, place].copy_(move)
-            pairs.changes[0, place].copy_(change)
+            place, move, change = self._overwritten.pop()
+            self.pairs.moves[0, place].copy_(move)
+            self.pairs.changes[0, place].copy_(change)
 
-    @staticmethod
-    def kept(pairs: Pairs) -> dict[str, Any]:
+    def kept(self) -> dict[str, Any]:
         """What a call leaves to the next."""
-        parts = pairs._asdict()
         return {
             name: part.item() if name in NUMBERS else part
-            for name, part in parts.items()
+            for name, part in self.pairs._asdict().items()
             if name not in ("x", "gradient")
         }

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from learnmm.curvature import dot, expand, norm
+from learnmm.curvature import expand, norm
 from learnmm.preconditioners.base import Direction, Point
 
 STRETCH = 2.0
@@ -107,13 +107,36 @@ class LimitedMemory(Direction):
 
 
 def step_from(pairs: Pairs, point: Point) -> Tensor:
-    """``H g`` of the pairs there are, stretched."""
-    step = _apply(pairs, point)
-    return expand(pairs.stretch, step) * step
+    """``H g`` of the pairs there are, stretched: the two loops of Nocedal & Wright (2006,
+    Algorithm 7.4) as triangular systems.
+
+    The first computes ``a`` with ``R a = S^T g``, the second ``b`` with
+    ``R^T b = D a - Y^T r`` for ``r = H_0 (g - Y a)`` and ``D`` the diagonal of ``R``; then
+    ``H g = r + S b``. So a step is a few products for all pairs at once.
+    """
+    weights = _times(pairs.inverse, _inner(pairs.moves, point.gradient))
+    rest = _combined(point.gradient, pairs.changes, -weights)
+    step = _initial(pairs, point, rest)
+    weights = pairs.stretch[:, None] * pairs.products * weights
+    second = _times(pairs.inverse.mT, weights - _inner(pairs.changes, step))
+    return _combined(step, pairs.moves, second)
 
 
-def append(state: Pairs, x: Tensor, gradient: Tensor, *, in_place: bool = False) -> Pairs:
-    """Put the pair of the step to `x` in the place of the oldest, if it has seen curvature.
+def append(state: Pairs, x: Tensor, gradient: Tensor) -> Pairs:
+    """Put the pair of the step to `x` in the place of the oldest, if it has seen curvature."""
+    return extend(state, x, gradient, x - state.x, gradient - state.gradient)
+
+
+def extend(
+    state: Pairs,
+    x: Tensor,
+    gradient: Tensor,
+    move: Tensor,
+    change: Tensor,
+    *,
+    in_place: bool = False,
+) -> Pairs:
+    """`append` for a step `move` and its `change` of gradient.
 
     Without the row and the column of the oldest pair ``R^-1`` is the inverse of what is left of
     ``R``; a last column ``(c, p)`` of ``R`` adds the column ``(-R^-1 c, 1) / p`` to it.
@@ -121,8 +144,7 @@ def append(state: Pairs, x: Tensor, gradient: Tensor, *, in_place: bool = False)
     `in_place` writes into the ring of a single problem, for a caller that owns it: with many
     unknowns a copy of the ring costs more than the step.
     """
-    move, change = x - state.x, gradient - state.gradient
-    length, product = norm(move), dot(move, change)
+    length, product = norm(move), _inner(move[:, None], change)[:, 0]
     useful = product > torch.finfo(move.dtype).eps * length * norm(change)
     product = torch.where(useful, product, 1.0)[:, None]
 
@@ -163,28 +185,15 @@ def append(state: Pairs, x: Tensor, gradient: Tensor, *, in_place: bool = False)
     )
 
 
-def _apply(pairs: Pairs, point: Point) -> Tensor:
-    """``H g``: the two loops of Nocedal & Wright (2006, Algorithm 7.4) as triangular systems.
-
-    The first computes ``a`` with ``R a = S^T g``, the second ``b`` with
-    ``R^T b = D a - Y^T r`` for ``r = H_0 (g - Y a)`` and ``D`` the diagonal of ``R``; then
-    ``H g = r + S b``. So a step is a few products for all pairs at once.
-    """
-    weights = _times(pairs.inverse, _inner(pairs.moves, point.gradient))
-    step = _initial(pairs, point, point.gradient - _combined(pairs.changes, weights))
-    rest = pairs.products * weights - _inner(pairs.changes, step)
-    return step + _combined(pairs.moves, _times(pairs.inverse.mT, rest))
-
-
 def _initial(pairs: Pairs, point: Point, v: Tensor) -> Tensor:
-    """``H_0 v``."""
+    """``H_0 v``, stretched."""
     # Not take_along_dim, which makes an index of the size of the iterate.
     newest = pairs.changes[torch.arange(len(v), device=v.device), pairs.newest]
     product = torch.take_along_dim(pairs.products, pairs.newest[:, None], 1).squeeze(1)
-    bend = dot(newest, point.curvature.solve(newest))
+    bend = _inner(newest[:, None], point.curvature.solve(newest).to(v.dtype))[:, 0]
     scale = torch.where(bend > 0, product / torch.where(bend > 0, bend, 1.0), 1.0)
     # A curvature may be as wide as the values of the objective; the pairs are not.
-    return (expand(scale, v) * point.curvature.solve(v)).to(v.dtype)
+    return point.curvature.scaled(1 / (pairs.stretch * scale)).solve(v).to(v.dtype)
 
 
 def _inner(stack: Tensor, v: Tensor) -> Tensor:
@@ -192,10 +201,11 @@ def _inner(stack: Tensor, v: Tensor) -> Tensor:
     return _times(stack.reshape(*stack.shape[:2], -1), v.reshape(v.shape[0], -1))
 
 
-def _combined(stack: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sum of a stack ``(B, history, *shape)``, ``(B, *shape)``."""
+def _combined(base: Tensor, stack: Tensor, weights: Tensor) -> Tensor:
+    """``base`` plus a weighted sum of a stack ``(B, history, *shape)``, ``(B, *shape)``."""
     flat = stack.reshape(*stack.shape[:2], -1)
-    return torch.bmm(weights[:, None], flat).reshape(stack.shape[0], *stack.shape[2:])
+    summed = torch.baddbmm(base.reshape(len(base), 1, -1), weights[:, None], flat)
+    return summed.reshape(base.shape)
 
 
 def _times(matrices: Tensor, vectors: Tensor) -> Tensor:

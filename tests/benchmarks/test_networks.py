@@ -25,3 +25,11 @@ def test_seeds_decide_alone() -> None:
     make = networks.optimizers()["Adam, lr 0.01"]
     first, again, other = (networks.train(make, 128, seed).loss for seed in (3, 3, 4))
     assert first == again != other
+
+
+def test_a_call_is_timed_with_its_two_evaluations() -> None:
+    cost = networks.cost(12, 128, rounds=2)
+    assert cost.parameters == 64 * 12 + 12 + 12 * 12 + 12 + 12 * 10 + 10
+    assert 0 < cost.ours < 1e5
+    assert 0 < cost.lbfgs < 1e5
+    assert cost.ratio > 0
