@@ -92,7 +92,6 @@ class MMInverse:
     >>> evoked.set_eeg_reference(projection=True)            # doctest: +SKIP
     >>> stc = inverse.apply(evoked)                          # doctest: +SKIP
     >>> stc, fit = inverse.apply(evoked, return_result=True) # doctest: +SKIP
-    >>> print(fit)                                           # doctest: +SKIP
     """
 
     def __init__(
