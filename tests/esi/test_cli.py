@@ -262,7 +262,7 @@ def test_damaged_files_are_named(run, files, tmp_path, option):
         assert f"{path} holds no {what} that can be read" in output
 
 
-def test_what_is_wrong_is_said_before_a_head_is_built(run, monkeypatch, tmp_path):
+def test_what_is_wrong_is_said_before_a_head_is_built(run, files, monkeypatch, tmp_path):
     """With no head model in the cache, building one would take half a minute."""
     monkeypatch.setenv("LEARNMM_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
@@ -270,11 +270,16 @@ def test_what_is_wrong_is_said_before_a_head_is_built(run, monkeypatch, tmp_path
     (tmp_path / "bad.toml").write_text("[start]\nsteps = 3\nwarmup = 4\n")
     (tmp_path / "start.safetensors").write_text("")
     below = tmp_path / "file" / "below"
+    recording = ("reconstruct", files / "subject-ave.fif", "--out", tmp_path / "o")
     for arguments, code, message in (
         (("train", "mm-net", "--data", "x"), 2, "'x' is not one of 'erp', 'nmm'"),
         (("train", "mm-nett"), 1, "method must be one of mm-net"),
         (("train", "mm-net", "--preset", "bad.toml"), 1, "[start]: warmup must be at most steps=3"),
         (("train", "mm-net-d", "--start", "start.safetensors"), 1, "learns no start"),
+        (("train", "mm-net", "--start", "bad.toml"), 1, "bad.toml is no complete safetensors file"),
+        ((*recording, "--weights", "mm-net-meg"), 1, "no weights and no file are called"),
+        ((*recording, "--noise-cov", "bad.toml"), 1, "holds no noise covariance"),
+        ((*recording, "--condition", "rest"), 1, "no condition 'rest'"),
         (("train", "mm-net", "--out", "file"), 1, "file must be a folder, but is a file"),
         (("simulate", "erp", "--out", below), 1, "Not a directory"),
         (("simulate", "erp", "--out", "o", "--snr-db", "-1e308"), 1, "snr_db must be finite"),

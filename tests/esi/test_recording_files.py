@@ -12,6 +12,9 @@ from learnmm_problems.esi import evoked_files
 from learnmm_problems.esi.apply import apply_mm
 from learnmm_problems.esi.cli import app
 from learnmm_problems.esi.erp import ERPSimulator
+from learnmm_problems.esi.learned.files import save_solver
+from learnmm_problems.esi.learned.settings import MethodSettings
+from learnmm_problems.esi.learned.solver import SourceSolver
 from learnmm_problems.esi.recording_files import read_recordings
 
 SFREQ, TIMES, STEPS = 64, 16, 2
@@ -198,3 +201,25 @@ def test_what_is_no_recording_is_told_in_a_sentence(run, raw, forward, tmp_path)
     )
     (tmp_path / "short_raw.fif").write_bytes((tmp_path / "subject_raw.fif").read_bytes()[:3000])
     assert "Error" in run(tmp_path / "short_raw.fif", code=1)
+
+
+# ----------------------------------------------------------------------------------- weights
+
+
+def test_weights_bring_their_own_head_model(coarse_model, head_models, tmp_path, monkeypatch):
+    monkeypatch.setenv("LEARNMM_CACHE", str(head_models))
+    settings = MethodSettings("mm-net", steps=2, hidden=4, width=4, times=TIMES, sfreq=512.0)
+    weights, file = tmp_path / "tiny.safetensors", tmp_path / "subject-ave.fif"
+    save_solver(weights, SourceSolver(coarse_model, settings), {"data": "erp", "training": {}}, {})
+    data = ERPSimulator(coarse_model, seed=7, times=TIMES).sample(0).sensors.astype(float)
+    evoked = mne.EvokedArray(data, coarse_model.info(512.0), comment="left")
+    evoked.save(file, verbose="ERROR")
+    options = ("--weights", weights, "--no-picture", "--out", tmp_path / "out")
+    result = CliRunner().invoke(app, [str(a) for a in ("reconstruct", file, *options)])
+    assert result.exit_code == 0, result.output
+    stc = mne.read_source_estimate(tmp_path / "out" / "subject-left-mm")
+    assert_same(stc.data, apply_mm(evoked, coarse_model, weights=weights).data)
+    # What is asked for goes before: 994 sources are not what these weights serve.
+    result = CliRunner().invoke(app, [str(a) for a in ("reconstruct", file, *options, "--ico", 3)])
+    assert result.exit_code == 1
+    assert "Error: " in result.output

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .channels import ChannelMatch, OnMissing
 from .energy import SourceEnergy, check_size
 from .external import read_head_model
-from .fif import reading
+from .fif import read_covariance
 from .fit import MMFit
 from .headmodel import HeadModel
 from .learned.inverse import LearnedInverse
@@ -92,7 +92,6 @@ class MMInverse:
     >>> evoked.set_eeg_reference(projection=True)            # doctest: +SKIP
     >>> stc = inverse.apply(evoked)                          # doctest: +SKIP
     >>> stc, fit = inverse.apply(evoked, return_result=True) # doctest: +SKIP
-    >>> print(fit)                                           # doctest: +SKIP
     """
 
     def __init__(
@@ -126,8 +125,7 @@ class MMInverse:
         if weights is None:
             check_size(len(model.positions))
         if isinstance(noise_cov, (str, os.PathLike)):
-            with reading(noise_cov, "noise covariance"):
-                noise_cov = mne.read_cov(noise_cov, verbose="ERROR")
+            noise_cov = read_covariance(noise_cov)
         if noise_cov is not None and not isinstance(noise_cov, mne.Covariance):
             raise TypeError(
                 "noise_cov must be an mne.Covariance or the path of one, got "

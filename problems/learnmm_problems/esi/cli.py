@@ -256,6 +256,8 @@ def reconstruct(
         _agg()
         from .apply import MMInverse
         from .evoked_files import count_estimates, reconstruct_to_files
+        from .fif import read_covariance
+        from .learned.inverse import find_weights
         from .outputs import make_writable
         from .recording_files import read_recordings
 
@@ -270,6 +272,10 @@ def reconstruct(
             tmin=tmin,
             tmax=tmax,
         )
+        # What may be wrong with files comes before the head model, which takes minutes to build.
+        if weights is not None:
+            find_weights(weights)
+        covariance = None if noise_cov is None else read_covariance(noise_cov)
         inverse = MMInverse(
             _reconstructed(ico, weights) if forward is None else forward,
             weight=weight,
@@ -277,7 +283,7 @@ def reconstruct(
             max_iter=max_iter,
             weights=weights,
             transfer=transfer,
-            noise_cov=noise_cov,
+            noise_cov=covariance,
             on_missing=on_missing.value,
         )
         written = reconstruct_to_files(

@@ -1,4 +1,4 @@
-"""What to say of a file that MNE-Python cannot read."""
+"""Files that MNE-Python reads, and what to say of one that it cannot."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-__all__ = ["reading"]
+import mne
+
+__all__ = ["read_covariance", "reading"]
 
 
 @contextlib.contextmanager
@@ -30,3 +32,9 @@ def reading(path: str | os.PathLike[str], what: str) -> Iterator[None]:
     except Exception as error:
         told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise ValueError(f"{os.fspath(path)} holds no {what} that can be read ({told})") from error
+
+
+def read_covariance(path: str | os.PathLike[str]) -> mne.Covariance:
+    """Read a noise covariance; raise a ValueError that names the file if it holds none."""
+    with reading(path, "noise covariance"):
+        return mne.read_cov(path, verbose="ERROR")

@@ -75,6 +75,8 @@ def train(
     Writes weights.safetensors, which evaluate and reconstruct read, log.jsonl and curve.png.
     """
     with plain_errors(context):
+        from learnmm.storage import peek_weights
+
         from ..outputs import make_writable
 
         _check_method(method)
@@ -93,6 +95,8 @@ def train(
         made = MethodSettings(method, **settings.method)
         if start is not None and made.start != "learned":
             raise ValueError(f"{method} with start={made.start!r} learns no start, got {start}")
+        if start is not None:
+            peek_weights(start)  # whether it holds any, before the head is built
         _limit(threads)
         keep_freed_memory()
         model = _head(settings, forward)
