@@ -138,7 +138,8 @@ def weight_layout(settings: MethodSettings, sources: int) -> dict[str, Tensor]:
     """
     try:
         with torch.device("meta"):
-            matrix = torch.empty(1, sources)
+            # Numbers, of one sensor: what follows from the head model may look at them.
+            matrix = torch.ones(1, sources, device="cpu")
             parts: dict[str, nn.Module] = {
                 "energy.autoencoder": autoencoder(sources, settings.width, settings.reach),
                 "preconditioner": _component(settings, SimpleNamespace(matrix=matrix))[0],
