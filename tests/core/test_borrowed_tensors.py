@@ -175,6 +175,37 @@ def test_followers_do_not_reach_the_iterate(write: Write) -> None:
     assert_true_to_itself(lmm.ProjectedMMOptimizer(quadratic, majorant=majorant))
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_refusal_takes_back_what_was_counted(in_place: bool) -> None:
+    """In a memory, and in what a majorant knows; in place too."""
+
+    def counted(t: Tensor) -> Tensor:
+        return t.add_(1) if in_place else t + 1
+
+    class Counting(lmm.LearnedPreconditioner):
+        def init_state(self, x: Tensor) -> Tensor:
+            return torch.zeros_like(x[:, 0])
+
+        def forward(self, features: lmm.Features, state: Tensor) -> tuple[Tensor, Tensor]:
+            signs = torch.tensor([[1.0], [-1.0]]).to(features.x)
+            return signs.expand_as(features.x), counted(state)
+
+    class Following(WritingMajorant):
+        def start(self, x: Tensor, gradient: Tensor) -> Tensor:
+            return torch.zeros_like(x[:, 0])
+
+        def follow(self, aux: Tensor, move: Tensor, change: Tensor) -> Tensor:
+            return counted(aux)
+
+    optimizer = lmm.ProjectedMMOptimizer(
+        quadratic, majorant=Following(add, "nowhere"), preconditioner=Counting(), projection=None
+    )
+    state, info = optimizer.step(optimizer.init(X0))
+    assert info.accepted.tolist() == [True, False]
+    assert state.memory.tolist() == [1, 0]
+    assert state.known.tolist() == [1, 0]
+
+
 @by_write
 @pytest.mark.parametrize(
     ("settings", "who"),

@@ -147,11 +147,15 @@ def largest_of_all(x: Tensor) -> Tensor:
     return size + size.max()
 
 
-def next_one(x: Tensor) -> Tensor:
-    """Only problem 1 sees another one, which is 4."""
-    seen = torch.zeros(len(x), dtype=x.dtype)
-    seen[1] = 1
-    return (x**2).sum(1) + seen * x[4].sum()
+def one_sees(i: int, j: int) -> Callable[[Tensor], Tensor]:
+    """Only problem i sees another one, which is j."""
+
+    def fun(x: Tensor) -> Tensor:
+        seen = torch.zeros(len(x), dtype=x.dtype)
+        seen[i] = 1
+        return (x**2).sum(1) + seen * x[j].sum()
+
+    return fun
 
 
 SPREAD = torch.arange(1.0, 15.0, dtype=torch.float64).reshape(7, 2)
@@ -164,7 +168,7 @@ SPREAD = torch.arange(1.0, 15.0, dtype=torch.float64).reshape(7, 2)
         (mean_of_all, r"\[0, 1, 2, 3, 4, 5, 6\]"),
         (batch_norm, r"\[0, 1, 2, 3, 4, 5, 6\]"),
         (largest_of_all, r"\[0, 1, 2, 3, 4, 5\]"),
-        (next_one, r"\[1\]"),
+        *((one_sees(i, j), rf"\[{i}\]") for i in range(7) for j in range(7) if i != j),
     ],
 )
 def test_coupled_problems_are_found(
