@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import learnmm as lmm
+from learnmm.curvature import expand, norm
 
 __all__ = ["MMFit", "fits_of"]
 
@@ -68,9 +69,8 @@ def fits_of(result: lmm.Result, image: Tensor, recordings: Tensor) -> list[MMFit
     -------
     list of MMFit
     """
-    inner = (image * recordings).sum((1, 2))
-    size = [torch.linalg.vector_norm(v, dim=(1, 2)) for v in (image, recordings)]
-    explained = (inner / (size[0] * size[1])).square()
+    image, recordings = (v / expand(norm(v), v) for v in (image, recordings))
+    explained = (image * recordings).sum((1, 2)).square()
     values = torch.cat([result.initial_fun[None], result.history.value]).double().numpy()
     certificate = result.certificate
     return [

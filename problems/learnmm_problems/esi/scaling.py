@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 import learnmm as lmm
+from learnmm.curvature import expand, norm
 
 
 def unit_norm(v: Tensor) -> Tensor:
@@ -54,11 +55,11 @@ def amplitude(
     """
     y = torch.as_tensor(sensors, dtype=x.dtype, device=x.device)
     image = leadfield(x)
-    factor = (image * y).sum((1, 2), keepdim=True) / _norm(image) ** 2
+    size = _norm(image)
+    factor = (image / size * y).sum((1, 2), keepdim=True) / size  # the square may overflow
     scaled: NDArray[np.float32] = (x * factor / gain).cpu().numpy().astype(np.float32)
     return scaled
 
 
 def _norm(v: Tensor) -> Tensor:
-    size: Tensor = torch.linalg.vector_norm(v, dim=(1, 2), keepdim=True)
-    return size
+    return expand(norm(v), v)
