@@ -220,7 +220,7 @@ class HessianProduct:
             raise ValueError(f"route must be 'auto', 'forward' or 'reverse', got {route!r}")
         self.gradient: Tensor | None = None
         self._x = x
-        self._sum = lambda z: _wide(fun(z)).sum()
+        self._sum: BatchFunction = lambda z: _wide(fun(z)).sum()
         self._pull: Callable[[Tensor], Tensor] | None = None
         self._fallback = route == "auto" and not torch.compiler.is_compiling()
         if route == "reverse":
@@ -285,7 +285,7 @@ class HessianProduct:
             else:
                 return lambda v: pull(v)[0].to(v.dtype)
         with torch.enable_grad():
-            z = self._x if keep and self._x.requires_grad else leaf
+            z = self._x if leaf is None or (keep and self._x.requires_grad) else leaf
             total = self._sum(z)
             try:
                 gradient = _gradient_of(total, z, create_graph=True)

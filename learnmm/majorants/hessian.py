@@ -132,8 +132,9 @@ class LanczosMajorant:
     generator : torch.Generator, optional
         Of the start vectors; one vector is drawn per bound and shared by the batch, so that a
         problem's result does not depend on its neighbours. It advances with every bound, so steps
-        repeat exactly only from the same state of the generator. Default: torch's global one,
-        which alone works under `torch.compile` and is rewound by checkpointing.
+        repeat exactly only from the same state of the generator, on the same processor and with
+        the same number of threads, and only if no other thread draws from it. Default: torch's
+        global one, which alone works under `torch.compile` and is rewound by checkpointing.
     route : {"auto", "forward", "reverse"}
         How Hessian-vector products are differentiated.
 

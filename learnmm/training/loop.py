@@ -75,8 +75,9 @@ def fit(
 
     Every step calls ``model(batch, **forward(step))`` once and ``outer_loss(output, batch)`` once.
     What a step does depends on weights, moments, settings and its number alone: a run that was
-    killed goes on from ``folder/last.safetensors`` and ends with the numbers of an unbroken one, to
-    the bit where the kernels are deterministic, as those of CPUs are. SIGINT and SIGTERM wait for
+    killed goes on from ``folder/last.safetensors`` and ends with the numbers of an unbroken one: to
+    the bit on the same processor, with the same versions and number of threads, where the kernels
+    are deterministic, as those of CPUs are; elsewhere up to rounding. SIGINT and SIGTERM wait for
     the end of the step and leave a checkpoint. A step without a finite loss and gradient changes no
     parameters. However the training ends, the model has its best weights so far.
 

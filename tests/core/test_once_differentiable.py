@@ -348,13 +348,44 @@ def test_own_steps_do_not_take_rounding_for_curvature() -> None:
         torch.testing.assert_close(level, 1 / (secant.FAR * x[:, 0].abs()))
 
 
-def test_secants_of_closures_are_not_made_of_rounding() -> None:
-    """A linear loss: gradients differ by what was added to them, one unit in the last place."""
+class Trembling(torch.autograd.Function):
+    """A sum whose gradient differs by some units in the last place from point to point."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, units: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.units = units
+        return x.sum()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        units = ctx.units * (x != x.round()).to(x)
+        return gradient * (1 + units * torch.finfo(x.dtype).eps), None
+
+
+@pytest.mark.parametrize("units", [2.0, 1e5])
+def test_changes_of_a_gradient_by_rounding_are_no_curvature(units: float) -> None:
+    """A function and a closure step by the length of the iterate, unless there is more."""
+    x0 = torch.tensor([3.0, 4.0], dtype=DOUBLE)
+    rounding = units < 10
+    objective = lmm.CallableObjective(lambda x: Trembling.apply(x, units), single=True)
+    start = lmm.SecantMajorant(objective).start(x0[None], torch.ones(1, 2, dtype=DOUBLE))
+    assert (float(start) == pytest.approx(2**0.5 / 5)) is rounding
+    x = torch.nn.Parameter(x0.clone())
+    lmm.optim.ProjectedMM([x]).step(lambda: Trembling.apply(x, units))
+    assert (float((x.detach() - x0).norm()) == pytest.approx(5.0)) is rounding
+
+
+def test_closures_end_at_the_kink() -> None:
     x = torch.nn.Parameter(torch.tensor([20.0, 20.0], dtype=DOUBLE))
-    optimizer = lmm.optim.ProjectedMM([x])
-    for _ in range(12):
-        optimizer.step(lambda: (x * x).sum().sqrt())
-    assert float((x * x).sum()) < 1e-6
+    for settings in ({}, {"history": 0}, {"curvature": "secant"}):
+        with torch.no_grad():
+            x.fill_(20.0)
+        optimizer = lmm.optim.ProjectedMM([x], **settings)
+        for _ in range(30):
+            optimizer.step(lambda: (x * x).sum().sqrt())
+        assert float((x.detach() * x.detach()).sum().sqrt()) < 1e-3
 
 
 # --- precision ---------------------------------------------------------------------------------
