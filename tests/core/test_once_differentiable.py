@@ -167,6 +167,7 @@ def test_closures_fall_back_unless_told_otherwise(name: str) -> None:
     assert bool(optimizer.step(lambda: fun(x)) < first)
     assert optimizer.last_result is not None
     assert optimizer.last_result.certificate.kind is lmm.Kind.ESTIMATE
+    x = torch.nn.Parameter(x0.clone())  # where there is something left to do
     with pytest.raises(RuntimeError, match="not implemented"):
         lmm.optim.ProjectedMM([x], curvature="hessian").step(lambda: fun(x))
 
