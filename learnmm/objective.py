@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -263,6 +265,7 @@ class HessianProduct:
             gradient, product = both()
         else:
             with FORWARD_MODE:
+                _load_forward_mode()
                 gradient, product = both()
         self.gradient = gradient
         # Tangents of entries without a dimension come in the default dtype of Python's numbers.
@@ -293,6 +296,18 @@ class HessianProduct:
                 raise _only_once(error) from error
         self.gradient = gradient if keep else gradient.detach()
         return lambda v: _gradient_of(gradient, z, create_graph=keep, outer=v, retain_graph=True)
+
+
+@cache
+def _load_forward_mode() -> None:
+    """Let torch load its rules of forward mode, without what it says about how it does that.
+
+    It scripts them, which it warns its users not to do. They cannot act on that.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.script")
+        nothing = torch.zeros(1)
+        torch.func.jvp(torch.sin, (nothing,), (nothing,))
 
 
 def _vjp(fun: BatchFunction, x: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
