@@ -39,11 +39,11 @@ from learnmm.validation import (
 
 Callback = Callable[[State, StepInfo], bool | None]
 
-REACH = 5.0
+REACH = 4.0
 """Longest step of a `Direction` over the one before. What was measured there says little of what is
 far away, and a step across a valley may end on plains that no gradient leads back from."""
 
-BEYOND = 0.5
+BEYOND = 0.45
 """Power of the largest number from which on an iterate, or minus its value, has no end."""
 
 
@@ -71,11 +71,12 @@ class ProjectedMMOptimizer:
         Limit on steps, each one evaluation of value and gradient.
     gtol : float or None
         Stop when the largest absolute gradient entry is at most this. None, the default, is free of
-        units and of the start: stop when that entry is at most 1e-5 of the largest seen, and the
-        step just tried had promised at most 1e-10 of ``|f|`` and of the decrease so far. The
-        promise is half the largest slope of the steps that there are to be tried, and what the
-        parabola through the slopes at both ends of that step says. Where ``f`` goes to zero, it is
-        enough that ``f`` and the promise have fallen to ``eps^2`` of the decrease so far.
+        units and of the start: stop when that entry is at most 1e-5 of the largest seen, did not
+        halve in the step just taken, and that step had promised at most 1e-10 of ``|f|`` and of the
+        decrease so far. The promise is half the largest slope of the steps that there are to be
+        tried, and what the parabola through the slopes at both ends of that step says. Where ``f``
+        goes to zero, it is enough that ``f`` and the promise have fallen to 1e-30 of the decrease
+        so far (1e-20 in float32).
     rtol, atol : float
         Stop when a step lowers ``f`` by at most ``atol + rtol |f|``; both 0 switch this off.
     check_deterministic : bool
@@ -309,6 +310,9 @@ class ProjectedMMOptimizer:
         accepted, above = judge(
             state.value, value, finite, predicted, required, slack, self.safeguard
         )
+
+        if self.safeguard is not None:
+            accepted = accepted & ~still  # it would be proposed for ever
 
         if bound.radius is not None:
             above = above & (step_norm <= bound.radius)  # beyond, the bound says nothing

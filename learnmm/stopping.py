@@ -17,6 +17,9 @@ GRADIENT_FALL = 1e-5
 PROMISE_FALL = 1e-10
 """By default: share of ``|f|`` and of the decrease so far that a last step may promise."""
 
+VANISHED = {torch.float32: 1e-20, torch.float64: 1e-30}
+"""By default: share of the decrease so far at which ``f`` itself has gone to zero."""
+
 FOREMOST = 0.75
 """A step stands for all that could be tried if its slope is at least this share of the largest."""
 
@@ -110,15 +113,17 @@ class Stopping:
             idle = accepted & ~at_first & negligible & (info.actual == 0)
             reasons.append((Status.STALLED, (refused & (retries >= self.trials)) | idle))
         # A majorant without curvature where the gradient is has no step there.
-        reasons.append((Status.STALLED, accepted & foremost & still))
-        nothing = foremost & (promised <= slack) & (info.actual <= slack) & (proposal.slope > 0)
+        reasons.append((Status.STALLED, running & foremost & still))
+        little = (promised <= slack) & (proposal.slope > 0)
+        nothing = foremost & little & (info.actual <= slack)
         resting = refused | (info.gradient_norm > state.gradient_norm / 2)
-        flat = still | _flat(proposal, after, slack)
-        reasons.append((Status.PRECISION, running & nothing & flat & resting))
+        flat = _flat(proposal, after, slack)
+        nothing = (nothing & flat & resting) | (at_first & finite & little & still)
+        reasons.append((Status.PRECISION, running & nothing))
         if self.atol > 0 or self.rtol > 0:
             small = info.actual <= self.atol + self.rtol * state.value.abs()
             reasons.append((Status.DECREASE, accepted & at_first & small))
-        done = self._converged(state, info, proposal, after, foremost)
+        done = self._converged(state, info, proposal, after, foremost & resting)
         reasons.append((Status.GRADIENT, accepted & done))
         reasons.append((Status.UNBOUNDED, accepted & beyond))
         reasons.append((Status.BAD_BOUND, running & ~valid))
@@ -128,20 +133,19 @@ class Stopping:
         return status
 
     def _converged(
-        self, state: State, info: StepInfo, proposal: Proposal, after: Tensor, foremost: Tensor
+        self, state: State, info: StepInfo, proposal: Proposal, after: Tensor, telling: Tensor
     ) -> Tensor:
         """Whether the gradient says that the problem is done, ``(B,)``."""
         if self.gtol is not None:
             return info.gradient_norm <= self.gtol
         size, fallen = info.value.detach().abs(), (state.initial - info.value).detach()
-        eps = torch.finfo(fallen.dtype).eps
+        nothing = VANISHED[fallen.dtype] * fallen
         least = torch.maximum(
-            PROMISE_FALL * torch.minimum(size, fallen),
-            torch.where(size <= eps * eps * fallen, eps * eps * fallen, 0.0),
+            PROMISE_FALL * torch.minimum(size, fallen), torch.where(size <= nothing, nothing, 0.0)
         )
         little = (proposal.most / 2 <= least) & _flat(proposal, after, least)
         gone = info.gradient_norm <= GRADIENT_FALL * state.steepest
-        return (foremost & gone & little) | (info.gradient_norm == 0)
+        return (telling & gone & little) | (info.gradient_norm == 0)
 
 
 def _flat(proposal: Proposal, after: Tensor, least: Tensor) -> Tensor:

@@ -1,9 +1,8 @@
 """Small problems in the manner of CUTEst, written from their public definitions.
 
-Fits are those of the NIST reference sets for nonlinear regression (public domain), each from its far
-start, with the certified sum of squares; the rest is from Buckley (1989) and the collections of Toint
-as cited in CUTEst (Gould, Orban & Toint 2015). All of them are small, and bend most where the start
-is not.
+Fits are those of the NIST reference sets for nonlinear regression (public domain), with the
+certified sums of squares; the rest is from Buckley (1989) and the collections of Toint as cited in
+CUTEst (Gould, Orban & Toint 2015).
 """
 
 from __future__ import annotations
