@@ -79,7 +79,7 @@ class LinearMap(AffineMap):
         self._transposed = _csr(matrix.to_sparse_coo().mT) if self.sparse else matrix.mT
         self.offset = offset
         self.form: Form = form
-        self._magnitude = float(torch.linalg.vector_norm(entries.double()))
+        self._magnitude = float(torch.linalg.vector_norm(entries.detach().double()))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -171,12 +171,13 @@ class LinearMap(AffineMap):
         eps, seen = torch.finfo(dtype).eps, self.svd[0].numel()
         if not seen:
             return torch.zeros_like(values).to(dtype), basis
-        matrix = self.matrix.double()
-        rest = torch.linalg.matrix_norm(matrix - (left * values) @ basis.double().mT, 2)
-        share = (rest / values[seen - 1]).clamp(torch.finfo(matrix.dtype).eps, SPREAD)
+        # The margins are constants for gradients with respect to the matrix.
+        matrix, u, s, v = (t.detach().double() for t in (self.matrix, left, values, basis))
+        rest = torch.linalg.matrix_norm(matrix - (u * s) @ v.mT, 2)
+        share = (rest / s[seen - 1]).clamp(torch.finfo(matrix.dtype).eps, SPREAD)
         weights = (1 + share) * values**2 + (1 + 1 / share) * rest**2
-        weights[seen:] = eps ** (2 / 3) * values[0] ** 2
-        return weights.to(dtype), basis
+        known = torch.arange(len(s), device=s.device) < seen
+        return torch.where(known, weights, eps ** (2 / 3) * s[0] ** 2).to(dtype), basis
 
     @cached_property
     def norm(self) -> float:
