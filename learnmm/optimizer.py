@@ -13,7 +13,7 @@ from torch import Tensor
 
 from learnmm.atoms.base import Atom
 from learnmm.bound import AdaptiveMajorant, Bound, Majorant
-from learnmm.curvature import expand, norm
+from learnmm.curvature import dot, expand, norm
 from learnmm.majorants.hessian import LanczosMajorant
 from learnmm.majorants.secant import SecantMajorant
 from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective
@@ -39,6 +39,13 @@ from learnmm.validation import (
 
 Callback = Callable[[State, StepInfo], bool | None]
 
+REACH = 4.0
+"""Longest step of a `Direction` over the one before. What was measured there says little of what is
+far away, and a step across a valley may end on plains that no gradient leads back from."""
+
+BEYOND = 0.45
+"""Power of the largest number from which on an iterate, or minus its value, has no end."""
+
 
 class ProjectedMMOptimizer:
     """Majorize-minimize steps with proposed, projected and verified multipliers.
@@ -62,8 +69,14 @@ class ProjectedMMOptimizer:
         Adaptive factor on bounds that are not proved; needs the safeguard. None: factor 1.
     max_iter : int
         Limit on steps, each one evaluation of value and gradient.
-    gtol : float
-        Stop when the largest absolute gradient entry is at most this.
+    gtol : float or None
+        Stop when the largest absolute gradient entry is at most this. None, the default, is free of
+        units and of the start: stop when that entry is at most 1e-5 of the largest seen, did not
+        halve in the step just taken, and that step had promised at most 1e-10 of ``|f|`` and of the
+        decrease so far. The promise is half the largest slope of the steps that there are to be
+        tried, and what the parabola through the slopes at both ends of that step says. Where ``f``
+        goes to zero, it is enough that ``f`` and the promise have fallen to 1e-30 of the decrease
+        so far (1e-20 in float32).
     rtol, atol : float
         Stop when a step lowers ``f`` by at most ``atol + rtol |f|``; both 0 switch this off.
     check_deterministic : bool
@@ -79,6 +92,12 @@ class ProjectedMMOptimizer:
     -----
     `step` is pure: state in, state out, one evaluation, no branching on tensor values. Problems of
     a batch never influence each other.
+
+    A run has succeeded where a tolerance is reached, or the precision of the dtype
+    (`Status.PRECISION`). That is claimed where the step of the largest slope was tried, at full
+    length; neither its slope nor the parabola through the slopes at both of its ends promises more
+    than the rounding error of ``f``; the value did not fall by more than that; and the gradient did
+    not halve. A run that ends otherwise with a larger gradient than asked for has not succeeded.
 
     Examples
     --------
@@ -99,7 +118,7 @@ class ProjectedMMOptimizer:
         safeguard: Safeguard | None = Safeguard(),  # noqa: B008 - frozen
         relaxation: Relaxation | None = Relaxation(),  # noqa: B008 - frozen
         max_iter: int = 1000,
-        gtol: float = 1e-5,
+        gtol: float | None = None,
         rtol: float = 0.0,
         atol: float = 0.0,
         check_deterministic: bool = False,
@@ -179,13 +198,13 @@ class ProjectedMMOptimizer:
         if strict:
             require(finite, "the objective or its gradient is not finite at x0")
             require(
-                valid | (gradient_norm <= self.stopping.gtol),
+                valid | (gradient_norm <= self.stopping.at_start),
                 "the majorant returned a curvature that is not finite and positive at x0",
             )
         memory = self.preconditioner.init_state(x0) if self.preconditioner else None
         status = torch.full_like(value, Status.RUNNING, dtype=torch.int64)
         status = torch.where(valid, status, int(Status.BAD_BOUND))
-        status = torch.where(gradient_norm <= self.stopping.gtol, int(Status.GRADIENT), status)
+        status = torch.where(gradient_norm <= self.stopping.at_start, int(Status.GRADIENT), status)
         status = torch.where(finite, status, int(Status.NON_FINITE))
         return State(
             x=x0,
@@ -195,8 +214,11 @@ class ProjectedMMOptimizer:
             memory=memory,
             trial=torch.zeros_like(status),
             shortening=torch.ones_like(value),
+            reach=torch.full_like(value, torch.inf),
             relaxation=torch.ones_like(value),
             gradient_norm=gradient_norm,
+            steepest=gradient_norm.clone(),
+            initial=value.detach().clone(),
             status=status,
             tally=Tally.start(value),
         )
@@ -247,6 +269,13 @@ class ProjectedMMOptimizer:
                 radius = radius.masked_fill(learned, torch.inf)
             proposal, cut = cut_to_region(proposal, step_norm, radius)
             step_norm = torch.minimum(step_norm, radius)
+        if whole and self.safeguard is not None:
+            long = learned & (step_norm > state.reach)
+            # Without infinite radii, whose quotients have no gradient.
+            longest = torch.where(long, state.reach, torch.where(step_norm > 0, step_norm, 1.0))
+            proposal, _ = cut_to_region(proposal, step_norm, longest)
+            step_norm = torch.where(long, longest, step_norm)
+        reach = torch.where(step_norm > 0, REACH * step_norm, state.reach)
         # What decides and reports needs no gradient; a graph behind it would keep arrays alive.
         step_norm = step_norm.detach()
         proposal = Proposal(proposal.step, *(product.detach() for product in proposal[1:]))
@@ -271,6 +300,10 @@ class ProjectedMMOptimizer:
         # An objective can be finite, and flat, at infinity.
         seen = (step_norm, value.detach(), gradient_norm, _largest(candidate))
         finite = running & valid & torch.isfinite(torch.stack(seen)).all(0)
+        limit = torch.finfo(value.dtype).max ** BEYOND
+        beyond = (-seen[1] > limit * state.initial.abs().clamp(min=1.0)) | (seen[3] > limit)
+        still = (candidate == state.x).reshape(len(value), -1).all(1)
+        after = dot(gradient.detach(), proposal.step.detach())
         predicted = proposal.slope - proposal.bend / 2
         actual = (state.value - value).detach()
         least = (self.projection or Projection()).lower
@@ -279,6 +312,9 @@ class ProjectedMMOptimizer:
         accepted, above = judge(
             state.value, value, finite, predicted, required, slack, self.safeguard
         )
+
+        if self.safeguard is not None:
+            accepted = accepted & ~still  # it would be proposed for ever
 
         if bound.radius is not None:
             above = above & (step_norm <= bound.radius)  # beyond, the bound says nothing
@@ -308,8 +344,10 @@ class ProjectedMMOptimizer:
         )
         shortening = state.shortening
         if whole:  # it remembers points and not steps, so a refusal leaves nothing to forget
-            shortening = shortening * shorter(proposal.slope, actual)
-            shortening = shortening.masked_fill(accepted, 1.0)
+            factor = shorter(proposal.slope, actual)
+            shortening = (shortening * factor).masked_fill(accepted, 1.0)
+            tried = torch.where(learned, factor * step_norm, state.reach)
+            reach = torch.where(accepted, reach, torch.minimum(state.reach, tried))
         else:  # a refused proposal is forgotten: a broken memory cannot spoil what follows
             memory = select(accepted, memory, state.memory)
         following = State(
@@ -320,10 +358,15 @@ class ProjectedMMOptimizer:
             memory=memory,
             trial=(state.trial + running).masked_fill(accepted, 0),
             shortening=shortening,
+            reach=torch.where(running, reach, state.reach),
             relaxation=relaxation,
             gradient_norm=info.gradient_norm,
-            status=self.stopping.decide(state, info, running, valid, finite, slack, retries),
-            tally=count(state.tally, info, running, above, bound),
+            steepest=torch.maximum(state.steepest, info.gradient_norm),
+            initial=state.initial,
+            status=self.stopping.decide(
+                state, info, proposal, after, running, valid, finite, beyond, still, slack, retries
+            ),
+            tally=count(state.tally, info, running, above, bound, directed=whole),
         )
         return following, info
 

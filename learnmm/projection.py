@@ -26,12 +26,15 @@ class Proposal(NamedTuple):
         ``<P g, B P g>``; an upper bound of it where ``B`` is singular and multipliers are not 1.
     own : Tensor
         ``<g, B^+ g>``, the slope of the majorant's own step.
+    most : Tensor
+        The largest slope of all steps that there are to be tried at the iterate.
     """
 
     step: Tensor
     slope: Tensor
     bend: Tensor
     own: Tensor
+    most: Tensor
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def own_step(curvature: Curvature, gradient: Tensor) -> Proposal:
     """Step of the majorant itself, ``d = B^+ g``: the minimizer of ``Q``."""
     step = curvature.solve(gradient)
     slope = dot(gradient, step)
-    return Proposal(step, slope, slope, slope)
+    return Proposal(step, slope, slope, slope, slope)
 
 
 def scaled_step(
@@ -96,23 +99,31 @@ def scaled_step(
         inner = left_multiply(basis.mT, whitened)  # (B, r, *rest)
         outside = whitened - left_multiply(basis, inner)
         scaled = left_multiply(basis, multipliers[:, :-1] * inner) + multipliers[:, -1:] * outside
+    slope, own = dot(whitened, scaled), dot(whitened, whitened)
     return Proposal(
         step=curvature.power(scaled, -0.5),
-        slope=dot(whitened, scaled),
+        slope=slope,
         bend=dot(scaled, scaled),
-        own=dot(whitened, whitened),
+        own=own,
+        most=torch.fmax(slope, own),
     )
 
 
-def given_step(curvature: Curvature, gradient: Tensor, step: Tensor, own: Tensor) -> Proposal:
-    """A step from elsewhere, measured by the majorant; `own` is ``<g, B^+ g>``."""
-    return Proposal(step, dot(gradient, step), curvature.quad(step), own)
+def given_step(
+    curvature: Curvature, gradient: Tensor, step: Tensor, own: Tensor, unshortened: Tensor
+) -> Proposal:
+    """A step from elsewhere, measured by the majorant.
+
+    `own` is ``<g, B^+ g>``, `unshortened` the slope of what was proposed at first.
+    """
+    slope = dot(gradient, step)
+    return Proposal(step, slope, curvature.quad(step), own, torch.fmax(unshortened, own))
 
 
 def cut_to_region(proposal: Proposal, step_norm: Tensor, radius: Tensor) -> tuple[Proposal, Tensor]:
     """Shorten steps longer than ``radius``; also says which ones were."""
     cut = step_norm > radius
     factor = torch.where(cut, radius / step_norm, 1.0)
-    step, slope, bend, own = proposal
-    shorter = Proposal(expand(factor, step) * step, factor * slope, factor**2 * bend, own)
+    step, slope, bend, *rest = proposal
+    shorter = Proposal(expand(factor, step) * step, factor * slope, factor**2 * bend, *rest)
     return shorter, cut

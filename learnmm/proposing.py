@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from learnmm.curvature import Curvature, expand
+from learnmm.curvature import Curvature, dot, expand
 from learnmm.preconditioners.base import (
     Direction,
     Features,
@@ -67,8 +67,7 @@ def propose(
         with full_precision(state.x):
             point = Point(state.x, state.gradient, curvature)
             proposed, memory = _ask(component, point, state)
-            step = expand(state.shortening, proposed) * proposed
-            return _whole(state, curvature, learned, step, verified), memory, none
+            return _whole(state, curvature, learned, proposed, verified), memory, none
     features = Features(scale_free(state.x), scale_free(state.gradient))
     proposed, memory = _ask(component, features, state)
     with full_precision(state.x):
@@ -96,14 +95,17 @@ def full_precision(x: Tensor) -> torch.autocast:
 
 
 def _whole(
-    state: State, curvature: Curvature, learned: Tensor, step: Tensor, verified: bool
+    state: State, curvature: Curvature, learned: Tensor, proposed: Tensor, verified: bool
 ) -> Proposal:
     """Return a whole step, and the majorant's own where the safeguard asked for it."""
+    slope = dot(state.gradient, proposed)
     if not verified:  # nothing is ever refused
-        return given_step(curvature, state.gradient, step, torch.zeros_like(state.value))
+        none = torch.zeros_like(state.value)
+        return given_step(curvature, state.gradient, proposed, none, slope)
     own = own_step(curvature, state.gradient)
+    step = expand(state.shortening, proposed) * proposed
     step = torch.where(expand(learned, step), step, own.step)
-    return given_step(curvature, state.gradient, step, own.slope)
+    return given_step(curvature, state.gradient, step, own.slope, slope)
 
 
 def _ask(component: Component, seen: Features | Point, state: State) -> tuple[Tensor, Any]:

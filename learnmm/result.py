@@ -40,6 +40,7 @@ class Status(IntEnum):
     BAD_BOUND = 6
     NON_FINITE = 7
     STOPPED = 8
+    UNBOUNDED = 9
 
     @property
     def message(self) -> str:
@@ -48,20 +49,24 @@ class Status(IntEnum):
 
     @property
     def success(self) -> bool:
-        """Whether a tolerance, or the precision of the dtype, was reached."""
+        """Whether a tolerance, or what the dtype can tell apart, was reached."""
         return self in (Status.GRADIENT, Status.DECREASE, Status.PRECISION)
 
 
 _MESSAGES = {
     Status.RUNNING: "The problem is still running.",
-    Status.GRADIENT: "The largest gradient entry is at most gtol.",
+    Status.GRADIENT: "The gradient has vanished, within gtol.",
     Status.DECREASE: "The last step lowered the objective by at most atol + rtol * |f|.",
-    Status.PRECISION: "The decrease still possible is below the rounding error of the objective.",
+    Status.PRECISION: (
+        "No step promises more than the rounding error of the objective: the best that is known "
+        "was tried and lowered nothing, and the gradient at its end promises no more."
+    ),
     Status.MAX_ITER: "The iteration limit was reached.",
     Status.STALLED: "No trial of the safeguard lowered the objective; the iterate was kept.",
     Status.BAD_BOUND: "The majorant returned a curvature that is not finite and positive.",
     Status.NON_FINITE: "The objective or its gradient is not finite where it was needed.",
     Status.STOPPED: "The callback asked to stop.",
+    Status.UNBOUNDED: "The objective falls without end, as far as the dtype reaches.",
 }
 
 
@@ -77,7 +82,7 @@ class StepInfo(NamedTuple):
     accepted : Tensor of bool
         Whether the candidate became the iterate.
     learned : Tensor of bool
-        Whether the candidate came from the preconditioner (else from the majorant alone).
+        Whether the candidate came from the preconditioner or `Direction` (else from the majorant).
     enlargements : Tensor of int
         How often the curvature had been enlarged for this candidate.
     predicted : Tensor
@@ -113,6 +118,7 @@ class Tally(NamedTuple):
     iterations: Tensor
     accepted: Tensor
     learned: Tensor
+    directed: Tensor
     rejected: Tensor
     violations: Tensor
     worst_increase: Tensor
@@ -135,7 +141,15 @@ class Tally(NamedTuple):
 
 
 _MEASURED = ("worst_increase", "failure_probability", "relaxation_min", "relaxation_max", "clipped")
-_COUNTED = ("iterations", "accepted", "learned", "rejected", "violations", "kind")
+_COUNTED = ("iterations", "accepted", "learned", "directed", "rejected", "violations", "kind")
+
+REFUSED = 10
+"""From so many refused candidates on, and more than three for each one taken, comes a hint."""
+
+_REFUSED_HINT = (
+    "Most candidates were refused: check the gradient (checks.assert_gradient), that loss and "
+    "gradient are scaled alike, and that problems of a batch share nothing."
+)
 
 
 @dataclass(frozen=True)
@@ -144,8 +158,8 @@ class Certificate:
 
     Attributes
     ----------
-    kind : Kind
-        Weakest kind of bound that was used.
+    kind : Kind or None
+        Weakest kind of bound that was used; None if no step was tried.
     safeguarded : bool
         Whether every accepted step had to lower the computed objective.
     projected : bool
@@ -154,8 +168,11 @@ class Certificate:
         No accepted step raised the computed objective.
     worst_increase : Tensor
         Largest ``f(x_{k+1}) - f(x_k)`` over accepted steps; ``-inf`` if there was none.
-    accepted, rejected, learned : Tensor of int
-        Candidates taken, candidates refused, and candidates taken that the preconditioner made.
+    accepted, rejected : Tensor of int
+        Candidates taken, and candidates refused.
+    learned, directed : Tensor of int
+        Of those taken, how many a learned component made, and how many a `Direction` such as
+        :class:`~learnmm.LimitedMemory`, which learns nothing; the rest are the majorant's own.
     violations : Tensor of int
         Candidates whose objective lay above the majorant by more than rounding. For a `GLOBAL`
         or `REGION` bound a violation disproves the bound, unless the objective's rounding error
@@ -168,7 +185,7 @@ class Certificate:
         Mean share of multipliers that the projection changed.
     """
 
-    kind: Kind
+    kind: Kind | None
     safeguarded: bool
     projected: bool
     monotone: Tensor
@@ -176,6 +193,7 @@ class Certificate:
     accepted: Tensor
     rejected: Tensor
     learned: Tensor
+    directed: Tensor
     violations: Tensor
     failure_probability: Tensor
     relaxation_min: Tensor
@@ -186,7 +204,7 @@ class Certificate:
     def of(tally: Tally, *, safeguarded: bool, projected: bool) -> Certificate:
         """Read a certificate off the totals of a run."""
         return Certificate(
-            kind=Kind(int(tally.kind.max())),
+            kind=Kind(int(tally.kind.max())) if bool(tally.iterations.any()) else None,
             safeguarded=safeguarded,
             projected=projected,
             monotone=tally.worst_increase <= 0,
@@ -194,6 +212,7 @@ class Certificate:
             accepted=tally.accepted,
             rejected=tally.rejected,
             learned=tally.learned,
+            directed=tally.directed,
             violations=tally.violations,
             failure_probability=tally.failure_probability.clamp(max=1.0),
             relaxation_min=tally.relaxation_min,
@@ -201,17 +220,35 @@ class Certificate:
             clipped=tally.clipped / tally.iterations.clamp(min=1),
         )
 
+    @property
+    def mostly_refused(self) -> Tensor:
+        """Whether nearly all candidates were refused, ``(B,)``: a sign of misuse."""
+        return (self.rejected >= REFUSED) & (self.rejected > 3 * self.accepted)
+
     def __str__(self) -> str:
-        """Two sentences: the promise and the record."""
+        """The promise, the record, and a hint where there is one."""
+        if self.kind is None:
+            return "No bound was used: no step was tried."
         promise = f"{self.kind.name} bound"
+        above = "above the majorant"
+        if self.kind is Kind.ESTIMATE:
+            promise, above = f"{self.kind.name} (no promise)", "above the estimate"
         if self.kind is Kind.PROBABLE:
             promise += f" (failure probability at most {float(self.failure_probability.max()):.2g})"
         promise += ", every step verified" if self.safeguarded else ", steps not verified"
-        return (
-            f"{promise}. {int(self.accepted.sum())} steps taken, {int(self.rejected.sum())} "
-            f"refused, {int(self.violations.sum())} above the majorant; "
+        makers = {"learned": self.learned, "of a direction": self.directed}
+        made = ", ".join(f"{int(n.sum())} {who}" for who, n in makers.items() if bool(n.any()))
+        taken = f"{int(self.accepted.sum())} steps taken" + (f" ({made})" if made else "")
+        text = (
+            f"{promise}. {taken}, {int(self.rejected.sum())} refused, "
+            f"{int(self.violations.sum())} {above}; "
             f"{int(self.monotone.sum())} of {self.monotone.numel()} problems monotone."
         )
+        return f"{text} {_REFUSED_HINT}" if bool(self.mostly_refused.any()) else text
+
+    def __repr__(self) -> str:
+        """What `str` says, for sessions that print what they are given."""
+        return f"<Certificate: {self}>"
 
 
 @dataclass(frozen=True)
@@ -254,5 +291,47 @@ class Result:
         return torch.isin(self.status, torch.tensor(good, device=self.status.device))
 
     def message(self, problem: int = 0) -> str:
-        """Return the sentence that says why a problem stopped."""
-        return Status(int(self.status.reshape(-1)[problem])).message
+        """Return why a problem stopped, and a hint if nearly all of its candidates were refused."""
+        status = Status(int(self.status.reshape(-1)[problem]))
+        sentences = [status.message]
+        if status.success and int(self.iterations.reshape(-1)[problem]) == 0:
+            sentences.insert(0, "No step was needed.")
+        if bool(self.certificate.mostly_refused[problem]):
+            sentences.append(_REFUSED_HINT)
+        return " ".join(sentences)
+
+    def __str__(self) -> str:
+        """A line for each status, what became of the objective, and the certificate."""
+        codes = self.status.reshape(-1)
+        shape = tuple(self.x.shape if self.status.dim() == 0 else self.x.shape[1:])
+        lines = [
+            f"{_counted(codes.numel(), 'problem')} of shape {shape}",
+            *(
+                f"  {here} {status.name}: {status.message}"
+                for status in Status
+                if (here := int((codes == status).sum()))
+            ),
+            f"objective {_span(self.fun)}, from {_span(self.initial_fun)} at the start",
+            f"largest gradient entry {_span(_largest_entries(self.gradient, codes.numel()))}",
+            f"iterations {_span(self.iterations)}",
+            str(self.certificate),
+        ]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        """What `str` says, for sessions that print what they are given."""
+        return f"<Result: {self}>"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _span(values: Tensor) -> str:
+    """Least and largest of some numbers, or the only one."""
+    least, most = (f"{float(end):.6g}" for end in (values.min(), values.max()))
+    return least if least == most else f"{least} to {most}"
+
+
+def _largest_entries(gradient: Tensor, problems: int) -> Tensor:
+    return gradient.detach().reshape(problems, -1).abs().amax(1)

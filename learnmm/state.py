@@ -26,10 +26,14 @@ class State(NamedTuple):
         Candidates rejected at this iterate so far, ``(B,)``.
     shortening : Tensor
         Factor on a `Direction` that was refused at this iterate, ``(B,)``.
+    reach : Tensor
+        Longest step of a `Direction` that may be tried next, ``(B,)``.
     relaxation : Tensor
         Factor on the uncertain part of the curvature, ``(B,)``.
-    gradient_norm : Tensor
-        Largest absolute gradient entry, ``(B,)``.
+    gradient_norm, steepest : Tensor
+        Largest absolute gradient entry, here and at any iterate so far, ``(B,)``.
+    initial : Tensor
+        Objective at the start, ``(B,)``.
     status : Tensor of int
         :class:`~learnmm.Status` codes, ``(B,)``.
     tally : Tally
@@ -43,8 +47,11 @@ class State(NamedTuple):
     memory: Any
     trial: Tensor
     shortening: Tensor
+    reach: Tensor
     relaxation: Tensor
     gradient_norm: Tensor
+    steepest: Tensor
+    initial: Tensor
     status: Tensor
     tally: Tally
 
@@ -82,8 +89,11 @@ def stop(state: State, reason: Status) -> State:
     return state._replace(status=torch.where(running, int(reason), state.status))
 
 
-def count(tally: Tally, info: StepInfo, running: Tensor, above: Tensor, bound: Bound) -> Tally:
-    """Add one step to the totals."""
+def count(
+    tally: Tally, info: StepInfo, running: Tensor, above: Tensor, bound: Bound, *, directed: bool
+) -> Tally:
+    """Add one step to the totals; `directed` says whether a `Direction` made what is not own."""
+    made = info.accepted & info.learned
     rise = (-info.actual).masked_fill(~info.accepted, -torch.inf)
     failure = tally.failure_probability
     if bound.failure_probability > 0:
@@ -91,7 +101,8 @@ def count(tally: Tally, info: StepInfo, running: Tensor, above: Tensor, bound: B
     return Tally(
         iterations=tally.iterations + running,
         accepted=tally.accepted + info.accepted,
-        learned=tally.learned + (info.accepted & info.learned),
+        learned=tally.learned if directed else tally.learned + made,
+        directed=tally.directed + made if directed else tally.directed,
         rejected=tally.rejected + (running & ~info.accepted),
         violations=tally.violations + above,
         worst_increase=torch.maximum(tally.worst_increase, rise),

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from learnmm.projection import Proposal
 from learnmm.result import Status, StepInfo
 from learnmm.state import State
+
+GRADIENT_FALL = 1e-5
+"""By default: share of the largest gradient so far that may be left."""
+
+PROMISE_FALL = 1e-10
+"""By default: share of ``|f|`` and of the decrease so far that a last step may promise."""
+
+VANISHED = {torch.float32: 1e-20, torch.float64: 1e-30}
+"""By default: share of the decrease so far at which ``f`` itself has gone to zero."""
+
+FOREMOST = 0.75
+"""A step stands for all that could be tried if its slope is at least this share of the largest."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +30,9 @@ class Stopping:
 
     Parameters
     ----------
-    gtol : float
-        Largest absolute gradient entry at which a problem is done.
+    gtol : float or None
+        Largest absolute gradient entry at which a problem is done. None: free of units, see
+        :class:`~learnmm.ProjectedMMOptimizer`.
     rtol, atol : float
         A step that lowers ``f`` by at most ``atol + rtol |f|`` is the last; both 0: no such step.
     trials : int or None
@@ -30,7 +45,7 @@ class Stopping:
         If a tolerance is negative.
     """
 
-    gtol: float
+    gtol: float | None
     rtol: float
     atol: float
     trials: int | None
@@ -38,16 +53,26 @@ class Stopping:
     def __post_init__(self) -> None:
         """Refuse negative tolerances, NaN included."""
         for name in ("gtol", "rtol", "atol"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be non-negative, got {getattr(self, name)}")
+            tolerance = getattr(self, name)
+            if not (tolerance is None and name == "gtol") and not tolerance >= 0:
+                raise ValueError(f"{name} must be non-negative, got {tolerance}")
+
+    @property
+    def at_start(self) -> float:
+        """Largest gradient entry with which a problem has nothing to do."""
+        return self.gtol or 0.0
 
     def decide(
         self,
         state: State,
         info: StepInfo,
+        proposal: Proposal,
+        after: Tensor,
         running: Tensor,
         valid: Tensor,
         finite: Tensor,
+        beyond: Tensor,
+        still: Tensor,
         slack: Tensor,
         retries: Tensor,
     ) -> Tensor:
@@ -59,8 +84,16 @@ class Stopping:
             Before the step.
         info : StepInfo
             What the step did.
+        proposal : Proposal
+            The step.
+        after : Tensor
+            ``<g(x - d), d>``, the slope at the other end of the step.
         running, valid, finite : Tensor of bool
             Whether the problem was running, its curvature usable, its candidate finite.
+        beyond : Tensor of bool
+            Whether the candidate or its value is of a size that no minimum has.
+        still : Tensor of bool
+            Whether the candidate is the iterate, since the step is below its rounding error.
         slack : Tensor
             Rounding error of a difference of values.
         retries : Tensor of int
@@ -68,23 +101,57 @@ class Stopping:
         """
         accepted = info.accepted
         refused = running & ~accepted
-        negligible = info.predicted <= slack
         at_first = info.enlargements == 0
+        foremost = at_first & finite & (proposal.slope >= FOREMOST * proposal.most)
+        promised = proposal.most / 2
         reasons = []
         if self.trials is None:
             reasons.append((Status.NON_FINITE, refused & ~finite))
         else:
             # A step so small that nothing changed, after longer ones only raised the objective.
+            negligible = info.predicted <= slack
             idle = accepted & ~at_first & negligible & (info.actual == 0)
             reasons.append((Status.STALLED, (refused & (retries >= self.trials)) | idle))
-        plain = running & at_first & ~info.learned
-        reasons.append((Status.PRECISION, plain & finite & negligible & (info.actual <= 0)))
+        # A majorant without curvature where the gradient is has no step there.
+        reasons.append((Status.STALLED, running & foremost & still))
+        little = (promised <= slack) & (proposal.slope > 0)
+        nothing = foremost & little & (info.actual <= slack)
+        resting = refused | (info.gradient_norm > state.gradient_norm / 2)
+        flat = _flat(proposal, after, slack)
+        nothing = (nothing & flat & resting) | (at_first & finite & little & still)
+        reasons.append((Status.PRECISION, running & nothing))
         if self.atol > 0 or self.rtol > 0:
             small = info.actual <= self.atol + self.rtol * state.value.abs()
             reasons.append((Status.DECREASE, accepted & at_first & small))
-        reasons.append((Status.GRADIENT, accepted & (info.gradient_norm <= self.gtol)))
+        done = self._converged(state, info, proposal, after, at_first & resting)
+        reasons.append((Status.GRADIENT, accepted & done))
+        reasons.append((Status.UNBOUNDED, accepted & beyond))
         reasons.append((Status.BAD_BOUND, running & ~valid))
         status = state.status
         for reason, holds in reasons:
             status = status.masked_fill(holds, int(reason))
         return status
+
+    def _converged(
+        self, state: State, info: StepInfo, proposal: Proposal, after: Tensor, telling: Tensor
+    ) -> Tensor:
+        """Whether the gradient says that the problem is done, ``(B,)``."""
+        if self.gtol is not None:
+            return info.gradient_norm <= self.gtol
+        size, fallen = info.value.detach().abs(), (state.initial - info.value).detach()
+        nothing = VANISHED[fallen.dtype] * fallen
+        least = torch.maximum(
+            PROMISE_FALL * torch.minimum(size, fallen), torch.where(size <= nothing, nothing, 0.0)
+        )
+        little = (proposal.most / 2 <= least) & _flat(proposal, after, least)
+        gone = info.gradient_norm <= GRADIENT_FALL * state.steepest
+        return (telling & gone & little) | (info.gradient_norm == 0)
+
+
+def _flat(proposal: Proposal, after: Tensor, least: Tensor) -> Tensor:
+    """Whether the line of a step falls by at most ``least``, ``(B,)``.
+
+    The parabola through the slopes at both ends of the step lies ``slope^2 / 2 (slope - after)``
+    lower at its minimum. There is none where the slope has not fallen.
+    """
+    return proposal.slope * proposal.slope <= 2 * least * (proposal.slope - after)

@@ -409,7 +409,7 @@ def _resumed(state: State, memory: dict[str, Any]) -> State:
         return state
     totals = Tally(
         **{
-            name: torch.full_like(total, memory["tally"][name])
+            name: torch.full_like(total, memory["tally"].get(name, 0))
             for name, total in state.tally._asdict().items()
         }
     )

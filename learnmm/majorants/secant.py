@@ -40,7 +40,7 @@ class SecantMajorant:
     ...     return (torch.tensor([1.0, 2.0]) * x * x).sum(1)
     >>> optimizer = lmm.ProjectedMMOptimizer(fun, majorant=lmm.SecantMajorant(fun))
     >>> optimizer.minimize(torch.ones(1, 2)).message()
-    'The largest gradient entry is at most gtol.'
+    'The gradient has vanished, within gtol.'
     """
 
     def __init__(self, fun: BatchFunction) -> None:
