@@ -123,7 +123,7 @@ def check(tree: Any, batch: int, owner: str) -> None:
 
 def parts_of(tree: Any) -> dict[Any, Any] | None:
     """Parts of what is walked, by key, place or field; None for everything else."""
-    if isinstance(tree, torch.Size):
+    if isinstance(tree, CONSTANTS):
         return None
     if isinstance(tree, tuple) and (type(tree) is tuple or hasattr(tree, "_fields")):
         return dict(enumerate(tree))
@@ -135,13 +135,9 @@ def parts_of(tree: Any) -> dict[Any, Any] | None:
         return None
     found = {field.name: getattr(tree, field.name) for field in fields(tree)}
     # Whatever its constructor does not take would be lost.
-    whole = all(field.init for field in fields(tree)) and vars_of(tree) <= found.keys()
-    return found if whole else None
-
-
-def vars_of(tree: Any) -> set[str]:
-    """Names of the attributes of an object; empty for one with slots alone."""
-    return set(getattr(tree, "__dict__", ()))
+    whole = all(field.init for field in fields(tree))
+    hidden = [name for name in getattr(tree, "__dict__", ()) if name not in found]
+    return found if whole and not hidden else None
 
 
 def rebuilt(tree: Any, parts: list[Any]) -> Any:

@@ -310,9 +310,11 @@ class ProjectedMMOptimizer:
             proposal, cut = cut_to_region(proposal, step_norm, radius)
             step_norm = torch.minimum(step_norm, radius)
         if directed and self.safeguard is not None:
-            longest = state.reach.masked_fill(~learned, torch.inf)
+            long = learned & (step_norm > state.reach)
+            # Without infinite radii, whose quotients have no gradient.
+            longest = torch.where(long, state.reach, torch.where(step_norm > 0, step_norm, 1.0))
             proposal, _ = cut_to_region(proposal, step_norm, longest)
-            step_norm = torch.minimum(step_norm, longest)
+            step_norm = torch.where(long, longest, step_norm)
         reach = torch.where(step_norm > 0, REACH * step_norm, state.reach)
         # What decides and reports needs no gradient; a graph behind it would keep arrays alive.
         step_norm = step_norm.detach()

@@ -228,7 +228,7 @@ class Certificate:
 
     @property
     def mostly_refused(self) -> Tensor:
-        """Whether nearly all candidates of each problem were refused, ``(B,)``: a sign of misuse."""
+        """Whether nearly all candidates were refused, ``(B,)``: a sign of misuse."""
         return (self.rejected >= REFUSED) & (self.rejected > 3 * self.accepted)
 
     def __str__(self) -> str:
@@ -317,11 +317,13 @@ class Result:
         """A line for each status, what became of the objective, and the certificate."""
         codes = self.status.reshape(-1)
         shape = tuple(self.x.shape if self.status.dim() == 0 else self.x.shape[1:])
-        lines = [f"{_counted(codes.numel(), 'problem')} of shape {shape}"]
-        for status in Status:
-            if here := int((codes == status).sum()):
-                lines.append(f"  {here} {status.name}: {status.message}")
-        lines += [
+        lines = [
+            f"{_counted(codes.numel(), 'problem')} of shape {shape}",
+            *(
+                f"  {here} {status.name}: {status.message}"
+                for status in Status
+                if (here := int((codes == status).sum()))
+            ),
             f"objective {_span(self.fun)}, from {_span(self.initial_fun)} at the start",
             f"largest gradient entry {_span(_largest_entries(self.gradient, codes.numel()))}",
             f"iterations {_span(self.iterations)}",

@@ -123,7 +123,7 @@ class Stopping:
         if self.atol > 0 or self.rtol > 0:
             small = info.actual <= self.atol + self.rtol * state.value.abs()
             reasons.append((Status.DECREASE, accepted & at_first & small))
-        done = self._converged(state, info, proposal, after, foremost & resting)
+        done = self._converged(state, info, proposal, after, at_first & resting)
         reasons.append((Status.GRADIENT, accepted & done))
         reasons.append((Status.UNBOUNDED, accepted & beyond))
         reasons.append((Status.BAD_BOUND, running & ~valid))

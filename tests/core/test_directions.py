@@ -177,7 +177,7 @@ def test_gradients_flow_through_the_steps() -> None:
             lmm.UnrolledMM(
                 lambda y: lmm.HalfQuadratic(y) @ lmm.LinearMap(m, form="separable"),
                 lmm.LimitedMemory(2),
-                steps=3,
+                steps=2,  # a third comes after a refusal: how much shorter has no gradient
                 start=lambda y: x0,
             )(normal(2, 3, seed=2)).x
         ),
@@ -406,10 +406,11 @@ def test_minimize_takes_limited_memory_unless_told_otherwise() -> None:
         ).minimize(x0)
         found = lmm.minimize(fun, x0, max_iter=20, **named)
         assert torch.equal(found.x, wanted.x)
-        assert found.certificate.learned.all()
+        assert found.certificate.directed.all()
+        assert not found.certificate.learned.any()
         own = lmm.minimize(fun, x0, max_iter=20, preconditioner=None, **named)
         assert own.certificate.kind is kind
-        assert not own.certificate.learned.any()
+        assert not own.certificate.directed.any()
         assert not torch.equal(own.x, found.x)
 
 

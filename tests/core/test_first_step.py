@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 import torch
-from cutest_like import PROBLEMS
 
 import learnmm as lmm
+from cutest_like import PROBLEMS
 from learnmm.optimizer import REACH
 
 DTYPE = torch.float64

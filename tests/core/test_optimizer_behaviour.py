@@ -194,7 +194,7 @@ def test_results_say_why_each_problem_stopped() -> None:
         majorant=lmm.LipschitzMajorant(9.0),
         max_iter=1,
     )
-    assert result.message(0) == Status.GRADIENT.message
+    assert result.message(0) == f"No step was needed. {Status.GRADIENT.message}"
     assert result.message(1) == Status.MAX_ITER.message
     assert result.success.tolist() == [True, False]
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from cutest_like import PROBLEMS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 import learnmm as lmm
+from cutest_like import PROBLEMS
 from learnmm.result import Status
 from learnmm.safeguard import rounding_slack
 from learnmm_problems.toy.mgh import MGHProblem
