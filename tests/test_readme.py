@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
+from typing import Any
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -11,7 +13,10 @@ README = Path(__file__).parents[1] / "README.md"
 def test_readme_runs_as_printed(capsys) -> None:
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
     assert len(blocks) == 5
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, str(README), "exec"), names)
+    names: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # nothing that learns is hidden, say
+        for block in blocks:
+            exec(compile(block, str(README), "exec"), names)
     assert "every step verified" in capsys.readouterr().out
+    assert set(names["network"].parameters()) <= set(names["solver"].parameters())
