@@ -48,7 +48,7 @@ SETTINGS = (
 )
 """What a copy needs beside what every optimizer of `torch.optim` copies."""
 
-MEMORY = {"level", "relaxation", "tally", "generator", "pairs", "moving"}
+MEMORY = {"level", "reach", "relaxation", "tally", "generator", "pairs", "moving"}
 """What is kept between calls."""
 
 NUMBERS = ("newest", "stretch")
@@ -311,6 +311,7 @@ class ProjectedMM(torch.optim.Optimizer):
             memory["pairs"] = _stored(append(state.memory, state.x, state.gradient))
         memory.update(
             level=majorant.level,
+            reach=state.reach.item(),
             relaxation=state.relaxation.item(),
             tally={name: total.item() for name, total in state.tally._asdict().items()},
             generator=bytes(self._generator.get_state().tolist()),
@@ -414,7 +415,8 @@ def _resumed(state: State, memory: dict[str, Any]) -> State:
         }
     )
     relaxation = torch.full_like(state.relaxation, memory["relaxation"])
-    state = state._replace(relaxation=relaxation, tally=totals)
+    reach = torch.full_like(state.reach, memory.get("reach", math.inf))
+    state = state._replace(reach=reach, relaxation=relaxation, tally=totals)
     stored = memory.get("pairs")
     if stored is None:
         return state
