@@ -55,7 +55,7 @@ SETTINGS = (
 )
 """What a copy needs beside what every optimizer of `torch.optim` copies."""
 
-MEMORY = {"level", "relaxation", "tally", "generator", "pairs", "moving"}
+MEMORY = {"level", "reach", "relaxation", "tally", "generator", "pairs", "moving"}
 """What is kept between calls."""
 
 
@@ -403,6 +403,7 @@ class ProjectedMM(torch.optim.Optimizer):
         memory = self._memory()
         memory.update(
             level=walk.majorant.level,
+            reach=walk.reach.item(),
             relaxation=walk.factor.item(),
             tally={name: total.item() for name, total in walk.tally._asdict().items()},
             generator=self._generator.get_state().numpy().tobytes(),

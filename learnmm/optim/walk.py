@@ -60,7 +60,9 @@ class Walk:
             check_deterministic(value, again, rounding_slack(value))
         self.tally = Tally.start(value)
         self.factor = torch.ones_like(value)  # of the relaxation
+        self.reach = torch.full_like(value, torch.inf)  # of a limited-memory step
         if "tally" in memory:
+            self.reach = torch.full_like(value, memory["reach"])
             self.factor = torch.full_like(value, memory["relaxation"])
             totals = self.tally._asdict()
             self.tally = Tally(
@@ -107,7 +109,7 @@ class Walk:
         solver.projection = None  # nobody proposes multipliers
         solver.relaxation = self._relaxation(plane)
         state = solver.init(plane.start, strict=False)
-        state = state._replace(tally=self.tally, relaxation=self.factor)
+        state = state._replace(tally=self.tally, relaxation=self.factor, reach=self.reach)
         taken = False
         first = True
         while not taken and bool(state.status == int(Status.RUNNING)):
@@ -119,7 +121,7 @@ class Walk:
             if not taken:
                 self.hints.observe(plane, state, first=first)
             first = False
-        self.tally, self.factor = state.tally, state.relaxation
+        self.tally, self.factor, self.reach = state.tally, state.relaxation, state.reach
         self.certificate = solver.certificate(self.tally)
         self.status = Status(int(state.status))
         if taken:
