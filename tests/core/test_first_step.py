@@ -52,14 +52,14 @@ def test_a_refused_step_that_was_cut_comes_again_shorter() -> None:
         lambda x: (x**4).sum(1), preconditioner=Doubling(), majorant=lmm.LipschitzMajorant(12.0)
     )
     state = optimizer.init(x0)
-    state = state._replace(reach=torch.tensor([5.0], dtype=DTYPE))
+    state = state._replace(reach=torch.tensor([50.0], dtype=DTYPE))
     lengths = []
     for _ in range(3):
         state, info = optimizer.step(state)
         if bool(info.accepted):
             break
         lengths.append(float(info.step_norm))
-    assert lengths[0] == pytest.approx(5.0)
+    assert lengths[0] == pytest.approx(50.0)
     assert all(0.1 - 1e-9 <= b / a <= 0.5 + 1e-9 for a, b in itertools.pairwise(lengths))
     assert len(lengths) > 1
 

@@ -15,7 +15,7 @@ from learnmm_problems.esi.clips import SHARD
 from learnmm_problems.esi.erp import ERPSimulator
 from learnmm_problems.esi.metrics import Evaluator
 from learnmm_problems.esi.nmm import NMMSimulator
-from learnmm_problems.esi.noise import add_sensor_noise, scale_to_snr
+from learnmm_problems.esi.noise import add_sensor_noise, frobenius_norm, scale_to_snr
 from learnmm_problems.esi.patches import Patches
 from learnmm_problems.esi.samples import stack_samples
 
@@ -72,7 +72,9 @@ def stand_in_clips(seed, indices, choice, parameters):
 def cheap_columns(monkeypatch):
     bank = np.random.default_rng(9).standard_normal((64, 500)).astype(np.float32)
     monkeypatch.setattr(clips_module, "spike_clips", stand_in_clips)
-    monkeypatch.setattr(nmm_module, "_background_bank", lambda seed: bank)
+    monkeypatch.setattr(
+        nmm_module, "_background_bank", lambda _, bits: nmm_module._on_grid(bank, bits)
+    )
 
 
 @pytest.fixture(params=["erp", "nmm"])
@@ -113,15 +115,14 @@ def one_patch(kind, simulator, model, index, draw):
         clean = np.outer(model.leadfield @ weights, waveform)
         ratio = float(noise.uniform(10.0, 20.0))
         silent = np.flatnonzero(weights == 0.0)
-        bank = nmm_module._background_bank(3)
+        bank = nmm_module._background_bank(3, simulator._bits)
         activity = bank[noise.integers(len(bank), size=len(silent))]
-        gain = model.leadfield.astype(np.float32)[:, silent]
-        background = (gain @ activity).astype(np.float64)
+        background = nmm_module._on_grid(model.leadfield, simulator._bits)[:, silent] @ activity
         peak = int(np.abs(waveform).argmax())
         window = slice(max(0, peak - 50), peak + 50)
         part = background[:, window]
-        scale = np.linalg.norm(scale_to_snr(part, clean[:, window], ratio))
-        clean = clean + background * (scale / np.linalg.norm(part))
+        scale = frobenius_norm(scale_to_snr(part, clean[:, window], ratio))
+        clean = clean + background * (scale / frobenius_norm(part))
         snr_db = float(noise.uniform(5.0, 15.0))
         sensors = add_sensor_noise(clean, snr_db, noise)
         sensors = sensors - sensors.mean(axis=1, keepdims=True)
