@@ -133,7 +133,9 @@ def _convolved(stencil: Tensor, boundary: Boundary, x: Tensor) -> Tensor:
 def _coefficients(kept: Tensor, x: Tensor) -> Tensor:
     """Kept frequencies of ``(B, *shape)``, ``(B, 2, m)``."""
     dims = tuple(range(1, x.dim()))
-    spectrum = torch.fft.fftn(x, dim=dims, norm="ortho").flatten(1).index_select(1, kept)
+    spectrum = (
+        torch.fft.fftn(x, dim=dims, norm="ortho").flatten(1).index_select(1, kept.to(x.device))
+    )
     return torch.stack([spectrum.real, spectrum.imag], 1)
 
 
@@ -141,7 +143,7 @@ def _from_coefficients(kept: Tensor, shape: tuple[int, ...], z: Tensor) -> Tenso
     """The adjoint of that."""
     coefficients = torch.complex(z[:, 0], z[:, 1])
     spectrum = coefficients.new_zeros(z.shape[0], math.prod(shape))
-    spectrum = spectrum.index_copy(1, kept, coefficients).reshape(-1, *shape)
+    spectrum = spectrum.index_copy(1, kept.to(z.device), coefficients).reshape(-1, *shape)
     dims = tuple(range(1, 1 + len(shape)))
     x: Tensor = torch.fft.ifftn(spectrum, dim=dims, norm="ortho").real
     return x

@@ -208,7 +208,10 @@ class AutoencoderPrior(Atom):
                     f"the network's weights are {weight.dtype} on {weight.device}, "
                     f"x is {x.dtype} on {x.device}"
                 )
-        if not all(map(torch.equal, weights, self._weights)):
+        if not all(
+            weight.device == known.device and torch.equal(weight, known)
+            for weight, known in zip(weights, self._weights, strict=True)
+        ):
             self._refresh()
         with torch.no_grad():
             output = self._forward(x).output
