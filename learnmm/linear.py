@@ -191,7 +191,7 @@ class LinearMap(AffineMap):
             return float((row * column).sqrt())
         # The relative margin covers the rounding error of the decomposition.
         margin = 1 + max(self.shape) * torch.finfo(torch.float64).eps
-        return float(torch.linalg.matrix_norm(self.matrix.double(), 2)) * margin
+        return float(torch.linalg.matrix_norm(self.matrix.detach().double(), 2)) * margin
 
     def norm_at(self, like: Tensor) -> float:
         """`norm`, the same for every dtype."""
