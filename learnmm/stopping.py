@@ -123,8 +123,10 @@ class Stopping:
         if self.atol > 0 or self.rtol > 0:
             small = info.actual <= self.atol + self.rtol * state.value.abs()
             reasons.append((Status.DECREASE, accepted & at_first & small))
-        done = self._converged(state, info, proposal, after, at_first & resting)
-        reasons.append((Status.GRADIENT, accepted & done))
+        done = accepted & self._converged(state, info, proposal, after, at_first & resting)
+        # Nothing moves, and what is left of the gradient is nothing.
+        done = done | (running & at_first & finite & still & self._gone(state, info))
+        reasons.append((Status.GRADIENT, done))
         reasons.append((Status.UNBOUNDED, accepted & beyond))
         reasons.append((Status.BAD_BOUND, running & ~valid))
         status = state.status
@@ -137,15 +139,19 @@ class Stopping:
     ) -> Tensor:
         """Whether the gradient says that the problem is done, ``(B,)``."""
         if self.gtol is not None:
-            return info.gradient_norm <= self.gtol
+            return self._gone(state, info)
         size, fallen = info.value.detach().abs(), (state.initial - info.value).detach()
         nothing = VANISHED[fallen.dtype] * fallen
         least = torch.maximum(
             PROMISE_FALL * torch.minimum(size, fallen), torch.where(size <= nothing, nothing, 0.0)
         )
         little = (proposal.most / 2 <= least) & _flat(proposal, after, least)
-        gone = info.gradient_norm <= GRADIENT_FALL * state.steepest
-        return (telling & gone & little) | (info.gradient_norm == 0)
+        return (telling & self._gone(state, info) & little) | (info.gradient_norm == 0)
+
+    def _gone(self, state: State, info: StepInfo) -> Tensor:
+        """Whether the gradient is as small as was asked for, ``(B,)``."""
+        least = GRADIENT_FALL * state.steepest if self.gtol is None else self.gtol
+        return info.gradient_norm <= least
 
 
 def _flat(proposal: Proposal, after: Tensor, least: Tensor) -> Tensor:

@@ -24,8 +24,8 @@ ROUNDING = 16 * np.finfo(np.float64).eps
 """Rise of a value, relative to its size, that rounding explains."""
 
 
-class Finished(Exception):
-    """The run has nothing left to show, or to spend."""
+class Finished(BaseException):
+    """The run has nothing left to show, or to spend; no error, which a solver might catch."""
 
 
 @dataclass(frozen=True)

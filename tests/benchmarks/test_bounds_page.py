@@ -124,7 +124,7 @@ def test_what_a_run_reports() -> None:
     torch.testing.assert_close(exact.ratios, torch.ones_like(exact.ratios))
     assert exact.kind is lmm.Kind.GLOBAL
     assert exact.relaxed is None
-    secant = run(chosen("matrix factorisation", "secant of the last step"), 3)
+    secant = run(chosen("matrix factorisation", "secant of the last step"), 6)
     assert secant.kind is lmm.Kind.ESTIMATE
     # A majorant that learns from its steps: a run that forgot them would not see its bound change.
     assert float(secant.ratios.max() / secant.ratios.min()) > 1.5

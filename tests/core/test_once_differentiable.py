@@ -270,7 +270,9 @@ def test_mixed_batches_keep_their_problems_apart() -> None:
     alone = lmm.minimize(shown, x0[:1], **settings)
     assert mixed.certificate.kind is lmm.Kind.ESTIMATE
     assert alone.certificate.kind is lmm.Kind.PROBABLE
-    torch.testing.assert_close(mixed.x[:1], alone.x, rtol=1e-9, atol=0)
+    # The minimizer is zero: what is left there is rounding of where the steps came from.
+    rounding = torch.finfo(DOUBLE).eps * float(x0.abs().max())
+    torch.testing.assert_close(mixed.x[:1], alone.x, rtol=1e-9, atol=rounding)
     assert float(mixed.fun[1]) < 1e-12
 
 

@@ -44,7 +44,9 @@ def fail_by(kind: str) -> Any:
         "division": lambda: 1 / 0,
         "overflow": lambda: math.exp(1e4),
         "domain": lambda: math.log(-1.0),
-        "distribution": lambda: torch.distributions.Normal(0.0, -torch.ones(())),
+        "distribution": lambda: torch.distributions.Normal(
+            0.0, -torch.ones(()), validate_args=True
+        ),
         "constant": lambda: torch.tensor(torch.inf, dtype=DOUBLE),
         "not a number": lambda: torch.tensor(torch.nan),
     }[kind]()

@@ -39,7 +39,7 @@ def cholesky(x: Tensor) -> None:
 
 
 def observe(x: Tensor) -> None:
-    torch.distributions.Normal(0.0, torch.tensor(-1.0))
+    torch.distributions.Normal(0.0, torch.tensor(-1.0), validate_args=True)
 
 
 NUMERICAL: dict[str, Callable[[Tensor], object]] = {
