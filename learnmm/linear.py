@@ -290,7 +290,7 @@ def _sparse_product(products: _Products, columns: Tensor) -> Tensor:
 
 
 def _csr(matrix: Tensor) -> Tensor:
-    """CSR copy, without torch's notice that CSR is in beta: users of a map cannot act on it."""
+    """CSR copy, without torch's notices on sparse tensors: users of a map cannot act on them."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        warnings.filterwarnings("ignore", message="Sparse (CSR tensor support|invariant checks)")
         return matrix.to_sparse_csr()
