@@ -308,6 +308,7 @@ def test_batches_of_any_shape(shape: tuple[int, ...], given: str) -> None:
         torch.zeros_like(target),
         preconditioner=lmm.Constant(initial=0.9),
         max_iter=400,
+        gtol=1e-5,
     )
     assert result.x.shape == shape
     assert result.fun.shape == result.status.shape == (3,)
