@@ -47,7 +47,7 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         # While it is held: whoever has opened it and gets the lock next finds it gone, and
-        # starts anew (filelock 3.24).
+        # starts anew.
         with suppress(OSError):
             path.unlink()
         lock.release()
