@@ -108,9 +108,11 @@ for method, result in results.items():
 # 4. One of them on the cortex, and all energies on their way down.
 shown = int(np.abs(recordings.sources).max((1, 2)).argmax())
 peak = int(np.abs(recordings.sources[shown, recordings.seed_source[shown]]).argmax())
-maps = {"truth": 1e9 * recordings.sources[shown, :, peak]}
-maps |= {method: 1e9 * estimate[shown, :, peak] for method, estimate in estimates.items()}
-figure = plot_cortex(model, maps, unit="nA m")
+maps = {"truth": recordings.sources[shown, :, peak]}
+maps |= {method: estimate[shown, :, peak] for method, estimate in estimates.items()}
+units = dict.fromkeys(maps, "nA m") | {"sLORETA": "(standardised)"}
+maps = {name: values * (1e9 if units[name] == "nA m" else 1) for name, values in maps.items()}
+figure = plot_cortex(model, maps, unit=units)
 curve, panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for axes, (method, result) in zip(panels, results.items(), strict=True):
     values = torch.cat([result.initial_fun[None], result.history.value]).numpy()

@@ -40,6 +40,7 @@ for method in ("MNE", "sLORETA"):
 for solver in solvers:
     maps[solver.settings.method] = solver.reconstruct(recording.sensors).sources[0, :, peak]
 options.out.mkdir(parents=True, exist_ok=True)
-maps = {name: 1e9 * values for name, values in maps.items()}
-plot_cortex(model, maps, unit="nA m").savefig(options.out / "figure1.png", dpi=110)
+units = dict.fromkeys(maps, "nA m") | {"sLORETA": "(standardised)"}
+maps = {name: values * (1e9 if units[name] == "nA m" else 1) for name, values in maps.items()}
+plot_cortex(model, maps, unit=units).savefig(options.out / "figure1.png", dpi=110)
 print(f"Written: {options.out / 'figure1.png'}")

@@ -46,6 +46,12 @@ def test_rows_are_maps_and_each_is_painted_by_its_own_maximum(model):
     assert bottom.sum() > 100
 
 
+def test_rows_may_have_units_of_their_own(model):
+    one = np.ones(60)
+    figure = plot_cortex(model, {"a": one, "b": 2 * one, "c": 3 * one}, unit={"a": "A m", "b": "z"})
+    assert {"max 1 A m", "max 2 z", "max 3"} <= {text.get_text() for text in figure.texts}
+
+
 def test_a_signed_map_has_two_colours_and_a_zero_map_none(model):
     signed = np.resize([1.0, -1.0], 60)
     image = pixels(plot_cortex(model, {"signed": signed}, views=[("left", "lateral")]))

@@ -33,7 +33,7 @@ def plot_cortex(
     *,
     views: Sequence[tuple[str, str]] = BOTH_SIDES,
     threshold: float = 0.2,
-    unit: str = "",
+    unit: str | Mapping[str, str] = "",
     title: str = "",
 ) -> Figure:
     """Draw maps of the sources on the inflated cortex: one row per map, one column per view.
@@ -51,8 +51,8 @@ def plot_cortex(
         "left" or "right", with "lateral", "medial", "dorsal", "ventral", "anterior" or "posterior".
     threshold : float
         Share of the maximum below which nothing is painted, in [0, 1).
-    unit : str
-        Unit of the values, written after each maximum.
+    unit : str or mapping of str to str
+        Unit of the values, written after each maximum; or one by the name of the row.
     title : str
         Written above the picture.
 
@@ -92,7 +92,8 @@ def plot_cortex(
         bottom = (height - header - PANEL[1] * (i + 1)) / height
         middle = bottom + PANEL[1] / height / 2
         figure.text(0.12 / width, middle, name, weight="bold", va="bottom")
-        figure.text(0.12 / width, middle, f"max {peak:.3g} {unit}".rstrip(), va="top", color="0.3")
+        its = unit if isinstance(unit, str) else unit.get(name, "")
+        figure.text(0.12 / width, middle, f"max {peak:.3g} {its}".rstrip(), va="top", color="0.3")
         for j, (side, view) in enumerate(views):
             box = ((label + PANEL[0] * j) / width, bottom, PANEL[0] / width, PANEL[1] / height)
             axes = figure.add_axes(box, projection="3d")
