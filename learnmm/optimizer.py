@@ -13,7 +13,7 @@ from torch import Tensor
 
 from learnmm.atoms.base import Atom
 from learnmm.bound import AdaptiveMajorant, Bound, Majorant
-from learnmm.curvature import dot, expand, norm
+from learnmm.curvature import dot, expand, norm, peak
 from learnmm.majorants.default import DefaultMajorant
 from learnmm.majorants.secant import SecantMajorant
 from learnmm.nested import check, mapped, select
@@ -216,7 +216,7 @@ class ProjectedMMOptimizer:
             check_deterministic(value, self._evaluate(x0).value, rounding_slack(value))
         if self.check_independent:
             check_independent(self._evaluate, x0, value, rounding_slack(value))
-        gradient_norm = _largest(gradient)
+        gradient_norm = peak(gradient)
         finite = torch.isfinite(value) & torch.isfinite(gradient_norm)
         name, known = type(self.majorant).__name__, None
         if self._adaptive is not None:
@@ -338,9 +338,9 @@ class ProjectedMMOptimizer:
             known = self._adaptive.follow(
                 mapped(Tensor.clone, known), candidate - state.x, gradient - state.gradient
             )
-        gradient_norm = _largest(gradient)
+        gradient_norm = peak(gradient)
         # An objective can be finite, and flat, at infinity.
-        seen = (step_norm, value.detach(), gradient_norm, _largest(candidate))
+        seen = (step_norm, value.detach(), gradient_norm, peak(candidate))
         finite = running & valid & torch.isfinite(torch.stack(seen)).all(0)
         limit = torch.finfo(value.dtype).max ** BEYOND
         beyond = (-seen[1] > limit * state.initial.abs().clamp(min=1.0)) | (seen[3] > limit)
@@ -624,10 +624,3 @@ def minimize(
         strict=strict,
         compiled=compiled,
     )
-
-
-def _largest(gradient: Tensor) -> Tensor:
-    """Largest absolute entry per problem, a record without a gradient."""
-    flat = gradient.detach().reshape(gradient.shape[0], -1)
-    # Two reductions: the infinity norm of torch is over ten times slower. NaN comes through.
-    return torch.maximum(flat.amax(1), -flat.amin(1))

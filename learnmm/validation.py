@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from learnmm.bound import Bound
-from learnmm.curvature import expand
+from learnmm.curvature import expand, peak
 from learnmm.nested import mapped, tensors_of
 from learnmm.objective import CallableObjective, Evaluation
 from learnmm.raising import is_numerical
@@ -124,7 +124,7 @@ def check_independent(
     numbers = torch.arange(batch, device=x0.device)
     seeded = torch.Generator().manual_seed(0)
     noise = torch.randn(x0.shape, generator=seeded, dtype=torch.float64).to(x0)
-    size = torch.linalg.vector_norm(x0.reshape(batch, -1), ord=torch.inf, dim=1)
+    size = peak(x0)
     follow = torch.zeros(batch, dtype=torch.bool, device=x0.device)
     for digit in range((batch - 1).bit_length()):
         ones = (numbers >> digit) % 2 == 1
@@ -180,16 +180,26 @@ def watched(tree: Any, reader: str) -> Iterator[None]:
 
 
 def _require_untouched(now: list[Tensor], before: list[Tensor], who: str) -> None:
-    """Compare values, which sees what version counters do not: `Tensor.data`, NumPy."""
+    shape = written(now, before)
+    if shape is not None:
+        raise RuntimeError(
+            f"{who} wrote into a tensor that it was given, of shape {shape}: "
+            "compute new tensors instead of modifying those that belong to others"
+        )
+
+
+def written(now: list[Tensor], before: list[Tensor]) -> tuple[int, ...] | None:
+    """Shape of the first tensor that is not what it was; None where all are.
+
+    Values are compared, which sees what version counters do not: `Tensor.data`, NumPy.
+    """
     for tensor, original in zip(now, before, strict=True):
         same = tensor.shape == original.shape and holds(
             ((tensor == original) | ((tensor != tensor) & (original != original))).all()
         )
         if not same:
-            raise RuntimeError(
-                f"{who} wrote into a tensor that it was given, of shape {tuple(original.shape)}: "
-                "compute new tensors instead of modifying those that belong to others"
-            )
+            return tuple(original.shape)
+    return None
 
 
 @contextmanager

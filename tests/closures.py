@@ -23,6 +23,20 @@ def rosenbrock(x: Tensor) -> Tensor:
     return (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
 
 
+class OnceDifferentiable(torch.autograd.Function):
+    """A square that says it can be differentiated once, but only where that is noticed."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return 2 * ctx.saved_tensors[0] * gradient
+
+
 def parameter(values: Any, dtype: torch.dtype = DOUBLE) -> nn.Parameter:
     return nn.Parameter(torch.as_tensor(values, dtype=dtype))
 

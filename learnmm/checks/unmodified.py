@@ -14,25 +14,21 @@ from learnmm.checks.laws import LawViolation
 from learnmm.nested import tensors_of
 from learnmm.optimizer import ProjectedMMOptimizer
 from learnmm.preconditioners.base import Direction, Features, Point, scale_free
+from learnmm.validation import written
 
 
 @contextmanager
 def unmodified(tree: Any, who: str) -> Iterator[None]:
-    """Raise if a dense tensor of a tree has other values, or another shape, than before.
-
-    Values are compared, which sees what version counters do not: `Tensor.data`, NumPy.
-    """
+    """Raise if a dense tensor of a tree has other values, or another shape, than before."""
     tensors = [tensor for tensor in tensors_of(tree) if tensor.layout == torch.strided]
     before = [tensor.clone() for tensor in tensors]
     yield
-    for tensor, original in zip(tensors, before, strict=True):
-        if tensor.shape != original.shape or not torch.equal(
-            torch.nan_to_num(tensor), torch.nan_to_num(original)
-        ):
-            raise LawViolation(
-                f"{who} does not write into what belongs to others: a tensor of shape "
-                f"{tuple(original.shape)} was changed"
-            )
+    shape = written(tensors, before)
+    if shape is not None:
+        raise LawViolation(
+            f"{who} does not write into what belongs to others: a tensor of shape {shape} was "
+            "changed"
+        )
 
 
 def assert_unmodified(optimizer: ProjectedMMOptimizer, x0: Tensor, steps: int = 3) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from learnmm.bound import Bound
-from learnmm.curvature import ScalarCurvature, dot, expand, norm
+from learnmm.curvature import ScalarCurvature, dot, expand, norm, peak
 from learnmm.objective import (
     BatchFunction,
     CallableObjective,
@@ -126,7 +126,7 @@ class SecantMajorant:
 
 def unit(v: Tensor) -> tuple[Tensor, Tensor]:
     """Direction ``v / |v|`` and length ``|v|``, ``(B,)``, of what may overflow when squared."""
-    largest = v.detach().abs().reshape(v.shape[0], -1).amax(1)
+    largest = peak(v)
     largest = torch.where(largest > 0, largest, 1.0)
     scaled = v / expand(largest, v)
     size = norm(scaled)

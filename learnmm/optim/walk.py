@@ -10,7 +10,7 @@ from torch import Tensor
 
 from learnmm.bound import Bound
 from learnmm.closure import ClosureMajorant, ClosureObjective
-from learnmm.curvature import Curvature, DiagonalCurvature
+from learnmm.curvature import Curvature, DiagonalCurvature, peak
 from learnmm.optim.hints import Hints
 from learnmm.optim.plane import Along, Plane, inner
 from learnmm.optim.ring import Ring
@@ -91,7 +91,7 @@ class Walk:
         value, gradient = self.there.value, self.there.gradient
         if not (bool(torch.isfinite(value)) and all_finite(gradient)):
             return Status.NON_FINITE
-        return Status.GRADIENT if _peak(gradient) <= self.gtol else Status.RUNNING
+        return Status.GRADIENT if float(peak(gradient)) <= self.gtol else Status.RUNNING
 
     def _descend(self, *, final: bool) -> None:
         """Try steps from here until one is taken, or none is left."""
@@ -129,8 +129,7 @@ class Walk:
             if self.status in (Status.RUNNING, Status.GRADIENT):
                 self.status = self._status()
         if self.info is not None:
-            peak = self.there.value.new_tensor([_peak(self.there.gradient)])
-            self.info = self.info._replace(gradient_norm=peak)
+            self.info = self.info._replace(gradient_norm=peak(self.there.gradient))
 
     def _move(self, *, final: bool) -> None:
         """Go to the last point evaluated, and learn what the way there tells."""
@@ -166,8 +165,3 @@ class Walk:
 def all_finite(v: Tensor) -> bool:
     """Whether all entries are: NaN and infinity come through a sum, which may overflow itself."""
     return bool(torch.isfinite(v.sum())) or bool(torch.isfinite(v).all())
-
-
-def _peak(gradient: Tensor) -> float:
-    """Largest absolute entry; NaN comes through."""
-    return float(torch.maximum(gradient.amax(), -gradient.amin()))

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import learnmm as lmm
+from closures import OnceDifferentiable
 from learnmm.majorants import secant
 from learnmm.majorants.default import DefaultMajorant
 from learnmm.objective import SecondDerivativeError, hessian_product
@@ -36,20 +37,6 @@ class Quartic(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return 4 * ctx.saved_tensors[0] ** 3 * gradient
-
-
-class Marked(torch.autograd.Function):
-    """A square that says it can be differentiated once, but only where that is noticed."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x * x
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return 2 * ctx.saved_tensors[0] * gradient
 
 
 class Numpy(torch.autograd.Function):
@@ -111,7 +98,7 @@ FUNCTIONS: dict[str, tuple[Function, Tensor]] = {
     "embedding_bag": (embedding, normal(15)),
     "ctc": (transcript, normal(24)),
     "old style": (lambda x: Quartic.apply(x - 1).sum(), normal(5)),
-    "marked": (lambda x: Marked.apply(x - 1).sum(), normal(5)),
+    "marked": (lambda x: OnceDifferentiable.apply(x - 1).sum(), normal(5)),
     "numpy": (lambda x: Numpy.apply(x - 1).sum(), normal(5)),
     "physics": (physics, normal(12)),
     "checkpoint": (checkpointed, normal(3)),
@@ -234,7 +221,7 @@ def test_a_trial_step_measures_what_a_product_would() -> None:
     gradient = 2 * spectrum * x
 
     def hidden(z: Tensor) -> Tensor:
-        return Marked.apply(z * spectrum.sqrt()).sum(1)
+        return OnceDifferentiable.apply(z * spectrum.sqrt()).sum(1)
 
     change = 2 * spectrum * gradient
     expected = (change * change).sum(1) / (gradient * change).sum(1)
@@ -249,7 +236,7 @@ def test_the_first_curvature_of_what_hides_it_has_the_right_units(
     x = normal(1, 4, dtype=DOUBLE)
 
     def hidden(z: Tensor) -> Tensor:
-        return energy * Marked.apply(z / length).sum(1)
+        return energy * OnceDifferentiable.apply(z / length).sum(1)
 
     start = lmm.SecantMajorant(hidden).start(length * x, 2 * energy / length * x)
     torch.testing.assert_close(start, torch.tensor([2.0], dtype=DOUBLE) * energy / length**2)
@@ -262,7 +249,7 @@ def test_mixed_batches_keep_their_problems_apart() -> None:
         return torch.cosh(x).sum(1)
 
     def both(x: Tensor) -> Tensor:
-        return torch.cat([shown(x[:1]), Marked.apply(x[1:] - 1).sum(1)])
+        return torch.cat([shown(x[:1]), OnceDifferentiable.apply(x[1:] - 1).sum(1)])
 
     x0 = normal(2, 4, seed=3, dtype=DOUBLE)
     settings: dict[str, Any] = {"preconditioner": None, "max_iter": 6}

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import learnmm as lmm
 from closures import (
+    OnceDifferentiable,
     alone,
     bits,
     network,
@@ -176,20 +177,6 @@ def test_curvature_from_the_hessian_needs_the_graph() -> None:
     optimizer = lmm.optim.ProjectedMM([x], curvature="hessian")
     with pytest.raises(RuntimeError, match="return the loss alone, or use curvature='secant'"):
         optimizer.step(lambda: never_zeroed(lambda: x.square().sum(), optimizer))
-
-
-class OnceDifferentiable(torch.autograd.Function):
-    """A square without second derivatives."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x * x
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return 2 * ctx.saved_tensors[0] * gradient
 
 
 def test_a_loss_without_second_derivatives_says_what_to_do() -> None:
