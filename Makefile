@@ -21,10 +21,10 @@ help:
 	@echo "make bench-jax   the same, beside JAX's batched solvers too"
 	@echo "make clean       remove the environment and build products"
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml problems/esi/pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("learnmm needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[esi,train,bench,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,toy,bench,dev]" --editable problems/esi
 	touch $(STAMP)
 
 demo: $(STAMP)
@@ -44,19 +44,19 @@ test: lint
 # compiled, or trained in other processes, says little about rounding.
 test-plain: $(STAMP)
 	MKL_ENABLE_INSTRUCTIONS=SSE4_2 ATEN_CPU_CAPABILITY=default TORCHINDUCTOR_CACHE_DIR=$(VENV)/plain \
-	$(BIN)/python -m pytest -n auto tests/core tests/toy --ignore tests/core/test_transforms.py \
-	--ignore tests/core/test_training.py --ignore tests/core/test_training_folder.py
+	$(BIN)/python -m pytest -n auto tests/core tests/toy --ignore tests/solve/test_transforms.py \
+	--ignore tests/training/test_training.py --ignore tests/training/test_training_folder.py
 
 test-everywhere: $(STAMP)
 	$(BIN)/python tests/everywhere.py
 
-$(OLDEST_STAMP): pyproject.toml constraints-oldest.txt
+$(OLDEST_STAMP): pyproject.toml problems/esi/pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[esi,train,toy]" pytest pytest-xdist hypothesis
+	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[train,toy]" --editable problems/esi pytest pytest-xdist hypothesis
 	touch $(OLDEST_STAMP)
 
 test-oldest: $(OLDEST_STAMP)
-	$(OLDEST)/bin/python -m pytest -n auto tests/core tests/toy tests/esi
+	$(OLDEST)/bin/python -m pytest -n auto tests
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.esi_iteration

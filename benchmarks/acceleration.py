@@ -27,7 +27,7 @@ from torch import Tensor
 
 import learnmm as lmm
 from learnmm.curvature import dot, expand
-from learnmm_problems.toy.mgh import FUNCTIONS, MGHProblem
+from learnmm_problems.mgh import FUNCTIONS, MGHProblem
 
 SEED = 11
 GAP = 1e-6

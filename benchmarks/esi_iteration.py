@@ -27,10 +27,10 @@ from torch import Tensor, nn
 import learnmm as lmm
 from benchmarks.timing import paired_times, ratio
 from learnmm.objective import differentiate
-from learnmm_problems.esi.energy import SourceEnergy
-from learnmm_problems.esi.erp import ERPSimulator
-from learnmm_problems.esi.fsaverage import fsaverage_head_model
-from learnmm_problems.esi.headmodel import HeadModelSettings
+from learnmm_esi.head.fsaverage import fsaverage_head_model
+from learnmm_esi.head.model import HeadModelSettings
+from learnmm_esi.inverse.energy import SourceEnergy
+from learnmm_esi.simulation.erp import ERPSimulator
 
 SEED = 7
 Make = Callable[[Tensor], lmm.Atom]

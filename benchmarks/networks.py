@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import learnmm as lmm
-from learnmm_problems.toy.bundled import digits
+from learnmm_problems.bundled import digits
 
 SEEDS = (0, 1, 2)
 CALLS = 720

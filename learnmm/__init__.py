@@ -16,13 +16,15 @@ from learnmm.atoms.smoother import LinearSmootherPrior
 from learnmm.atoms.softmax import Softmax
 from learnmm.bound import AdaptiveMajorant, Bound, Majorant
 from learnmm.curvature import Curvature, DiagonalCurvature, LowRankCurvature, ScalarCurvature
-from learnmm.linear import LinearMap
+from learnmm.kind import Kind
+from learnmm.learn.unrolled import Unrolled, UnrolledMM
+from learnmm.linear.matrix import LinearMap
+from learnmm.linear.operator import LinearOperator
+from learnmm.linear.transforms import convolution, subsampled_fourier
 from learnmm.majorants.hessian import LanczosMajorant, LipschitzMajorant, PowerIterationMajorant
 from learnmm.majorants.secant import SecantMajorant
 from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective, hessian_product
-from learnmm.operators import LinearOperator
-from learnmm.optimizer import ProjectedMMOptimizer, minimize
-from learnmm.preconditioners.base import (
+from learnmm.proposers.base import (
     Direction,
     Features,
     LearnedComponent,
@@ -30,19 +32,18 @@ from learnmm.preconditioners.base import (
     LearnedPreconditioner,
     Point,
 )
-from learnmm.preconditioners.conv_lstm import DualConvLSTM
-from learnmm.preconditioners.coordinatewise import CoordinatewiseLSTM, SpectralLSTM
-from learnmm.preconditioners.limited_memory import LimitedMemory
-from learnmm.preconditioners.simple import Constant, Identity
-from learnmm.preconditioners.unprojected import DampedInverse, Unprojected
-from learnmm.projection import Projection
+from learnmm.proposers.conv_lstm import DualConvLSTM
+from learnmm.proposers.coordinatewise import CoordinatewiseLSTM, SpectralLSTM
+from learnmm.proposers.limited_memory import LimitedMemory
+from learnmm.proposers.simple import Constant, Identity
+from learnmm.proposers.unprojected import DampedInverse, Unprojected
 from learnmm.registry import Instance, Problem, problem, problems
-from learnmm.result import Certificate, Kind, Result, Status, StepInfo
-from learnmm.safeguard import Relaxation, Safeguard
-from learnmm.state import State
+from learnmm.solve.optimizer import ProjectedMMOptimizer, minimize
+from learnmm.solve.projection import Projection
+from learnmm.solve.result import Certificate, Result, Status, StepInfo
+from learnmm.solve.safeguard import Relaxation, Safeguard
+from learnmm.solve.state import State
 from learnmm.storage import load_weights, save_weights
-from learnmm.transforms import convolution, subsampled_fourier
-from learnmm.unrolled import Unrolled, UnrolledMM
 
 if TYPE_CHECKING:
     from learnmm.training import FitResult, FitSettings, fit

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from learnmm.curvature import Curvature, add, require_real
-from learnmm.result import Kind
+from learnmm.kind import Kind
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from learnmm.bound import Majorant
 from learnmm.objective import BatchFunction, Objective
-from learnmm.optimizer import ProjectedMMOptimizer
+from learnmm.solve.optimizer import ProjectedMMOptimizer
 
 GROUP = "learnmm.problems"
 
@@ -65,7 +65,7 @@ class Problem(ABC):
     In the plug-in's ``pyproject.toml``::
 
         [project.entry-points."learnmm.problems"]
-        quadratic = "learnmm_problems.toy.quadratic:QuadraticProblem"
+        quadratic = "learnmm_problems.quadratic:QuadraticProblem"
     """
 
     @property

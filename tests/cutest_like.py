@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from learnmm_problems.toy.mgh_function import count, data
+from learnmm_problems.mgh_function import count, data
 
 
 @dataclass(frozen=True)

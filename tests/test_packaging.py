@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 
 import learnmm as lmm
+import learnmm_esi
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROJECT, ESI = (
+    tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    for folder in (ROOT, ROOT / "problems" / "esi")
+)
 EXTRAS = PROJECT["optional-dependencies"]
 
 USED_BY_OTHERS = {
@@ -25,18 +29,20 @@ USED_BY_OTHERS = {
 IMPORTED_AS = {"scikit-learn": "sklearn", "lightning-fabric": "lightning_fabric"}
 
 
-def floors(*extras: str) -> dict[str, str]:
+def floors() -> dict[str, str]:
     """Packages with the oldest version that is admitted."""
-    given = [*PROJECT["dependencies"], *(line for extra in extras for line in EXTRAS[extra])]
+    extras = [line for name in ("progress", "toy", "train") for line in EXTRAS[name]]
+    given = [*PROJECT["dependencies"], *extras, *ESI["dependencies"]]
     return dict(line.split(">=") for line in given if ">=" in line)
 
 
-def test_the_version_is_written_once() -> None:
-    assert "version" in PROJECT["dynamic"]
+def test_both_distributions_have_one_version() -> None:
     assert metadata.version("learnmm") == lmm.__version__
+    assert metadata.version("learnmm-esi") == learnmm_esi.__version__ == lmm.__version__
+    assert f"learnmm[train]=={lmm.__version__}" in ESI["dependencies"]
 
 
-@pytest.mark.parametrize("package", ["learnmm", "learnmm_problems"])
+@pytest.mark.parametrize("package", ["learnmm", "learnmm_problems", "learnmm_esi"])
 def test_packages_say_that_they_are_typed(package: str) -> None:
     assert resources.files(package).joinpath("py.typed").is_file()
 
@@ -44,7 +50,7 @@ def test_packages_say_that_they_are_typed(package: str) -> None:
 def test_the_oldest_versions_are_those_that_are_tried() -> None:
     lines = (ROOT / "constraints-oldest.txt").read_text().splitlines()
     tried = dict(line.split("==") for line in lines if not line.startswith("#"))
-    for name, floor in floors("progress", "toy", "train", "esi").items():
+    for name, floor in floors().items():
         if name != "torch":  # see the file
             assert re.fullmatch(rf"{re.escape(floor)}(\.0)*", tried[name]), name
 
@@ -52,7 +58,7 @@ def test_the_oldest_versions_are_those_that_are_tried() -> None:
 def test_nothing_is_required_that_nothing_imports() -> None:
     sources = [*(ROOT / "learnmm").rglob("*.py"), *(ROOT / "problems").rglob("*.py")]
     text = "\n".join(path.read_text() for path in sources)
-    for name in floors("progress", "toy", "train", "esi"):
+    for name in floors():
         module = IMPORTED_AS.get(name, name.replace("-", "_"))
         imported = re.search(rf"^\s*(import|from) {module}\b", text, flags=re.M)
         assert imported or name in USED_BY_OTHERS, name

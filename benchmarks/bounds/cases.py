@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 import learnmm as lmm
 from learnmm.atoms.separable import LOSSES
-from learnmm.linear import FORMS
-from learnmm_problems.toy.matrix_factorisation import Factorisation
+from learnmm.linear.matrix import FORMS
+from learnmm_problems.matrix_factorisation import Factorisation
 
 SEED = 7
 BATCH, ROWS, UNKNOWNS, CLASSES = 16, 12, 24, 3

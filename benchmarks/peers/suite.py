@@ -11,7 +11,7 @@ from torch import Tensor
 
 import learnmm as lmm
 from learnmm.objective import BatchFunction
-from learnmm_problems.toy.mgh import FUNCTIONS, MGHProblem
+from learnmm_problems.mgh import FUNCTIONS, MGHProblem
 
 SEED = 2026
 DOUBLE = torch.float64

@@ -22,15 +22,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from learnmm_problems.esi.classical import LAMBDA2, apply_kernel, inverse_kernel
-from learnmm_problems.esi.erp import ERPSimulator
-from learnmm_problems.esi.fsaverage import fsaverage_head_model
-from learnmm_problems.esi.headmodel import HeadModel, HeadModelSettings
-from learnmm_problems.esi.learned.commands import processor
-from learnmm_problems.esi.metrics import Evaluator, SourceMetrics
-from learnmm_problems.esi.nmm import NMMSimulator
-from learnmm_problems.esi.paper import TABLE_I
-from learnmm_problems.esi.samples import Sample
+from learnmm_esi.cli.learning import processor
+from learnmm_esi.head.fsaverage import fsaverage_head_model
+from learnmm_esi.head.model import HeadModel, HeadModelSettings
+from learnmm_esi.inverse.classical import LAMBDA2, apply_kernel, inverse_kernel
+from learnmm_esi.metrics import Evaluator, SourceMetrics
+from learnmm_esi.paper import TABLE_I
+from learnmm_esi.simulation.erp import ERPSimulator
+from learnmm_esi.simulation.nmm import NMMSimulator
+from learnmm_esi.simulation.samples import Sample
 
 RESULTS = Path(__file__).parent / "results"
 METHODS = ("MNE", "sLORETA")

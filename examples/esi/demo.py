@@ -20,15 +20,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from learnmm_problems.esi.classical import mne_python_inverse
-from learnmm_problems.esi.energy import SourceEnergy
-from learnmm_problems.esi.erp import ERPSimulator
-from learnmm_problems.esi.figures import plot_cortex
-from learnmm_problems.esi.fsaverage import fsaverage_head_model
-from learnmm_problems.esi.headmodel import HeadModelSettings
-from learnmm_problems.esi.learned.files import load_solver
-from learnmm_problems.esi.learned.inverse import find_weights
-from learnmm_problems.esi.metrics import Evaluator
+from learnmm_esi.head.fsaverage import fsaverage_head_model
+from learnmm_esi.head.model import HeadModelSettings
+from learnmm_esi.inverse.classical import mne_python_inverse
+from learnmm_esi.inverse.energy import SourceEnergy
+from learnmm_esi.metrics import Evaluator
+from learnmm_esi.networks.files import load_solver
+from learnmm_esi.plots.figures import plot_cortex
+from learnmm_esi.recordings.learned import find_weights
+from learnmm_esi.simulation.erp import ERPSimulator
 
 SAMPLES, SEED, STEPS = 16, 2026, 60
 OUT = Path("out")

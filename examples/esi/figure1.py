@@ -15,11 +15,11 @@ import matplotlib
 matplotlib.use("agg")
 import numpy as np
 
-from learnmm_problems.esi.classical import mne_python_inverse
-from learnmm_problems.esi.erp import ERPSimulator
-from learnmm_problems.esi.figures import plot_cortex
-from learnmm_problems.esi.learned.files import load_solver
-from learnmm_problems.esi.learned.inverse import find_weights
+from learnmm_esi.inverse.classical import mne_python_inverse
+from learnmm_esi.networks.files import load_solver
+from learnmm_esi.plots.figures import plot_cortex
+from learnmm_esi.recordings.learned import find_weights
+from learnmm_esi.simulation.erp import ERPSimulator
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("weights", nargs="*", default=["mm-net-erp"])

@@ -23,15 +23,15 @@ from rich.progress import track
 from rich.table import Table
 
 import learnmm as lmm
-from learnmm_problems.esi.classical import apply_kernel, inverse_kernel
-from learnmm_problems.esi.erp import ERPSimulator
-from learnmm_problems.esi.fsaverage import fsaverage_head_model
-from learnmm_problems.esi.headmodel import HeadModel, HeadModelSettings
-from learnmm_problems.esi.learned.allocation import keep_freed_memory
-from learnmm_problems.esi.learned.commands import hardware
-from learnmm_problems.esi.learned.files import describe, load_solver
-from learnmm_problems.esi.learned.inverse import find_weights
-from learnmm_problems.esi.metrics import Evaluator, SourceMetrics
+from learnmm_esi.cli.learning import hardware
+from learnmm_esi.head.fsaverage import fsaverage_head_model
+from learnmm_esi.head.model import HeadModel, HeadModelSettings
+from learnmm_esi.inverse.classical import apply_kernel, inverse_kernel
+from learnmm_esi.metrics import Evaluator, SourceMetrics
+from learnmm_esi.networks.files import describe, load_solver
+from learnmm_esi.recordings.learned import find_weights
+from learnmm_esi.simulation.erp import ERPSimulator
+from learnmm_esi.training.allocation import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 BATCH, STEPS = 32, (10,)

@@ -18,7 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from learnmm_problems.esi.learned.table1 import (
+from learnmm_esi.table1 import (
     COLUMNS,
     after,
     classical_rows,

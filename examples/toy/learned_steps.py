@@ -26,9 +26,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 import learnmm as lmm
-from learnmm_problems.toy.image_deconvolution import ImageDeconvolutionProblem
-from learnmm_problems.toy.stencils import gaussian_blur, image_blur
-from learnmm_problems.toy.template_matching import quadrature_pairs
+from learnmm_problems.image_deconvolution import ImageDeconvolutionProblem
+from learnmm_problems.stencils import gaussian_blur, image_blur
+from learnmm_problems.template_matching import quadrature_pairs
 
 SEED = 11
 BATCH, UNSEEN = 8, 16

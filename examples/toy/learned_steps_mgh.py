@@ -18,7 +18,7 @@ import torch
 from learned_steps import BATCH, FLOOR, HORIZON, METHODS, SEED, UNSEEN, Entry, Run, compare
 
 import learnmm as lmm
-from learnmm_problems.toy.mgh import FUNCTIONS, MGHProblem
+from learnmm_problems.mgh import FUNCTIONS, MGHProblem
 
 TRAINING, BATCHES = 20, 4
 """Steps of Adam, and batches of starts."""

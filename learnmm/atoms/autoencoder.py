@@ -27,8 +27,8 @@ from learnmm.atoms.networks import (
 )
 from learnmm.bound import Bound
 from learnmm.curvature import DiagonalCurvature, ScalarCurvature, expand
+from learnmm.kind import Kind
 from learnmm.objective import Evaluation
-from learnmm.result import Kind
 
 AutoencoderBound = Literal["global", "scalar", "elementwise"]
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from learnmm.affine import AffineMap
 from learnmm.bound import Bound, map_bound
 from learnmm.curvature import expand, norm
-from learnmm.linear import LinearMap
+from learnmm.linear.base import AffineMap
+from learnmm.linear.matrix import LinearMap
 from learnmm.objective import Evaluation, Objective, differentiate
 from learnmm.truth import holds
 

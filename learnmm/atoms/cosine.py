@@ -11,8 +11,8 @@ from torch import Tensor
 from learnmm.atoms.base import Atom, brought
 from learnmm.bound import Bound
 from learnmm.curvature import ScalarCurvature, dot, expand, norm
+from learnmm.kind import Kind
 from learnmm.objective import DomainError, Evaluation
-from learnmm.result import Kind
 from learnmm.truth import holds
 
 CosineBound = Literal["global", "pointwise", "paper"]

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from learnmm.affine import AffineMap
 from learnmm.atoms.base import Atom
 from learnmm.bound import Bound
 from learnmm.curvature import DiagonalCurvature
+from learnmm.kind import Kind
+from learnmm.linear.base import AffineMap
 from learnmm.objective import Evaluation
-from learnmm.result import Kind
 from learnmm.truth import holds
 
 Loss = Literal["huber", "hyperbolic", "logcosh", "cauchy", "geman_mcclure", "welsch"]

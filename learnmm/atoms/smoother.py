@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from learnmm.affine import AffineMap
 from learnmm.atoms.base import Atom, brought
 from learnmm.atoms.cosine import (
     cosine,
@@ -17,9 +16,10 @@ from learnmm.atoms.cosine import (
 )
 from learnmm.bound import Bound
 from learnmm.curvature import ScalarCurvature
-from learnmm.linear import LinearMap
+from learnmm.kind import Kind
+from learnmm.linear.base import AffineMap
+from learnmm.linear.matrix import LinearMap
 from learnmm.objective import Evaluation
-from learnmm.result import Kind
 
 SmootherBound = Literal["global", "pointwise"]
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from learnmm.atoms.base import Atom
 from learnmm.bound import Bound
 from learnmm.curvature import Curvature, ScalarCurvature, expand, require_real
+from learnmm.kind import Kind
 from learnmm.objective import Evaluation
-from learnmm.result import Kind
 
 BOEHNING = 0.5
 """Largest eigenvalue of ``diag(p) - p p^T`` over probability vectors: two classes at one half."""

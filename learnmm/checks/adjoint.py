@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from learnmm.affine import AffineMap
 from learnmm.checks.laws import require, tolerance
 from learnmm.curvature import dot, norm
-from learnmm.operators import LinearOperator
+from learnmm.linear.base import AffineMap
+from learnmm.linear.operator import LinearOperator
 
 PROBES = 8
 """Pairs of random vectors."""

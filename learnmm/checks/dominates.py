@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from learnmm.affine import AffineMap
 from learnmm.checks.laws import LawViolation
 from learnmm.curvature import Curvature, ScalarCurvature, expand, norm
+from learnmm.linear.base import AffineMap
 
 ROUNDING = 64.0
 """Rounding error of ``A v`` in units of ``eps |A| |v|``."""

@@ -12,8 +12,7 @@ from learnmm.checks.laws import LawViolation, require, require_equal
 from learnmm.checks.unmodified import unmodified
 from learnmm.curvature import ScalarCurvature, norm
 from learnmm.nested import check, select, tensors_of
-from learnmm.optimizer import ProjectedMMOptimizer
-from learnmm.preconditioners.base import (
+from learnmm.proposers.base import (
     Direction,
     Features,
     LearnedComponent,
@@ -21,8 +20,9 @@ from learnmm.preconditioners.base import (
     Point,
     scale_free,
 )
-from learnmm.result import Status
-from learnmm.safeguard import rounding_slack
+from learnmm.solve.optimizer import ProjectedMMOptimizer
+from learnmm.solve.result import Status
+from learnmm.solve.safeguard import rounding_slack
 
 Make = Callable[[Sequence[int]], tuple[ProjectedMMOptimizer, Tensor]]
 

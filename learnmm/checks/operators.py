@@ -7,7 +7,7 @@ from torch import Tensor
 
 from learnmm.checks.laws import TOLERANCE, dense, require, require_equal, spectral_norm, tolerance
 from learnmm.curvature import Curvature, norm
-from learnmm.projection import Projection, scaled_step
+from learnmm.solve.projection import Projection, scaled_step
 
 INVERSE_ROUNDING = 32.0
 """Rounding error of an inverse's entries in units of eps times the condition number."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from learnmm.checks.laws import LawViolation, require
 from learnmm.checks.loop import assert_descent
 from learnmm.registry import Instance, Problem
-from learnmm.safeguard import rounding_slack
+from learnmm.solve.safeguard import rounding_slack
 
 SEED = 0
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from learnmm.bound import AdaptiveMajorant
 from learnmm.checks.laws import LawViolation
 from learnmm.nested import tensors_of
-from learnmm.optimizer import ProjectedMMOptimizer
-from learnmm.preconditioners.base import Direction, Features, Point, scale_free
-from learnmm.validation import written
+from learnmm.proposers.base import Direction, Features, Point, scale_free
+from learnmm.solve.optimizer import ProjectedMMOptimizer
+from learnmm.solve.validation import written
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from learnmm.bound import Bound
 from learnmm.curvature import ScalarCurvature, expand
+from learnmm.kind import Kind
 from learnmm.majorants.hessian import LanczosMajorant
 from learnmm.majorants.secant import SecantMajorant, measured_change, reach_of, some, unit
 from learnmm.objective import BatchFunction, SecondDerivativeError, hessian_product
-from learnmm.result import Kind
 
 
 class Mixed(NamedTuple):

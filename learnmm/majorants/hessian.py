@@ -11,10 +11,10 @@ from torch import Tensor
 
 from learnmm.bound import Bound
 from learnmm.curvature import ScalarCurvature, expand, norm
-from learnmm.lanczos import log_term, ritz_extremes, start_vector
+from learnmm.kind import Kind
+from learnmm.linear.lanczos import log_term, ritz_extremes, start_vector
 from learnmm.majorants.secant import FAR, reach_of, unit
 from learnmm.objective import BatchFunction, HessianProduct, Route
-from learnmm.result import Kind
 
 CONCAVE_SHARE = 1e-3
 """Least curvature as a share of the spectral radius, for points where ``f`` curves downwards."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from learnmm.bound import Bound
 from learnmm.curvature import ScalarCurvature, dot, expand, norm, peak
+from learnmm.kind import Kind
 from learnmm.objective import (
     BatchFunction,
     CallableObjective,
@@ -17,7 +18,6 @@ from learnmm.objective import (
     SecondDerivativeError,
     hessian_product,
 )
-from learnmm.result import Kind
 from learnmm.truth import holds
 
 RISE = 1e3

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from learnmm.optim.plane import Plane
-from learnmm.safeguard import rounding_slack
-from learnmm.state import State
+from learnmm.solve.safeguard import rounding_slack
+from learnmm.solve.state import State
 
 ENOUGH = 4
 """Refused steps at one point that must tell the same."""

@@ -21,9 +21,9 @@ import math
 import torch
 from torch import Tensor
 
-from learnmm.closure import ClosureObjective
 from learnmm.objective import Evaluation, Objective
-from learnmm.preconditioners.base import Direction, Point
+from learnmm.optim.closure import ClosureObjective
+from learnmm.proposers.base import Direction, Point
 
 Vector = Tensor
 """One problem without its batch, ``(n,)``."""

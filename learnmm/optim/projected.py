@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from learnmm.closure import (
+from learnmm.majorants.hessian import LanczosMajorant
+from learnmm.optim.closure import (
     SOURCES,
     Closure,
     ClosureMajorant,
@@ -19,17 +20,16 @@ from learnmm.closure import (
     flatten,
     unflatten,
 )
-from learnmm.majorants.hessian import LanczosMajorant
 from learnmm.optim.hints import Hints
 from learnmm.optim.parameters import require_entries, sort
 from learnmm.optim.ring import Ring
 from learnmm.optim.surroundings import Modules, listed
 from learnmm.optim.walk import Walk, all_finite
-from learnmm.optimizer import ProjectedMMOptimizer
-from learnmm.preconditioners.limited_memory import Pairs
-from learnmm.proposing import full_precision
-from learnmm.result import Result, StepInfo, Tally
-from learnmm.safeguard import Relaxation, Safeguard
+from learnmm.proposers.limited_memory import Pairs
+from learnmm.solve.optimizer import ProjectedMMOptimizer
+from learnmm.solve.proposing import full_precision
+from learnmm.solve.result import Result, StepInfo, Tally
+from learnmm.solve.safeguard import Relaxation, Safeguard
 
 __all__ = ["ProjectedMM"]
 

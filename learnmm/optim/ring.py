@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from learnmm.curvature import Curvature
-from learnmm.preconditioners.base import Point
-from learnmm.preconditioners.limited_memory import LimitedMemory, Pairs, extend, step_from
+from learnmm.proposers.base import Point
+from learnmm.proposers.limited_memory import LimitedMemory, Pairs, extend, step_from
 
 NUMBERS = ("newest", "stretch")
 """Parts of `Pairs` that are kept as plain numbers: loading a state casts every tensor."""

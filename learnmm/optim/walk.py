@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from learnmm.bound import Bound
-from learnmm.closure import ClosureMajorant, ClosureObjective
 from learnmm.curvature import Curvature, DiagonalCurvature, peak
+from learnmm.optim.closure import ClosureMajorant, ClosureObjective
 from learnmm.optim.hints import Hints
 from learnmm.optim.plane import Along, Plane, inner
 from learnmm.optim.ring import Ring
 from learnmm.optim.surroundings import Modules
-from learnmm.optimizer import ProjectedMMOptimizer
-from learnmm.result import Certificate, Status, StepInfo, Tally
-from learnmm.safeguard import Relaxation, Safeguard, rounding_slack
-from learnmm.validation import check_deterministic
+from learnmm.solve.optimizer import ProjectedMMOptimizer
+from learnmm.solve.result import Certificate, Status, StepInfo, Tally
+from learnmm.solve.safeguard import Relaxation, Safeguard, rounding_slack
+from learnmm.solve.validation import check_deterministic
 
 
 @dataclass

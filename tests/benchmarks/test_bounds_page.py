@@ -19,7 +19,7 @@ from learnmm.atoms.base import Composed, Scaled, Sum
 from learnmm.atoms.cosine import CosineBound
 from learnmm.atoms.separable import LOSSES
 from learnmm.atoms.smoother import SmootherBound
-from learnmm.linear import FORMS
+from learnmm.linear.matrix import FORMS
 
 CASES = list(cases())
 PAGE = Path(__file__).parents[2] / "benchmarks/results/bounds.md"

@@ -10,7 +10,7 @@ import torch
 import learnmm as lmm
 from learnmm import registry
 
-QUADRATIC = "learnmm_problems.toy.quadratic:QuadraticProblem"
+QUADRATIC = "learnmm_problems.quadratic:QuadraticProblem"
 
 
 def plug_in(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:

@@ -11,8 +11,8 @@ import pytest
 from filelock import FileLock
 from scipy import sparse
 
-from learnmm_problems.esi.fsaverage import fsaverage_head_model
-from learnmm_problems.esi.headmodel import HeadModel, HeadModelSettings
+from learnmm_esi.head.fsaverage import fsaverage_head_model
+from learnmm_esi.head.model import HeadModel, HeadModelSettings
 
 RADIUS = 0.06  # of the cortex, metres
 REGIONS = 40  # in each hemisphere

@@ -21,8 +21,8 @@ from scipy import sparse
 
 import learnmm as lmm
 from damage import JUNK, crafted, hashed, refusal, split, variants, within
-from learnmm_problems.esi import fsaverage
-from learnmm_problems.esi.cache import (
+from learnmm_esi import fsaverage
+from learnmm_esi.cache import (
     CorruptCacheError,
     cache_directory,
     can_keep,
@@ -30,14 +30,14 @@ from learnmm_problems.esi.cache import (
     read_arrays,
     write_arrays,
 )
-from learnmm_problems.esi.external import head_model_from_leadfield
-from learnmm_problems.esi.fsaverage import fsaverage_head_model
-from learnmm_problems.esi.headmodel import HeadModelSettings
-from learnmm_problems.esi.learned.files import load_solver, save_solver
-from learnmm_problems.esi.learned.inverse import find_weights
-from learnmm_problems.esi.learned.presets import FOLDER, load_preset
-from learnmm_problems.esi.learned.settings import METHODS, MethodSettings
-from learnmm_problems.esi.learned.solver import SourceSolver, weight_layout
+from learnmm_esi.head.external import head_model_from_leadfield
+from learnmm_esi.head.fsaverage import fsaverage_head_model
+from learnmm_esi.head.model import HeadModelSettings
+from learnmm_esi.networks.files import load_solver, save_solver
+from learnmm_esi.networks.settings import METHODS, MethodSettings
+from learnmm_esi.networks.solver import SourceSolver, weight_layout
+from learnmm_esi.recordings.learned import find_weights
+from learnmm_esi.training.presets import FOLDER, load_preset
 
 SOURCES, SENSORS = 24, 8
 TRAINED = {"data": "erp", "training": {}}
@@ -150,7 +150,7 @@ def test_an_honest_file_asks_for_a_model_and_a_lying_one_for_nothing(
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a model is built for a file that lies about it")
 
-    monkeypatch.setattr("learnmm_problems.esi.learned.files.fsaverage_head_model", refuse)
+    monkeypatch.setattr("learnmm_esi.networks.files.fsaverage_head_model", refuse)
     path = tmp_path / "w.safetensors"
     path.write_bytes(changed(content, head={"sources": 10_242}))
     with pytest.raises(ValueError, match=r"has shape \(3, 24, 1\) .*expected \(3, 10242, 1\)"):
@@ -492,7 +492,7 @@ def test_faulty_presets_name_what_is_wrong(tmp_path: Path, text: bytes, message:
 
 
 def test_what_trains_and_saves_is_public() -> None:
-    import learnmm_problems.esi as esi
+    import learnmm_esi as esi
 
     for name in ("MethodSettings", "Preset", "SourceSolver", "TrainingSettings", "load_preset"):
         assert name in esi.__all__

@@ -12,7 +12,7 @@ from mne.simulation import metrics as mne_metrics
 from scipy import sparse
 from sklearn.metrics import roc_auc_score
 
-from learnmm_problems.esi.metrics import Evaluator, SourceMetrics, roc_auc
+from learnmm_esi.metrics import Evaluator, SourceMetrics, roc_auc
 
 SFREQ = 100.0
 

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from learnmm_problems.esi.learned.table1 import (
+from learnmm_esi.table1 import (
     COLUMNS,
     after,
     missing,

@@ -1,0 +1,230 @@
+"""A linear map known by its products alone, with the bounds that products can give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from learnmm.curvature import (
+    Curvature,
+    DiagonalCurvature,
+    ScalarCurvature,
+    dot,
+    expand,
+    norm,
+)
+from learnmm.kind import Kind
+from learnmm.linear.base import AffineMap
+from learnmm.linear.lanczos import start_vector, top_bound
+
+Product = Callable[[Tensor], Tensor]
+
+MARGIN = 64.0
+"""Rounding error of a computed norm in units of eps."""
+
+
+class LinearOperator(AffineMap):
+    """``x -> A x`` from functions that compute ``A x`` and ``A^T z``; no matrix is formed.
+
+    A curvature ``C`` behind the operator becomes one of the iterate in the sharpest form that the
+    arguments allow:
+
+    - `absolute` given: the separable ``max(C) diag(|A|^T |A| 1)``, `GLOBAL`;
+    - `norm` given: ``|A|^2 max(C) I`` (MM-Net Eq. 16), `GLOBAL` on the caller's word;
+    - neither: the same with an upper bound of ``|A|`` from Lanczos's method on ``A^T A``, which
+      fails with a stated probability: `PROBABLE`. It is computed once, on first use; a
+      certificate counts its probability at every step, which overstates it.
+
+    None of them costs a product per step. Build it once and reuse it: what the bounds need is kept.
+
+    Parameters
+    ----------
+    apply : callable
+        ``A``, linear: ``(B, *domain) -> (B, *image)``, of differentiable torch operations.
+    adjoint : callable
+        ``A^T``: ``(B, *image) -> (B, *domain)``.
+    domain, image : tuple of int
+        Shapes of one problem's ``x`` and ``A x``.
+    absolute : tuple of two callables, optional
+        ``|A|`` and ``|A|^T``, the products with the absolute entries, or with larger ones.
+    norm : float, optional
+        An upper bound of the spectral norm.
+    failure_probability : float
+        Of Lanczos's bound, where it is needed.
+    generator : torch.Generator, optional
+        Of Lanczos's start vector.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments that cannot work, naming what came and what was expected.
+
+    Examples
+    --------
+    >>> import torch, learnmm as lmm
+    >>> def cumsum(x):
+    ...     return x.cumsum(1)
+    >>> def adjoint(z):
+    ...     return z.flip(1).cumsum(1).flip(1)
+    >>> A = lmm.LinearOperator(cumsum, adjoint, (50,), (50,), absolute=(cumsum, adjoint))
+    >>> lmm.checks.assert_adjoint(A, torch.zeros(1, 50, dtype=torch.float64))
+    >>> energy = lmm.HalfQuadratic(torch.ones(3, 50)) @ A
+    >>> energy.bound(torch.zeros(3, 50)).kind.name
+    'GLOBAL'
+    """
+
+    def __init__(
+        self,
+        apply: Product,
+        adjoint: Product,
+        domain: tuple[int, ...],
+        image: tuple[int, ...],
+        *,
+        absolute: tuple[Product, Product] | None = None,
+        norm: float | None = None,
+        failure_probability: float = 1e-6,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        for name, product in (("apply", apply), ("adjoint", adjoint)):
+            if not callable(product):
+                raise TypeError(
+                    f"LinearOperator: {name} must be callable, got {type(product).__name__}"
+                )
+        if absolute is not None and not (
+            isinstance(absolute, tuple) and len(absolute) == 2 and all(map(callable, absolute))
+        ):
+            raise TypeError(
+                "LinearOperator: absolute must be two callables, |A| and |A|^T, got "
+                f"{type(absolute).__name__}"
+            )
+        for name, shape in (("domain", domain), ("image", image)):
+            if not (shape and all(isinstance(size, int) and size >= 1 for size in shape)):
+                raise ValueError(
+                    f"LinearOperator: {name} must be a shape of positive integers, got {shape}"
+                )
+        if norm is not None and not (norm >= 0 and math.isfinite(norm)):
+            raise ValueError(f"LinearOperator: norm must be non-negative and finite, got {norm}")
+        if not 0 < failure_probability < 1:
+            raise ValueError(
+                f"LinearOperator: failure_probability must be in (0, 1), got {failure_probability}"
+            )
+        self.apply = apply
+        self._adjoint = adjoint
+        self.domain = tuple(domain)
+        self.image = tuple(image)
+        self.absolute = absolute
+        certain = absolute is not None or norm is not None
+        self.kind = Kind.GLOBAL if certain else Kind.PROBABLE
+        self.failure_probability = 0.0 if certain else failure_probability
+        self._generator = generator
+        self._norm = norm
+        self._kept: dict[torch.dtype, Tensor] = {}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``A x``."""
+        return self.apply(x)
+
+    def adjoint(self, z: Tensor) -> Tensor:
+        """``A^T z``."""
+        return self._adjoint(z)
+
+    @property
+    def shape(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Shapes of one problem's ``A x`` and ``x``."""
+        return self.image, self.domain
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether domain and image are the same."""
+        return self.domain == self.image
+
+    @property
+    def magnitude(self) -> float:
+        """The norm, once it is known."""
+        return self._norm or 0.0
+
+    def check(self, x: Tensor) -> None:
+        """Raise a clear error unless both products fit the iterate ``x`` and each other.
+
+        The dot test ``<A x, A x> = <x, A^T A x>`` on one Gaussian ``x`` finds most pairs that are
+        not adjoint; ``learnmm.checks.assert_adjoint`` is the thorough one.
+        """
+        if tuple(x.shape[1:]) != self.domain:
+            raise ValueError(
+                f"a LinearOperator on {self.domain} acts on iterates (B, "
+                f"{', '.join(map(str, self.domain))}), got x of shape {tuple(x.shape)}"
+            )
+        with torch.no_grad():
+            probe = start_vector(x[:1], torch.Generator().manual_seed(0))
+            image = _checked("apply", self.apply, probe, self.image)
+            back = _checked("adjoint", self.adjoint, image, self.domain)
+            if self.absolute is not None:
+                rows = _checked("absolute[0]", self.absolute[0], probe.abs(), self.image)
+                _checked("absolute[1]", self.absolute[1], rows, self.domain)
+            expected, found = dot(image, image), dot(probe, back)
+            scale = expected + norm(probe) * norm(back)
+            if not bool((found - expected).abs() <= torch.finfo(x.dtype).eps ** 0.5 * scale):
+                raise ValueError(
+                    "LinearOperator: adjoint is not the adjoint of apply: <A x, A x> = "
+                    f"{float(expected):.6g}, but <x, A^T A x> = {float(found):.6g}"
+                )
+
+    def norm(self, like: Tensor) -> float:
+        """Upper bound of the spectral norm; `like` gives dtype and device ``(B, *domain)``."""
+        if self._norm is None:
+            with torch.no_grad():
+                if self.absolute is None:
+                    start = start_vector(like[:1], self._generator).contiguous()
+                    square = top_bound(
+                        lambda v: self.adjoint(self.apply(v)), start, self.failure_probability
+                    )
+                else:  # the largest row sum of |A|^T |A|
+                    square = self._columns(like).amax()
+                rounding = 1 + MARGIN * torch.finfo(like.dtype).eps
+                self._norm = math.sqrt(float(square)) * rounding
+        return self._norm
+
+    def norm_at(self, like: Tensor) -> float:
+        """`norm`."""
+        return self.norm(like)
+
+    def pull_back(self, curvature: Curvature, x: Tensor) -> Curvature:
+        """Curvature that dominates ``A^T C A`` in the coordinates of ``x``."""
+        if self.absolute is None:
+            return ScalarCurvature(curvature.largest() * self.norm(x) ** 2)
+        # v^T A^T A v <= v^T diag(|A|^T |A| 1) v (Jensen, row by row).
+        return DiagonalCurvature(expand(curvature.largest(), x) * self._columns(x))
+
+    def pull_back_radius(self, radius: Tensor | None) -> Tensor | None:
+        """Radius around ``x`` whose image stays within ``radius`` of ``A x``."""
+        if radius is None:
+            return None
+        return radius / self.norm(radius.new_zeros(1, *self.domain))
+
+    def _columns(self, like: Tensor) -> Tensor:
+        """``|A|^T |A| 1``, ``(1, *domain)``."""
+        if like.dtype not in self._kept:
+            assert self.absolute is not None
+            apply, adjoint = self.absolute
+            with torch.no_grad():
+                self._kept[like.dtype] = adjoint(apply(torch.ones_like(like[:1])))
+        return self._kept[like.dtype]
+
+
+def _checked(name: str, product: Product, v: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A product with what it must return: shape, dtype, device."""
+    try:
+        out = product(v)
+    except RuntimeError as error:
+        error.add_note(f"LinearOperator: {name} failed on {tuple(v.shape)}, {v.dtype}, {v.device}.")
+        raise
+    found = (tuple(out.shape), out.dtype, out.device)
+    if found != ((1, *shape), v.dtype, v.device):
+        raise ValueError(
+            f"LinearOperator: {name} must return {(1, *shape)}, {v.dtype} on {v.device} for one "
+            f"problem, got {found[0]}, {found[1]} on {found[2]}"
+        )
+    return out

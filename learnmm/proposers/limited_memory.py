@@ -1,0 +1,213 @@
+"""Limited-memory quasi-Newton steps, on top of a majorant's own."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from learnmm.curvature import expand, norm
+from learnmm.proposers.base import Direction, Point
+
+STRETCH = 2.0
+"""Factor on the step after each one that has seen no positive curvature."""
+
+
+class Pairs(NamedTuple):
+    """Memory of :class:`LimitedMemory`: a ring per problem, where the newest pair takes the place
+    of the oldest.
+
+    Attributes
+    ----------
+    x, gradient : Tensor
+        Where the last step started, ``(B, *shape)``.
+    moves, changes : Tensor
+        ``s_i`` and ``y_i``, ``(B, history, *shape)``; zero where there is no pair yet.
+    inverse : Tensor
+        ``R^-1`` for ``R_ij = <s_i, y_j>`` with pair ``i`` no newer than ``j``, zero elsewhere and
+        where there is no pair; ``(B, history, history)``.
+    products : Tensor
+        ``<s_i, y_i>``, ``(B, history)``.
+    newest : Tensor of int
+        Place of the newest pair, ``(B,)``.
+    stretch : Tensor
+        Factor on the step, ``(B,)``; above 1 after steps without positive curvature.
+    """
+
+    x: Tensor
+    gradient: Tensor
+    moves: Tensor
+    changes: Tensor
+    inverse: Tensor
+    products: Tensor
+    newest: Tensor
+    stretch: Tensor
+
+
+class LimitedMemory(Direction):
+    """L-BFGS steps ``d = H g`` from the last steps of each problem (Nocedal 1980).
+
+    ``H`` starts from the majorant's inverse, scaled to the newest pair:
+    ``H_0 = <s, y> / <y, B^+ y> B^+``, which is ``<s, y> / |y|^2 I`` for a scalar ``B``. So
+    structure that a majorant knows is not learned again, and the first step is the majorant's own.
+    Pairs that have seen no positive curvature, ``<s, y> <= eps |s| |y|``, are left out, so ``H``
+    is positive definite without conditions on the length of steps; as long as there is none, a
+    step is twice as long as ``H`` says, then four times, and so on.
+
+    Nothing confines such steps: they are verified, and shortened where they are refused.
+
+    Parameters
+    ----------
+    history : int
+        Pairs to keep, at least 1. Each costs two copies of the iterate.
+
+    Raises
+    ------
+    ValueError
+        If the history is not a positive integer.
+
+    Examples
+    --------
+    >>> import torch, learnmm as lmm
+    >>> def rosenbrock(x):
+    ...     return 100 * (x[:, 1] - x[:, 0] ** 2) ** 2 + (1 - x[:, 0]) ** 2
+    >>> x0 = torch.tensor([[-1.2, 1.0], [2.0, 2.0]], dtype=torch.float64)
+    >>> optimizer = lmm.ProjectedMMOptimizer(rosenbrock, preconditioner=lmm.LimitedMemory())
+    >>> result = optimizer.minimize(x0)
+    >>> bool((result.fun < 1e-9).all()), bool(result.certificate.monotone.all())
+    (True, True)
+    """
+
+    def __init__(self, history: int = 10) -> None:
+        super().__init__()
+        if not (isinstance(history, int) and history >= 1):
+            raise ValueError(f"history must be an integer of at least 1, got {history!r}")
+        self.history = history
+
+    def init_state(self, x: Tensor) -> Pairs:
+        """No pairs."""
+        batch, history = x.shape[0], self.history
+        none = x.new_zeros(batch, history, *x.shape[1:])
+        return Pairs(
+            x=x.clone(),  # torch.compile would take a shared tensor for a special case
+            gradient=torch.zeros_like(x),
+            moves=none,
+            changes=none.clone(),
+            inverse=x.new_zeros(batch, history, history),
+            products=x.new_zeros(batch, history),
+            newest=torch.full((batch,), history - 1, device=x.device),
+            stretch=x.new_ones(batch),
+        )
+
+    def forward(self, point: Point, state: Pairs) -> tuple[Tensor, Pairs]:
+        """Put the pair of the last step in place, then apply ``H``."""
+        pairs = append(state, point.x, point.gradient)
+        return step_from(pairs, point), pairs
+
+
+def step_from(pairs: Pairs, point: Point) -> Tensor:
+    """``H g`` of the pairs there are, stretched: the two loops of Nocedal & Wright (2006,
+    Algorithm 7.4) as triangular systems.
+
+    The first computes ``a`` with ``R a = S^T g``, the second ``b`` with
+    ``R^T b = D a - Y^T r`` for ``r = H_0 (g - Y a)`` and ``D`` the diagonal of ``R``; then
+    ``H g = r + S b``. So a step is a few products for all pairs at once.
+    """
+    weights = _times(pairs.inverse, _inner(pairs.moves, point.gradient))
+    rest = _combined(point.gradient, pairs.changes, -weights)
+    step = _initial(pairs, point, rest)
+    weights = pairs.stretch[:, None] * pairs.products * weights
+    second = _times(pairs.inverse.mT, weights - _inner(pairs.changes, step))
+    return _combined(step, pairs.moves, second)
+
+
+def append(state: Pairs, x: Tensor, gradient: Tensor) -> Pairs:
+    """Put the pair of the step to `x` in the place of the oldest, if it has seen curvature."""
+    return extend(state, x, gradient, x - state.x, gradient - state.gradient)
+
+
+def extend(
+    state: Pairs,
+    x: Tensor,
+    gradient: Tensor,
+    move: Tensor,
+    change: Tensor,
+    *,
+    in_place: bool = False,
+) -> Pairs:
+    """`append` for a step `move` and its `change` of gradient.
+
+    Without the row and the column of the oldest pair ``R^-1`` is the inverse of what is left of
+    ``R``; a last column ``(c, p)`` of ``R`` adds the column ``(-R^-1 c, 1) / p`` to it.
+
+    `in_place` writes into the ring of a single problem, for a caller that owns it: with many
+    unknowns a copy of the ring costs more than the step.
+    """
+    length, product = norm(move), _inner(move[:, None], change)[:, 0]
+    useful = product > torch.finfo(move.dtype).eps * length * norm(change)
+    product = torch.where(useful, product, 1.0)[:, None]
+
+    history = state.products.shape[1]
+    oldest = (state.newest + 1) % history
+    others = torch.arange(history, device=oldest.device) != oldest[:, None]  # (B, history)
+    along = _inner(state.moves, change) * others
+    column = -_times(state.inverse, along) * others / product
+    column = column.scatter(1, oldest[:, None], 1 / product)
+    useful = useful & torch.isfinite(column).all(1)
+
+    def put(new: Tensor, old: Tensor, dim: int = 1) -> Tensor:
+        """Write into the oldest place only: a mask over the whole ring costs several times more."""
+        new = new.unsqueeze(dim)
+        at = oldest.reshape(-1, *[1] * (old.dim() - 1)).expand_as(new)
+        kept = torch.gather(old, dim, at)
+        return old.scatter(dim, at, torch.where(expand(useful, kept), new, kept))
+
+    def write(new: Tensor, ring: Tensor) -> Tensor:
+        if bool(useful):
+            ring[0, int(oldest)].copy_(new[0])
+        return ring
+
+    place = write if in_place else put
+    rows = (others | ~useful[:, None]).to(state.inverse.dtype)
+    return Pairs(
+        x=x,
+        gradient=gradient,
+        moves=place(move, state.moves),
+        changes=place(change, state.changes),
+        inverse=put(column, state.inverse * rows[:, :, None], dim=2),
+        products=put(product[:, 0], state.products),
+        newest=torch.where(useful, oldest, state.newest),
+        # A second look from the same point, after a refusal, is no step.
+        stretch=torch.where(
+            useful, 1.0, torch.where(length > 0, STRETCH * state.stretch, state.stretch)
+        ),
+    )
+
+
+def _initial(pairs: Pairs, point: Point, v: Tensor) -> Tensor:
+    """``H_0 v``, stretched."""
+    # Not take_along_dim, which makes an index of the size of the iterate.
+    newest = pairs.changes[torch.arange(len(v), device=v.device), pairs.newest]
+    product = torch.take_along_dim(pairs.products, pairs.newest[:, None], 1).squeeze(1)
+    bend = _inner(newest[:, None], point.curvature.solve(newest).to(v.dtype))[:, 0]
+    scale = torch.where(bend > 0, product / torch.where(bend > 0, bend, 1.0), 1.0)
+    # A curvature may be as wide as the values of the objective; the pairs are not.
+    return point.curvature.scaled(1 / (pairs.stretch * scale)).solve(v).to(v.dtype)
+
+
+def _inner(stack: Tensor, v: Tensor) -> Tensor:
+    """Inner products of ``v`` with a stack ``(B, history, *shape)``, ``(B, history)``."""
+    return _times(stack.reshape(*stack.shape[:2], -1), v.reshape(v.shape[0], -1))
+
+
+def _combined(base: Tensor, stack: Tensor, weights: Tensor) -> Tensor:
+    """``base`` plus a weighted sum of a stack ``(B, history, *shape)``, ``(B, *shape)``."""
+    flat = stack.reshape(*stack.shape[:2], -1)
+    summed = torch.baddbmm(base.reshape(len(base), 1, -1), weights[:, None], flat)
+    return summed.reshape(base.shape)
+
+
+def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """``(B, m, n)`` times ``(B, n)``."""
+    return torch.bmm(matrices, vectors[:, :, None]).squeeze(2)

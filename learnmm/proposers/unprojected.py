@@ -1,0 +1,98 @@
+"""Multipliers without an interval: any size, any sign, descent by the safeguard alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from learnmm.curvature import left_multiply
+from learnmm.proposers.base import (
+    Features,
+    LearnedDirection,
+    LearnedPreconditioner,
+    scale_free,
+)
+
+
+class Unprojected(LearnedDirection):
+    """``d = m * M g``: the multipliers of a preconditioner on a direction of unit scale.
+
+    Parameters
+    ----------
+    preconditioner : LearnedPreconditioner
+        Proposes ``m``. It sees ``M g`` in place of the gradient.
+    metric : callable, optional
+        ``M``, linear, mapping gradients ``(B, *shape)`` to directions, such as `DampedInverse`.
+        Default: the identity, which is the relaxed variant of MM-Net (R-MM-Net).
+    """
+
+    def __init__(
+        self,
+        preconditioner: LearnedPreconditioner,
+        metric: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.preconditioner = preconditioner
+        self.metric = metric
+
+    def init_state(self, x: Tensor) -> Any:
+        """Memory of the preconditioner."""
+        return self.preconditioner.init_state(x)
+
+    def forward(self, features: Features, state: Any) -> tuple[Tensor, Any]:
+        """Multiply the direction, scaled to unit root mean square per problem."""
+        direction = features.gradient
+        if self.metric is not None:
+            # A metric decides where the step goes: keep its products in full precision.
+            with torch.autocast(direction.device.type, enabled=False):
+                direction = scale_free(self.metric(direction))
+        multipliers, state = self.preconditioner(Features(features.x, direction), state)
+        return multipliers.to(direction.dtype) * direction, state
+
+
+class DampedInverse(nn.Module):
+    """``g -> t (t I + A^T A / |A|^2)^-1 g`` on the first dimension, with a learned damping ``t``.
+
+    The inverse of a quadratic data term's curvature: it shortens the few directions that the
+    operator sees strongly, and passes those that it does not see.
+
+    Parameters
+    ----------
+    matrix : Tensor
+        ``A``, shape ``(m, n)``.
+    damping : float
+        Start of ``t``, relative to the largest eigenvalue of ``A^T A``; positive.
+
+    Raises
+    ------
+    ValueError
+        If the damping is not positive and finite, or the matrix is zero.
+    """
+
+    basis: Tensor
+    spectrum: Tensor
+
+    def __init__(self, matrix: Tensor, damping: float = 3e-3) -> None:
+        super().__init__()
+        if not (damping > 0 and math.isfinite(damping)):
+            raise ValueError(f"damping must be positive and finite, got {damping}")
+        _, sigma, right = torch.linalg.svd(matrix.detach().double(), full_matrices=False)
+        if not bool(sigma.max() > 0):
+            raise ValueError("DampedInverse expects a matrix with an entry other than zero")
+        # They follow from the matrix, and are no weights to store. None is dropped.
+        basis, spectrum = right.mT.to(matrix.dtype).contiguous(), (sigma / sigma[0]) ** 2
+        self.register_buffer("basis", basis, persistent=False)
+        self.register_buffer("spectrum", spectrum.to(matrix.dtype), persistent=False)
+        self.log_damping = nn.Parameter(torch.tensor(math.log(damping), dtype=matrix.dtype))
+
+    def forward(self, gradient: Tensor) -> Tensor:
+        """Apply to ``(B, n, *rest)``."""
+        damping = self.log_damping.exp()
+        inner = left_multiply(self.basis.mT, gradient)  # (B, r, *rest)
+        change = damping / (damping + self.spectrum) - 1
+        change = change.reshape(-1, *([1] * (inner.dim() - 2)))
+        return gradient + left_multiply(self.basis, change * inner)

@@ -1,0 +1,1 @@
+"""The loop: settings, state, steps, and what a run reports."""

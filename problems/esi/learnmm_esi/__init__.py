@@ -1,0 +1,60 @@
+"""EEG source imaging: head models, simulators, metrics, classical methods and the energy.
+
+Names are imported on first use, since MNE-Python and nilearn take seconds to import.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from learnmm_esi.extras import needs_extra
+
+_HOMES = {
+    "ERPProblem": "problem",
+    "ERPSimulator": "simulation.erp",
+    "Evaluator": "metrics",
+    "HeadModel": "head.model",
+    "HeadModelSettings": "head.model",
+    "MMFit": "inverse.fit",
+    "MMInverse": "recordings.apply",
+    "MethodSettings": "networks.settings",
+    "NMMSimulator": "simulation.nmm",
+    "Preset": "training.presets",
+    "Reconstruction": "inverse.energy",
+    "SourceEnergy": "inverse.energy",
+    "SourceSolver": "networks.solver",
+    "TrainingSettings": "training.presets",
+    "apply_mm": "recordings.apply",
+    "expand_estimate": "recordings.estimates",
+    "fsaverage_head_model": "head.fsaverage",
+    "head_model_from_forward": "head.external",
+    "head_model_from_leadfield": "head.external",
+    "inverse_kernel": "inverse.classical",
+    "load_preset": "training.presets",
+    "load_solver": "networks.files",
+    "mne_python_inverse": "inverse.classical",
+    "plot_cortex": "plots.figures",
+    "plot_head_model": "plots.figures",
+    "plot_reconstruction": "plots.overview",
+    "read_head_model": "head.external",
+    "report": "head.report",
+    "save_solver": "networks.files",
+    "train": "training.train",
+}
+
+__version__ = "0.1.0"
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with needs_extra("esi"):
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""Head models: what the sensors see of each source."""

@@ -1,0 +1,204 @@
+"""The head model: what the sensors see of each cortical source, and where the sources lie.
+
+`learnmm_esi.head.fsaverage` builds one from what the MNE and nilearn wheels ship;
+`learnmm_esi.head.external` takes models that users bring along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import mne
+import numpy as np
+from scipy import sparse
+
+from learnmm_esi.head.cortex import N_VERTICES
+from learnmm_esi.head.electrodes import electrode_info
+from learnmm_esi.head.forward import fixed_forward
+from learnmm_esi.head.skull import SKULLS
+
+__all__ = ["HeadModel", "HeadModelSettings"]
+
+CONDUCTIVITIES = 1e-5, 100.0  # S/m: what tissue is not, and what of mS/m shows
+
+
+@dataclass(frozen=True)
+class HeadModelSettings:
+    """What `fsaverage_head_model` builds.
+
+    Attributes
+    ----------
+    sources : int
+        Number of cortical regions, over both hemispheres.
+    ico : int
+        Resolution of the boundary-element meshes: 4 (2562 vertices each) for results, 3 (642) for
+        demonstrations and tests. With ``skull="fsaverage"``, which file of surfaces is read:
+        ``mne.datasets.fetch_fsaverage`` brings that of 4.
+    surface : {"pial", "white"}
+        Where the dipoles of a region lie.
+    column : {"sum", "vertex"}
+        A source's column: the sum over the vertices of its region, or its centre vertex alone.
+    conductivity : tuple of float
+        Brain, skull, scalp in S/m, each in 1e-5 to 100.
+    skull : {"half", "ratio", "constant", "fsaverage"}
+        How the outer skull is constructed, see `learnmm_esi.head.skull`; or ``"fsaverage"``:
+        all three boundaries are FreeSurfer's, see `learnmm_esi.head.freesurfer`.
+    min_depth : float, optional
+        Least depth of a dipole below the inner skull in metres; shallower ones are moved inwards.
+        Default: half the mean edge of the inner skull's mesh (3.1 mm at ``ico=4``, 6.2 mm at
+        ``ico=3``), from where on the boundary-element solution is accurate.
+    """
+
+    sources: int = 994
+    ico: int = 4
+    surface: str = "pial"
+    column: str = "sum"
+    conductivity: tuple[float, float, float] = (0.33, 0.004125, 0.33)
+    skull: str = "half"
+    min_depth: float | None = None
+
+    def __post_init__(self):
+        allowed = {
+            "ico": (2, 3, 4, 5),
+            "surface": ("pial", "white"),
+            "column": ("sum", "vertex"),
+            "skull": (*SKULLS, "fsaverage"),
+        }
+        for name, values in allowed.items():
+            if getattr(self, name) not in values or isinstance(getattr(self, name), float):
+                raise ValueError(f"{name} must be one of {values}, got {getattr(self, name)!r}")
+        if not isinstance(self.sources, int) or not 2 <= self.sources <= N_VERTICES:
+            raise ValueError(f"sources must be an int in 2..{N_VERTICES}, got {self.sources!r}")
+        low, high = CONDUCTIVITIES
+        try:
+            conductivity = tuple(map(float, self.conductivity))
+        except (TypeError, ValueError):
+            conductivity = ()
+        if len(conductivity) != 3 or not all(low <= s <= high for s in conductivity):
+            raise ValueError(
+                "conductivity must be three positive numbers (brain, skull, scalp, in S/m), of "
+                f"{low:g} to {high:g}, got {self.conductivity!r}"
+            )
+        object.__setattr__(self, "conductivity", conductivity)
+        depth = self.min_depth
+        if depth is not None and not (isinstance(depth, (int, float)) and 0 < depth < 0.02):
+            raise ValueError(
+                f"min_depth must lie between 0 and 0.02 metres, got {self.min_depth!r}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class HeadModel:
+    """Lead field and geometry of a source model.
+
+    Arrays over sources list the left hemisphere first. Of a model that was not built on fsaverage,
+    the fields that do not exist are None.
+
+    Attributes
+    ----------
+    leadfield : ndarray of float64, shape (sensors, sources)
+        V/(A m), average-referenced: columns sum to zero.
+    positions : ndarray, shape (sources, 3)
+        Metres, surface RAS (MNE's MRI frame): the vertex nearest to the region's centre of mass.
+    normals : ndarray, shape (sources, 3), optional
+        Unit vectors of the cortical normal there.
+    neighbours : csr_matrix of bool, shape (sources, sources)
+        Which regions share a mesh edge; symmetric, empty diagonal.
+    distances : ndarray, shape (sources, sources), optional
+        Geodesic distances along the cortex in metres; infinite across hemispheres.
+    vertices : tuple of two ndarray of int, optional
+        Vertex number of each source in the left and in the right hemisphere, ascending: on
+        fsaverage5, or on the surfaces of the source space that was brought along.
+    regions : ndarray of int, shape (20484,), optional
+        Region of every fsaverage5 vertex, left then right; -1 on the medial wall.
+    channel_names : tuple of str
+        Names of the sensors, in the order of the lead field's rows.
+    settings : HeadModelSettings, optional
+        What the model was built from.
+    facts : mapping of str to float
+        Numbers of the construction that `report` tells (thicknesses, moved vertices, ...).
+    template : mne.Forward, optional
+        The fixed-orientation forward solution of a model that was brought along.
+    """
+
+    leadfield: np.ndarray
+    positions: np.ndarray
+    normals: np.ndarray | None
+    neighbours: sparse.csr_matrix
+    distances: np.ndarray | None
+    vertices: tuple[np.ndarray, np.ndarray] | None
+    regions: np.ndarray | None
+    channel_names: tuple[str, ...]
+    settings: HeadModelSettings | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
+    template: mne.Forward | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        sensors, sources = self.leadfield.shape
+        return f"HeadModel({sensors} sensors, {sources} sources, {self.settings})"
+
+    def info(self, sfreq: float) -> mne.Info:
+        """Return channel information at a sampling frequency in Hz, with positions if known."""
+        if self.settings is not None:
+            return electrode_info(sfreq)
+        info = mne.create_info(list(self.channel_names), sfreq, "eeg")
+        if self.template is not None:
+            places = {c["ch_name"]: c["loc"][:3] for c in self.template["info"]["chs"]}
+            info.set_montage(mne.channels.make_dig_montage(places, coord_frame="head"))
+        return info
+
+    def forward(self) -> mne.Forward:
+        """Return a fixed-orientation `mne.Forward` whose gain is this lead field.
+
+        It serves ``make_inverse_operator(..., loose=0, depth=0)``, ``apply_forward`` and
+        ``mne.simulation``. The gain stays float64 in memory; ``mne.write_forward_solution`` stores
+        float32.
+
+        Raises
+        ------
+        ValueError
+            If the model is a bare lead field, without sensor positions and surfaces.
+        """
+        if self.template is not None:
+            return self.template.copy()
+        if self.settings is None:
+            raise ValueError(
+                "a model from a bare lead field has no sensor positions and surfaces to make an "
+                "mne.Forward of; use head_model_from_forward, or fsaverage_head_model. To train on "
+                "it, np.savez its arrays to a file, which train --forward takes (see "
+                "read_head_model)"
+            )
+        return fixed_forward(
+            self.leadfield, self.positions, self.normals, self.vertices, self.settings.surface
+        )
+
+    def expand(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give each fsaverage5 vertex the value of its region.
+
+        Parameters
+        ----------
+        values : array_like, shape (sources, ...)
+            One value per source, or several.
+
+        Returns
+        -------
+        left, right : ndarray of float, shape (10242, ...)
+            NaN on the medial wall.
+
+        Raises
+        ------
+        ValueError
+            If the model has no regions or `values` has another number of sources.
+        """
+        if self.regions is None:
+            raise ValueError("this head model has no regions on fsaverage5 to expand values to")
+        values = np.asarray(values, dtype=np.float64)
+        if values.ndim == 0 or len(values) != len(self.positions):
+            raise ValueError(
+                f"values must have shape ({len(self.positions)}, ...), got {values.shape}"
+            )
+        maps = np.where(
+            (self.regions >= 0).reshape(-1, *(1,) * (values.ndim - 1)), values[self.regions], np.nan
+        )
+        return maps[:N_VERTICES], maps[N_VERTICES:]

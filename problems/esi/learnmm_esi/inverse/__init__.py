@@ -1,0 +1,1 @@
+"""Energies without a network, and the classical inverses."""

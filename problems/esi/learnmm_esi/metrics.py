@@ -1,0 +1,240 @@
+"""How well an estimate of the sources finds the place, the time and the shape of the truth.
+
+The definitions are those of Table I of "Majorization-Minimization Networks for Inverse Problems:
+An Application to EEG Imaging"; the global localization error beside them is not in that table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from learnmm_esi.sources import SourceModel, hop_counts
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SourceMetrics:
+    """Metrics of a batch of estimates, one number per sample.
+
+    Attributes
+    ----------
+    localization_error : ndarray of float64, shape (batch,)
+        LE in mm, the estimate's peak searched near the true seed only.
+    localization_error_global : ndarray of float64, shape (batch,)
+        The same in mm, the peak searched over all regions.
+    time_error : ndarray of float64, shape (batch,)
+        TE in ms.
+    auc : ndarray of float64, shape (batch,)
+        Area under the ROC curve, in [0, 1].
+    nmse : ndarray of float64, shape (batch,)
+        Mean squared error of the maps at the true peak, each divided by its maximum.
+    psnr : ndarray of float64, shape (batch,)
+        Peak signal-to-noise ratio in dB; infinite for an estimate proportional to the truth.
+    """
+
+    localization_error: Floats
+    localization_error_global: Floats
+    time_error: Floats
+    auc: Floats
+    nmse: Floats
+    psnr: Floats
+
+    def __len__(self) -> int:
+        return len(self.auc)
+
+    def summary(self) -> dict[str, float]:
+        """Mean over the samples of every metric."""
+        return {f.name: float(np.mean(getattr(self, f.name))) for f in fields(self)}
+
+    @classmethod
+    def concatenate(cls, parts: list[SourceMetrics]) -> SourceMetrics:
+        """Join the metrics of several batches."""
+        if not parts:
+            raise ValueError("SourceMetrics.concatenate: there is nothing to join")
+        return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+
+
+class Evaluator:
+    """Compare estimates with the truth on one head model.
+
+    Parameters
+    ----------
+    model : SourceModel
+        The head model: positions in metres and the neighbour graph.
+    sfreq : float
+        Sampling rate in Hz.
+    window_hops : int, default 7
+        How far from the true seed, in edges, the peak of an estimate may be found for LE and TE.
+
+    Notes
+    -----
+    With ``s`` the true seed, ``x`` the truth, ``y`` the estimate, ``t* = argmax_t |x[s, t]|``,
+    ``Z`` the regions within `window_hops` of ``s`` and ``q = argmax_{i in Z} |y[i, t*]|``,
+
+    - ``LE = || position[s] - position[q] ||`` in mm; LE-global takes all regions for ``Z``;
+    - ``TE = |t* - argmax_t |y[q, t]||`` in ms;
+    - AUC of the score ``|y[:, t*]|`` for the active regions ``|x[:, t*]| > 0``;
+    - ``nMSE = mean_i (x[i, t*] / max_i |x[i, t*]| - y[i, t*] / max_i |y[i, t*]|)^2``;
+    - ``PSNR = 10 log10((min x' - max y')^2 / mean (x' - y')^2)`` over the whole array, where
+      ``x' = x / max |x|`` and ``y' = y / max |y|``.
+
+    Equal maxima count as the first of them. None of the metrics sees the scale of the estimate.
+    """
+
+    def __init__(self, model: SourceModel, sfreq: float, window_hops: int = 7):
+        if not sfreq > 0.0:
+            raise ValueError(f"Evaluator: sfreq must be > 0, got {sfreq}")
+        if window_hops < 0:
+            raise ValueError(f"Evaluator: window_hops must not be negative, got {window_hops}")
+        self.sfreq, self.window_hops = float(sfreq), int(window_hops)
+        self._positions = np.asarray(model.positions, dtype=np.float64)
+        self._hops = hop_counts(model.neighbours)
+
+    def __call__(self, truth: Any, estimate: Any, seed_source: ArrayLike) -> SourceMetrics:
+        """Evaluate a batch.
+
+        Parameters
+        ----------
+        truth, estimate : ndarray or torch.Tensor, shape (batch, sources, times)
+            Any unit; a single sample of shape (sources, times) is a batch of one.
+        seed_source : int or array of int, shape (batch,)
+            True seed region of each sample. Of several patches it names the one that the place
+            and the time are judged by, say a column of `Sample.seed_sources`; the other metrics
+            look at all sources, at that seed's peak time.
+
+        Returns
+        -------
+        SourceMetrics
+
+        Raises
+        ------
+        ValueError
+            If shapes disagree, a value is not finite, an estimate is zero everywhere or at the
+            true peak, or the truth has no active region at its seed, or only active regions.
+        IndexError
+            If a seed is not a region.
+        """
+        truth, estimate, seeds = self._checked(truth, estimate, seed_source)
+        sample = np.arange(len(seeds))
+
+        peak_time = np.abs(truth[sample, seeds]).argmax(axis=1)  # (B,)
+        true_map = truth[sample, :, peak_time].astype(np.float64)  # (B, n)
+        estimated_map = estimate[sample, :, peak_time].astype(np.float64)  # (B, n)
+        self._check_maps(true_map, estimated_map, seeds)
+
+        score = np.abs(estimated_map)
+        near = np.where(self._hops[seeds] <= self.window_hops, score, -1.0).argmax(axis=1)
+        estimated_time = np.abs(estimate[sample, near]).argmax(axis=1)
+        return SourceMetrics(
+            localization_error=self._distance_mm(seeds, near),
+            localization_error_global=self._distance_mm(seeds, score.argmax(axis=1)),
+            time_error=1e3 * np.abs(peak_time - estimated_time) / self.sfreq,
+            auc=roc_auc(true_map != 0.0, score),
+            nmse=np.mean((_unit_peak(true_map) - _unit_peak(estimated_map)) ** 2, axis=1),
+            psnr=_psnr(truth, estimate),
+        )
+
+    def _distance_mm(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> Floats:
+        return 1e3 * np.linalg.norm(self._positions[a] - self._positions[b], axis=1)
+
+    def _checked(
+        self, truth: Any, estimate: Any, seed_source: ArrayLike
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64]]:
+        truth, estimate = _array(truth), _array(estimate)
+        if truth.ndim == 2 and estimate.ndim == 2:
+            truth, estimate = truth[None], estimate[None]
+        n = len(self._positions)
+        if truth.ndim != 3 or truth.shape != estimate.shape or truth.shape[1] != n:
+            raise ValueError(
+                f"Evaluator: truth and estimate must both have shape (batch, {n}, times), "
+                f"got {truth.shape} and {estimate.shape}"
+            )
+        if 0 in truth.shape:
+            raise ValueError(f"Evaluator: there is nothing to evaluate in shape {truth.shape}")
+        seeds = np.atleast_1d(_array(seed_source))
+        if seeds.shape != truth.shape[:1] or not np.issubdtype(seeds.dtype, np.integer):
+            raise ValueError(
+                f"Evaluator: seed_source must hold {len(truth)} integers, "
+                f"got shape {seeds.shape} of {seeds.dtype}"
+            )
+        if seeds.min() < 0 or seeds.max() >= n:
+            raise IndexError(f"Evaluator: seed_source must lie in 0..{n - 1}, got {seeds}")
+        for name, value in (("truth", truth), ("estimate", estimate)):
+            finite = np.isfinite(value).all(axis=(1, 2))
+            if not finite.all():
+                raise ValueError(
+                    f"Evaluator: the {name} is not finite in samples {_where(~finite)}"
+                )
+        return truth, estimate, seeds.astype(np.int64)
+
+    @staticmethod
+    def _check_maps(true_map: Floats, estimated_map: Floats, seeds: NDArray[np.int64]) -> None:
+        empty = true_map[np.arange(len(seeds)), seeds] == 0.0
+        if empty.any():
+            raise ValueError(
+                f"Evaluator: the truth is zero at its seed in samples {_where(empty)}: empty patch"
+            )
+        full = (true_map != 0.0).all(axis=1)
+        if full.any():
+            raise ValueError(
+                f"Evaluator: every region is active in samples {_where(full)}: AUC is undefined"
+            )
+        silent = (estimated_map == 0.0).all(axis=1)
+        if silent.any():
+            raise ValueError(
+                f"Evaluator: the estimate is zero at the true peak in samples {_where(silent)}"
+            )
+
+
+def roc_auc(active: NDArray[np.bool_], score: Floats) -> Floats:
+    """Area under the ROC curve of every row, from the ranks of the scores.
+
+    ``AUC = (sum of the positives' ranks - P (P + 1) / 2) / (P N)`` with ``P`` positives and ``N``
+    negatives, equal scores sharing their mean rank (Mann-Whitney).
+
+    Parameters
+    ----------
+    active : ndarray of bool, shape (batch, n)
+        Both classes in every row.
+    score : ndarray, shape (batch, n)
+
+    Returns
+    -------
+    ndarray of float64, shape (batch,)
+    """
+    positives = active.sum(axis=1)
+    negatives = active.shape[1] - positives
+    if (positives == 0).any() or (negatives == 0).any():
+        raise ValueError("roc_auc: every row needs an active and an inactive region")
+    rank_sum = np.where(active, rankdata(score, axis=1), 0.0).sum(axis=1)
+    return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
+
+
+def _psnr(truth: NDArray[Any], estimate: NDArray[Any]) -> Floats:
+    x, y = _unit_peak(truth), _unit_peak(estimate)
+    peak = x.min(axis=(1, 2)) - y.max(axis=(1, 2))
+    error = np.mean((x - y) ** 2, axis=(1, 2), dtype=np.float64)
+    with np.errstate(divide="ignore"):  # no error at all is infinitely many decibels
+        return 10.0 * np.log10(peak.astype(np.float64) ** 2 / error)
+
+
+def _unit_peak(value: NDArray[Any]) -> NDArray[Any]:
+    """Divide every sample by its largest absolute value."""
+    rest = tuple(range(1, value.ndim))
+    return value / np.abs(value).max(axis=rest, keepdims=True)
+
+
+def _array(value: Any) -> NDArray[Any]:
+    if hasattr(value, "detach"):  # a tensor, perhaps on another device or with a graph
+        value = value.detach().cpu().numpy()
+    return np.asarray(value)
+
+
+def _where(mask: NDArray[np.bool_]) -> list[int]:
+    return np.flatnonzero(mask)[:10].tolist()

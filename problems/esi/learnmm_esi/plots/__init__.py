@@ -1,0 +1,1 @@
+"""Pictures of head models, activity and reconstructions."""

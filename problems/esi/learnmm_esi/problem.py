@@ -1,0 +1,62 @@
+"""EEG source imaging as a problem of the registry: simulated recordings on the fsaverage head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+
+from learnmm.registry import Instance, Problem
+from learnmm_esi.extras import needs_extra
+
+with needs_extra("esi"):
+    from learnmm_esi.head.fsaverage import fsaverage_head_model
+    from learnmm_esi.head.model import HeadModelSettings
+    from learnmm_esi.inverse.energy import SourceEnergy
+    from learnmm_esi.simulation.erp import ERPSimulator
+
+
+@dataclass(frozen=True)
+class ERPProblem(Problem):
+    """Energy of :class:`SourceEnergy` for event-related potentials of one cortical patch each.
+
+    994 sources times `times` unknowns. Not convex; its minima are not known in closed form, and
+    the energy is at least 0. Every positive multiple of an iterate has the same energy.
+
+    Parameters
+    ----------
+    head : HeadModelSettings
+        The head model, built on first use and cached (half a minute for the default).
+    times : int
+        Time samples of a recording.
+    snr_db : float
+        Frobenius signal-to-noise ratio of the recordings in dB.
+    bound : {"global", "pointwise"}
+        See :class:`SourceEnergy`.
+    """
+
+    name: ClassVar[str] = "eeg-erp"
+    head: HeadModelSettings = field(default_factory=lambda: HeadModelSettings(ico=3))
+    times: int = 64
+    snr_db: float = 5.0
+    bound: str = "global"
+
+    def instance(
+        self,
+        batch: int,
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float64,
+    ) -> Instance:
+        """Simulate recordings; start at their sLORETA estimates."""
+        model = fsaverage_head_model(self.head)
+        seed = int(torch.randint(2**31, (), generator=generator))
+        simulator = ERPSimulator(model, seed=seed, snr_db=self.snr_db, times=self.times)
+        recordings = simulator.batch(range(batch))
+        energy = SourceEnergy(model, bound=self.bound, dtype=dtype)
+        return Instance(
+            objective=energy(recordings.sensors),
+            x0=energy.start(recordings.sensors),
+            facts={"convex": False, "seed": seed, "seed_source": recordings.seed_source},
+        )

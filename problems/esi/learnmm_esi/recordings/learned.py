@@ -1,0 +1,143 @@
+"""Learned weights on recordings: whether they fit one, and the solve."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import mne
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+import learnmm as lmm
+from learnmm_esi.head.model import HeadModel
+from learnmm_esi.inverse.energy import Reconstruction
+from learnmm_esi.networks.files import HOW_TO_TRAIN, load_solver
+from learnmm_esi.networks.settings import FIXED_LENGTH
+from learnmm_esi.recordings.channels import ChannelMatch
+
+SHIPPED = Path(__file__).parents[1] / "weights"
+"""Weights that come with the library, ``METHOD-DATA.safetensors``."""
+
+LENGTHS = (0.5, 2.0)  # of a recording, relative to training, from where on a warning says so
+RATE_TOLERANCE = 0.02  # relative; what a kernel of three samples sees changes no more than this
+
+
+def find_weights(name: str | os.PathLike[str]) -> Path:
+    """Return the file of shipped weights, such as ``"mm-net-erp"``, or a path as it is.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is neither, naming what there is.
+    """
+    shipped = SHIPPED / f"{name}.safetensors"
+    if shipped.is_file():
+        return shipped
+    if Path(name).is_file():
+        return Path(name)
+    known = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.safetensors"))) or "none"
+    raise FileNotFoundError(
+        f"no weights and no file are called {str(name)!r}; shipped with the library: {known}"
+    )
+
+
+class LearnedInverse:
+    """A trained method for the recordings of one head model.
+
+    Parameters
+    ----------
+    weights : str or path
+        See `find_weights`.
+    model : HeadModel
+        Must be the one that the weights were trained on.
+    transfer : bool
+        Or, with True, another one with the same sources and channels.
+    """
+
+    def __init__(
+        self, weights: str | os.PathLike[str], model: HeadModel, transfer: bool = False
+    ) -> None:
+        self.path = find_weights(weights)
+        self.solver = load_solver(self.path, model, transfer=transfer)
+
+    @property
+    def times(self) -> int:
+        """Samples of the recordings that the weights were trained on."""
+        return self.solver.settings.times
+
+    @property
+    def leadfield(self) -> lmm.LinearMap:
+        """What the sensors see, divided by its norm."""
+        return self.solver.energy.leadfield
+
+    def check(self, info: mne.Info, match: ChannelMatch, matrix: NDArray[np.float64]) -> None:
+        """Raise a clear error unless the weights serve a recording.
+
+        Parameters
+        ----------
+        info : mne.Info
+            Of the recording.
+        match : ChannelMatch
+            Channels in use.
+        matrix : ndarray, shape (channels, channels)
+            What projectors and whitening do to them.
+        """
+        settings, names = self.solver.settings, self.solver.channel_names
+        lacking = [name for row, name in enumerate(names) if row not in match.rows]
+        if lacking:
+            raise ValueError(
+                f"the weights {self.path.name} are for all {len(names)} channels of their head "
+                f"model, and the recording has no good {', '.join(lacking)}. Interpolate bad "
+                "channels (evoked.interpolate_bads()), leave out the weights (no training is "
+                f"needed then), or train for your channels: {HOW_TO_TRAIN}"
+            )
+        count = len(names)
+        if not np.allclose(matrix, np.eye(count) - 1 / count, atol=1e-9):
+            raise ValueError(
+                f"the weights {self.path.name} are for recordings with the average reference and "
+                "nothing else: this one has further projectors or a noise covariance. Leave them "
+                "out, or leave out the weights"
+            )
+        if abs(info["sfreq"] / settings.sfreq - 1) > RATE_TOLERANCE:
+            raise ValueError(
+                f"the weights {self.path.name} are for recordings at {settings.sfreq:g} Hz, this "
+                f"one has {info['sfreq']:g} Hz: resample it (evoked.resample({settings.sfreq:g})), "
+                "or leave out the weights"
+            )
+
+    def check_length(self, times: int) -> None:
+        """Warn if recordings are much shorter or longer than those of the training.
+
+        Parameters
+        ----------
+        times : int
+            Samples of a recording.
+
+        Raises
+        ------
+        ValueError
+            If the method serves one length alone.
+        """
+        settings = self.solver.settings
+        trained = f"{settings.times} samples ({1e3 * settings.times / settings.sfreq:.0f} ms)"
+        if settings.method in FIXED_LENGTH and times != settings.times:
+            raise ValueError(
+                f"the weights {self.path.name} ({settings.method}) are for recordings of {trained} "
+                f"alone, this one has {times}: crop it, or leave out the weights"
+            )
+        if not LENGTHS[0] <= times / settings.times <= LENGTHS[1]:
+            warnings.warn(
+                f"the weights {self.path.name} were trained on recordings of {trained}, this one "
+                f"has {times}: sources may be far off. Crop it to the response of interest, or "
+                "leave out the weights",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def reconstruct(
+        self, sensors: ArrayLike, *, max_iter: int | None = None, progress: bool = False
+    ) -> Reconstruction:
+        """Estimate sources of recordings ``(batch, sensors, times)`` in V."""
+        return self.solver.reconstruct(sensors, steps=max_iter, progress=progress)

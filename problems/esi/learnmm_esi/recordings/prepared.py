@@ -1,0 +1,119 @@
+"""A recording made ready for an inverse: its channels, filter and energy, and the checked solve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import mne
+import numpy as np
+import torch
+from mne.utils import logger
+from numpy.typing import NDArray
+
+from learnmm_esi.head.model import HeadModel
+from learnmm_esi.inverse.energy import SourceEnergy
+from learnmm_esi.inverse.fit import MMFit, fits_of
+from learnmm_esi.recordings.channels import ChannelMatch, OnMissing, match_channels
+from learnmm_esi.recordings.learned import LearnedInverse
+from learnmm_esi.recordings.plausibility import CrossValidation, warn_about_misfit
+from learnmm_esi.recordings.positions import check_positions
+from learnmm_esi.recordings.preparation import (
+    check_finite,
+    check_reference,
+    check_scale,
+    spatial_filter,
+)
+
+__all__ = ["PreparedRecording", "Recording", "SeenModel"]
+
+Recording = mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
+Solver = SourceEnergy | LearnedInverse
+
+
+class SeenModel:
+    """A head model as the channels in use see it."""
+
+    def __init__(self, model: HeadModel, leadfield: NDArray[np.float64]) -> None:
+        self.leadfield = leadfield
+        self.positions, self.neighbours = model.positions, model.neighbours
+        self.distances = model.distances
+
+
+class PreparedRecording:
+    """A recording with what is the same for all its parts.
+
+    Parameters
+    ----------
+    inst : Evoked, Epochs or Raw
+        The recording.
+    model : HeadModel
+        Whose sensors its channels are.
+    noise_cov : mne.Covariance, optional
+        To whiten with.
+    on_missing : {"raise", "warn", "ignore"}
+        See `match_channels`.
+    solver : callable
+        Given info, channels and filter, returns what reconstructs.
+    max_iter : int, optional
+        Limit on steps.
+    verbose : bool, str, int or None
+        MNE-Python's logging level.
+    """
+
+    def __init__(
+        self,
+        inst: Recording,
+        model: HeadModel,
+        noise_cov: mne.Covariance | None,
+        on_missing: OnMissing,
+        solver: Callable[[mne.Info, ChannelMatch, NDArray[np.float64]], Solver],
+        max_iter: int | None,
+        verbose: bool | str | int | None,
+    ) -> None:
+        info = inst.info
+        self.inst, self.info, self.verbose = inst, info, verbose
+        self.limit = {} if max_iter is None else {"max_iter": max_iter}
+        with mne.use_log_level(verbose):
+            self.match = match_channels(info, model.channel_names, on_missing)
+            check_positions(info, self.match, model.info(info["sfreq"]))
+            self.filter = spatial_filter(info, self.match, noise_cov)
+            self.projection = spatial_filter(info, self.match, None)
+            self._predicted = CrossValidation(self.filter @ model.leadfield[self.match.rows])
+            self.energy = solver(info, self.match, self.filter)
+            logger.info(
+                "Reconstructing %d sources from %d of the head model's %d sensors",
+                len(model.positions),
+                len(self.match.rows),
+                len(model.channel_names),
+            )
+        self.eeg = mne.pick_types(info, meg=False, eeg=True, exclude=())
+        self.bad = np.isin([info["ch_names"][i] for i in self.eeg], info["bads"])
+        self.used = np.searchsorted(self.eeg, self.match.picks)
+        self._told: list[tuple[str, float, float]] = []
+
+    def solve(
+        self, data: Sequence[NDArray[np.float64]], what: Sequence[str]
+    ) -> tuple[NDArray[np.float32], list[MMFit]]:
+        """Check and reconstruct recordings ``(channels, times)`` of all EEG channels.
+
+        `warn` then says which of them are not to be trusted.
+        """
+        sensors = []
+        for one, name in zip(data, what, strict=True):
+            check_finite(one[self.used], self.match.names, name)
+            check_reference(self.info, one, self.bad)
+            check_scale(self.projection @ one[self.used], name)
+            sensors.append(self.filter @ one[self.used])
+        batch = np.stack(sensors)
+        reconstruction = self.energy.reconstruct(batch, **self.limit)
+        result = reconstruction.result
+        y = torch.as_tensor(batch, dtype=result.x.dtype)
+        fits = fits_of(result, self.energy.leadfield(result.x), y)
+        for name, fit, one in zip(what, fits, sensors, strict=True):
+            self._told.append((name, fit.explained, self._predicted(one)))
+        return reconstruction.sources, fits
+
+    def warn(self) -> None:
+        """Warn, once for all that were solved since, about those that are not to be trusted."""
+        told, self._told = self._told, []
+        warn_about_misfit(told)

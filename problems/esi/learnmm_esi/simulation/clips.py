@@ -1,0 +1,116 @@
+"""Spike clips kept on disk, simulated when first asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnmm_esi.cache import (
+    CorruptCacheError,
+    cache_directory,
+    cache_key,
+    can_keep,
+    keep_arrays,
+    read_arrays,
+)
+from learnmm_esi.simulation.jansen_rit import JansenRitParameters
+from learnmm_esi.simulation.spikes import CLIP_TIMES, SPIKING, Choice, check_choice, spike_clips
+
+FORMAT = 2  # of the files; raise it whenever the same settings give other clips
+SHARD = 256  # clips in a file
+_logger = logging.getLogger(__name__)
+
+
+class SpikeClips:
+    """The clips of one data set: ``clips[index]`` is a one-second waveform in mV.
+
+    Clips lie in files of 256, named after everything they depend on, written in one step and
+    checked when read. A missing or damaged file is simulated anew, so an interrupted run goes on
+    where it stopped, and several processes may share the folder.
+
+    Parameters
+    ----------
+    seed : int
+        Names the data set.
+    choice : {"isolated", "any", "multiple"}, default "isolated"
+        Which clips (see `spike_clips`).
+    parameters : JansenRitParameters
+        Constants of the columns.
+    cache_dir : path, optional
+        Folder for the files. Default: ``$LEARNMM_CACHE``, else the user's cache directory.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        choice: Choice = "isolated",
+        parameters: JansenRitParameters = SPIKING,
+        cache_dir: str | os.PathLike[str] | None = None,
+    ):
+        check_choice(choice)
+        self.seed, self.choice, self.parameters = int(seed), choice, parameters
+        identity = {
+            "format": FORMAT,
+            "seed": self.seed,
+            "choice": choice,
+            "parameters": dataclasses.asdict(parameters),
+        }
+        # Tuples become lists, as they come back from disk.
+        self._identity = json.loads(json.dumps(identity))
+        self._folder = cache_directory(cache_dir) / f"spikes-{cache_key(self._identity)}"
+        self._shards: dict[int, NDArray[np.float32]] = {}
+        self._keep: bool | None = None
+
+    def __getitem__(self, index: int) -> NDArray[np.float32]:
+        if index < 0:
+            raise IndexError(f"SpikeClips: index must not be negative, got {index}")
+        number, offset = divmod(int(index), SHARD)
+        if number not in self._shards:
+            self._shards[number] = self._shard(number)
+        return self._shards[number][offset]
+
+    def prepare(self, size: int, first: int = 0) -> Iterator[int]:
+        """Make sure that `size` clips exist, from the one numbered `first` on, file by file.
+
+        Parameters
+        ----------
+        size : int
+            Number of clips.
+        first : int, default 0
+            Where they begin; a multiple of 256.
+
+        Yields
+        ------
+        int
+            Number of clips ready so far.
+        """
+        for start in range(0, size, SHARD):
+            self[first + start]
+            yield min(start + SHARD, size)
+
+    def _shard(self, number: int) -> NDArray[np.float32]:
+        path = self._folder / f"{number:05d}.safetensors"
+        header = {**self._identity, "shard": number}
+        try:
+            arrays, found = read_arrays(path)
+            clips = arrays["clips"]
+            if found == header and clips.shape == (SHARD, CLIP_TIMES) and clips.dtype.kind == "f":
+                return clips
+            _logger.warning("%s holds other clips than its name says; simulating them anew", path)
+        except FileNotFoundError:
+            pass
+        except (CorruptCacheError, KeyError) as error:
+            _logger.warning("simulating spikes anew: %s", error)
+        if self._keep is None:  # asked once: the answer is a warning
+            self._keep = can_keep(path)
+        indices = range(number * SHARD, (number + 1) * SHARD)
+        clips = spike_clips(self.seed, indices, self.choice, self.parameters)
+        if self._keep:
+            keep_arrays(path, {"clips": clips}, header)
+        return clips

@@ -1,0 +1,130 @@
+"""The SEREEGA-like simulator: cortical patches with one deflection each.
+
+Krol, Pawlitzki, Lotte, Gramann and Zander, "SEREEGA: Simulating event-related EEG activity",
+J. Neurosci. Methods 309 (2018), describe the toolbox whose event-related potentials these are.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnmm_esi.simulation.noise import add_sensor_noise, snr_range
+from learnmm_esi.simulation.simulator import ActivePatch, PatchSimulator
+from learnmm_esi.simulation.waveforms import Waveform, evaluate_shape, find_shape
+from learnmm_esi.sources import Distance, SourceModel
+
+
+class ERPSimulator(PatchSimulator):
+    """Random event-related potentials of cortical patches, made when they are asked for.
+
+    Sample ``index`` depends on ``(seed, index, draw)`` and the settings alone: any order, any
+    number of workers, the same numbers.
+
+    Parameters
+    ----------
+    model : SourceModel
+        The head model.
+    seed : int, default 0
+        Names the data set; give training, validation and test different ones.
+    size : int, default 8000
+        Number of samples.
+    snr_db : float or (float, float), default 5.0
+        Frobenius signal-to-noise ratio of the recording in dB; a pair is drawn from uniformly.
+    times : int, default 64
+        Number of time samples.
+    sfreq : float, default 512.0
+        Sampling rate in Hz.
+    max_hops : int, default 4
+        The patch reaches ``k`` edges from its seed, ``k`` uniform in ``1..max_hops``.
+    distance : {"geodesic", "euclidean"}, default "geodesic"
+        What the amplitude falls with inside the patch.
+    unit : float, default 1e-8
+        Dipole moment of amplitude one, in A m. The default, 10 nA m, is that of about a square
+        centimetre of active cortex.
+    waveform : {"gaussian", "biphasic", "oscillation"} or callable, default "gaussian"
+        Shape of a deflection: one of one sign, as in the protocol; one followed by its opposite,
+        as of polyphasic components; a burst of three cycles (50 Hz at a width of 60 ms), as of
+        induced rhythms. Or ``waveform(time_ms, centre_ms, width_ms)``, given the times as an
+        array and returning as many values.
+    patches : int or (int, int), default 1
+        How many patches are active, each with a centre, width and amplitude of its own; a pair is
+        drawn from uniformly, both ends included. They share no region, and their activities add
+        up. A sample's first patch is the one it has with ``patches=1``.
+
+    Notes
+    -----
+    With the seed region ``s`` uniform, ``d`` the distance to it and ``d_max`` the largest in the
+    patch, a patch with the Gaussian waveform has
+
+    ``x[i, t] = unit a exp(-1/2 (d_i / (d_max/2))^2) exp(-1/2 ((t - c) / (w/6))^2)``
+
+    - centre ``c = ceil(T/2 U(0.5, 1.5) U(0.7, 1.3))`` ms, ``T/2`` half the epoch (62.5 ms);
+    - width ``w = ceil(60 U(0.98, 1.02) U(0.9, 1.1))`` ms;
+    - amplitude ``a = U(0.5, 1.5) U(0.3, 1.7)``.
+
+    Time runs from zero in steps of ``1/sfreq``. White noise is added to the recording
+    (`add_sensor_noise`), the ratio being that of the whole recording, whatever the number of
+    patches. Sources are in A m, sensors in V.
+
+    Examples
+    --------
+    >>> simulator = ERPSimulator(fsaverage_head_model(), seed=0)    # doctest: +SKIP
+    >>> batch = simulator.batch(range(32))                          # doctest: +SKIP
+    >>> batch.sources.shape, batch.sensors.shape                    # doctest: +SKIP
+    ((32, 994, 64), (32, 90, 64))
+    """
+
+    def __init__(
+        self,
+        model: SourceModel,
+        seed: int = 0,
+        size: int = 8000,
+        snr_db: float | tuple[float, float] = 5.0,
+        times: int = 64,
+        sfreq: float = 512.0,
+        max_hops: int = 4,
+        distance: Distance = "geodesic",
+        unit: float = 1e-8,
+        waveform: Waveform = "gaussian",
+        patches: int | tuple[int, int] = 1,
+    ):
+        super().__init__(
+            model,
+            seed=seed,
+            size=size,
+            max_hops=max_hops,
+            distance=distance,
+            edge_weight=math.exp(-2.0),
+            unit=unit,
+            patches=patches,
+        )
+        if times < 1 or not sfreq > 0.0:
+            raise ValueError(
+                f"ERPSimulator: times must be >= 1 and sfreq > 0, got {times}, {sfreq}"
+            )
+        self.times, self.sfreq = int(times), float(sfreq)
+        self.snr_db = snr_range(snr_db)
+        self._shape = find_shape(waveform)
+
+    def _waveform(
+        self, index: int, patch: int, generator: np.random.Generator
+    ) -> NDArray[np.float64]:
+        uniform = generator.uniform
+        half_epoch = 500.0 * self.times / self.sfreq  # ms
+        centre = math.ceil(half_epoch * uniform(0.5, 1.5) * uniform(0.7, 1.3))
+        width = math.ceil(60.0 * uniform(0.98, 1.02) * uniform(0.9, 1.1))
+        amplitude = uniform(0.5, 1.5) * uniform(0.3, 1.7)
+        time = 1e3 * np.arange(self.times) / self.sfreq  # ms
+        return amplitude * evaluate_shape(self._shape, time, centre, width)
+
+    def _recording(
+        self,
+        clean: NDArray[np.float64],
+        patches: list[ActivePatch],
+        generator: np.random.Generator,
+    ) -> tuple[NDArray[np.float64], float]:
+        snr_db = float(generator.uniform(*self.snr_db))
+        return add_sensor_noise(clean, snr_db, generator), snr_db

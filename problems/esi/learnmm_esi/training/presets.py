@@ -1,0 +1,149 @@
+"""Settings of a training, from small files."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from learnmm.storage import short, shown
+from learnmm.training import FitSettings
+from learnmm_esi.head.model import HeadModelSettings
+from learnmm_esi.networks.settings import (
+    LARGEST,
+    MOST_STEPS,
+    MethodSettings,
+    check_integer,
+    is_number,
+    settings_of,
+)
+from learnmm_esi.training.losses import LOSSES
+
+FOLDER = Path(__file__).parent / "presets"
+PRESETS = tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+DATA = ("erp", "nmm")
+LARGEST_FILE = 2**20  # bytes; presets have a few hundred
+MOST_SAMPLES = 10**8
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Data and loss of a training.
+
+    Parameters
+    ----------
+    loss : str
+        One of `losses.LOSSES`.
+    horizons : (int, int)
+        Fewest and most steps of a solve in training, drawn uniformly; the most is approached
+        over the first half of the training.
+    verified_from : float
+        Share of the training from which on the safeguard is on, for the methods that have one.
+    train_size, validation_size : int
+        Samples of the two sets.
+    window : int
+        Samples of the random windows that long recordings are cut to; 0: whole recordings.
+    seed : int
+        Of the first weights and of the data: `seed` names the training set, `seed + 1` the
+        validation set, and `seed + 2` the test set.
+    """
+
+    loss: str = "deep"
+    horizons: tuple[int, int] = (4, 10)
+    verified_from: float = 0.5
+    train_size: int = 8000
+    validation_size: int = 96
+    window: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained with."""
+        if not isinstance(self.loss, str) or self.loss not in LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
+        horizons = tuple(self.horizons) if isinstance(self.horizons, list | tuple) else ()
+        if (
+            len(horizons) != 2
+            or not all(type(steps) is int for steps in horizons)
+            or not 1 <= horizons[0] <= horizons[1] <= MOST_STEPS
+        ):
+            raise ValueError(
+                f"horizons must be two integers, 1 <= fewest <= most <= {MOST_STEPS}, "
+                f"got {short(self.horizons)}"
+            )
+        object.__setattr__(self, "horizons", horizons)
+        if not is_number(self.verified_from) or not 0 <= self.verified_from < float("inf"):
+            raise ValueError(
+                "verified_from must be a share of the training, 0 or more, "
+                f"got {short(self.verified_from)}"
+            )
+        for name in ("train_size", "validation_size"):
+            check_integer(name, getattr(self, name), 1, MOST_SAMPLES)
+        check_integer("window", self.window, 0, LARGEST)
+        check_integer("seed", self.seed, 0, 2**62)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Everything that a training depends on besides the method's name and the data set."""
+
+    head: HeadModelSettings = field(default_factory=HeadModelSettings)
+    method: dict[str, Any] = field(default_factory=dict)
+    start: FitSettings = field(default_factory=lambda: FitSettings(steps=2000, batch_size=256))
+    fit: FitSettings = field(default_factory=lambda: FitSettings(steps=2000))
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what a file of weights says of the training; `fit` stores its own settings."""
+        return {"training": asdict(self.training)}
+
+
+def load_preset(name: str | Path) -> Preset:
+    """Read a preset by its name, or any TOML file of the same form.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none, naming those that come with the library.
+    ValueError
+        For an unknown section or setting, or one that is not possible.
+    """
+    path = FOLDER / f"{name}.toml" if str(name) in PRESETS else Path(name)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no preset and no file is called {str(name)!r}; presets: {', '.join(PRESETS)}"
+        )
+    content = read_toml(path)
+    kinds = {
+        "head": HeadModelSettings,
+        "method": MethodSettings,
+        "start": FitSettings,
+        "fit": FitSettings,
+        "training": TrainingSettings,
+    }
+    unknown = sorted(set(content) - set(kinds))
+    if unknown:
+        raise ValueError(
+            f"{path}: unknown section '{shown(unknown[0])}'; there are {', '.join(kinds)}"
+        )
+    made = {
+        section: settings_of(kinds[section], values, path, section)
+        for section, values in content.items()
+    }
+    method = content.get("method", {})
+    if "method" in method:
+        raise ValueError(f"{path}: [method] holds settings of any method, and not its name")
+    return Preset(**{**made, "method": method})
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a small TOML file; raise ValueError for anything else."""
+    with path.open("rb") as file:
+        content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise ValueError(f"{path} is no preset: it has more than {LARGEST_FILE} bytes")
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid TOML: {shown(str(error))}") from error

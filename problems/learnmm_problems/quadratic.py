@@ -1,0 +1,61 @@
+"""An ill-conditioned least-squares problem with an exact solution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from learnmm import LinearMap, least_squares
+from learnmm.linear.matrix import Form
+from learnmm.registry import Instance, Problem
+
+
+@dataclass(frozen=True)
+class QuadraticProblem(Problem):
+    """``f(x) = 1/2 |A (x - x*)|^2`` with a spectrum of ``A^T A`` from ``1/condition`` to 1.
+
+    Eigenvalues are spaced evenly on a logarithmic scale, eigenvectors are random and shared by
+    the batch, every problem has its own minimizer ``x*`` with unit Gaussian entries. The minimizer
+    is unique and the optimum is 0. With the uniform bound, step ``k`` satisfies
+    ``f(x_k) <= (1 - 1/condition)^(2k) f(x_0)``; with the structured bound one step solves it.
+
+    Parameters
+    ----------
+    unknowns : int
+        Length of ``x``.
+    condition : float
+        Condition number of the Hessian ``A^T A``, at least 1.
+    form : {"structured", "uniform", "separable"}
+        Form of the bound, see :class:`learnmm.LinearMap`.
+    """
+
+    name: ClassVar[str] = "quadratic"
+    unknowns: int = 12
+    condition: float = 1e3
+    form: Form = "uniform"
+
+    def instance(
+        self,
+        batch: int,
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float64,
+    ) -> Instance:
+        """Draw eigenvectors and minimizers; start at zero."""
+        n = self.unknowns
+        square = torch.randn(n, n, generator=generator, dtype=torch.float64)
+        minimizer = torch.randn(batch, n, generator=generator, dtype=torch.float64)
+        eigenvectors = torch.linalg.qr(square).Q
+        eigenvalues = self.condition ** torch.linspace(-1, 0, n, dtype=torch.float64)
+        matrix = eigenvalues.sqrt()[:, None] * eigenvectors.mT
+        return Instance(
+            objective=least_squares(
+                LinearMap(matrix.to(dtype), form=self.form), (minimizer @ matrix.mT).to(dtype)
+            ),
+            x0=torch.zeros(batch, n, dtype=dtype),
+            optimum=torch.zeros(batch, dtype=dtype),
+            minimizer=minimizer.to(dtype),
+            facts={"condition": self.condition, "convex": True},
+        )

@@ -1,0 +1,120 @@
+"""Multiclass regression on small real data sets, along a range of ridges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from learnmm import Atom, LinearMap, Quadratic, Softmax
+from learnmm.registry import Instance, Problem
+from learnmm_problems.bundled import datasets
+
+NEWTON_STEPS = 20
+
+
+@dataclass(frozen=True)
+class SoftmaxRegressionProblem(Problem):
+    """``f(X) = sum_i [log sum_k exp(<a_i, x_k>) - <a_i, x_{k(i)}>] + ridge/2 |X|^2``.
+
+    Rows ``a_i`` and classes ``k(i)`` come from scikit-learn (the extra ``toy``), features divided
+    by their root mean square and a constant one added. The generator draws which rows, the same
+    for the whole batch, and a ridge per problem, evenly on a logarithmic scale from 0.01 to 1: a
+    batch is a choice of regularization. Strictly convex: the minimizer is unique, and is computed
+    by Newton's method in float64. Unknowns are ``(features + 1, classes)``.
+
+    Parameters
+    ----------
+    data : {"iris", "digits"}
+        150 flowers with 4 features in 3 classes (Fisher 1936), or 1797 images of 64 pixels in 10.
+    samples : int
+        Rows to draw, at most those there are.
+    """
+
+    name: ClassVar[str] = "softmax-regression"
+    data: Literal["iris", "digits"] = "iris"
+    samples: int = 100
+
+    def instance(
+        self,
+        batch: int,
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float64,
+    ) -> Instance:
+        """Draw rows and ridges; start at zero.
+
+        Raises
+        ------
+        ImportError
+            Without scikit-learn.
+        """
+        features, labels = load(self.data)
+        rows = torch.randperm(len(features), generator=generator)[: self.samples]
+        features, targets = features[rows], torch.nn.functional.one_hot(labels)[rows].double()
+        ridge = 10 ** (-2 * torch.rand(batch, 1, 1, generator=generator, dtype=torch.float64))
+        shape = (batch, features.shape[1], targets.shape[1])
+        minimizer = newton(features, targets, ridge)
+
+        def objective(dtype: torch.dtype) -> Atom:
+            fit = Softmax(targets.expand(batch, -1, -1).to(dtype)) @ LinearMap(features.to(dtype))
+            return fit + Quadratic(torch.zeros(shape, dtype=dtype), ridge.to(dtype))
+
+        largest = float(torch.linalg.matrix_norm(features, 2)) ** 2 / 2
+        return Instance(
+            objective=objective(dtype),
+            x0=torch.zeros(shape, dtype=dtype),
+            optimum=objective(torch.float64)(minimizer).to(dtype),
+            minimizer=minimizer.to(dtype),
+            facts={"convex": True, "condition_bound": largest / float(ridge.min()) + 1},
+        )
+
+
+def load(data: str) -> tuple[Tensor, Tensor]:
+    """Features ``(rows, p)`` with a constant one last, float64, and class numbers ``(rows,)``."""
+    bundled = datasets(SoftmaxRegressionProblem.name)
+    loaders = {"iris": bundled.load_iris, "digits": bundled.load_digits}
+    if data not in loaders:
+        raise ValueError(f"data must be one of {tuple(loaders)}, got {data!r}")
+    values, labels = loaders[data](return_X_y=True)
+    features = torch.from_numpy(values).double()
+    size = features.square().mean(0).sqrt()
+    features = features / torch.where(size > 0, size, 1.0)  # some pixels are never used
+    return torch.cat([features, torch.ones(len(features), 1).double()], 1), torch.from_numpy(labels)
+
+
+def newton(features: Tensor, targets: Tensor, ridge: Tensor) -> Tensor:
+    """Minimizer by Newton's method with step halving, ``(B, p, K)``.
+
+    Parameters
+    ----------
+    features, targets : Tensor
+        ``(rows, p)`` and ``(rows, K)``.
+    ridge : Tensor
+        ``(B, 1, 1)``.
+    """
+    p, classes = features.shape[1], targets.shape[1]
+
+    def value(x: Tensor) -> Tensor:
+        logits = features @ x
+        loss = (logits.logsumexp(-1) - (targets * logits).sum(-1)).sum(-1)
+        return loss + (ridge / 2 * x * x).sum((1, 2))
+
+    x = ridge.new_zeros(len(ridge), p, classes)
+    eye = torch.eye(classes, dtype=x.dtype)
+    for _ in range(NEWTON_STEPS):
+        chance = (features @ x).softmax(-1)
+        gradient = features.mT @ (chance - targets) + ridge * x
+        weight = chance[..., None] * (eye - chance[..., None, :])  # (B, rows, K, K)
+        pulled = torch.einsum("mi,bmkl,mj->bikjl", features, weight, features)
+        hessian = pulled.reshape(len(x), p * classes, p * classes)
+        hessian = hessian + ridge * torch.eye(p * classes, dtype=x.dtype)
+        step = torch.linalg.solve(hessian, gradient.reshape(len(x), -1)).reshape(x.shape)
+        length = torch.ones_like(ridge)
+        for _ in range(10):
+            worse = value(x - length * step) > value(x)
+            length = torch.where(worse[:, None, None], length / 2, length)
+        x = x - length * step
+    return x

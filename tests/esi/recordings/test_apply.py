@@ -1,0 +1,350 @@
+"""MNE-Python objects in, source estimates out: the same whatever the way, and nothing modified."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+
+import matplotlib
+import mne
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from learnmm import Kind, Status
+from learnmm_esi.head.external import head_model_from_leadfield
+from learnmm_esi.inverse.energy import SourceEnergy
+from learnmm_esi.plots.overview import plot_reconstruction
+from learnmm_esi.recordings.apply import MMInverse, apply_mm
+from learnmm_esi.recordings.estimates import expand_estimate
+from learnmm_esi.simulation.erp import ERPSimulator
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+
+STEPS, SFREQ, TIMES = 8, 200.0, 16
+ROUNDING = 1e-4  # of the largest source; single precision over a few steps
+
+
+@pytest.fixture(scope="module")
+def model(coarse_model):
+    return coarse_model
+
+
+@pytest.fixture(scope="module")
+def inverse(model):
+    return MMInverse(model, max_iter=STEPS)
+
+
+@pytest.fixture(scope="module")
+def sensors(model):
+    """Five average-referenced recordings, in V."""
+    simulator = ERPSimulator(model, seed=3, times=TIMES, sfreq=SFREQ)
+    return simulator.batch(range(5)).sensors.astype(np.float64)
+
+
+@pytest.fixture
+def evoked(model, sensors):
+    evoked = mne.EvokedArray(sensors[0].copy(), model.info(SFREQ), tmin=-0.02, comment="left")
+    return evoked.set_eeg_reference(projection=True, verbose="ERROR")
+
+
+@pytest.fixture
+def epochs(model, sensors):
+    epochs = mne.EpochsArray(sensors.copy(), model.info(SFREQ), tmin=0.1, verbose="ERROR")
+    return epochs.set_eeg_reference(projection=True, verbose="ERROR")
+
+
+def assert_same(one, other, rtol=ROUNDING):
+    np.testing.assert_allclose(one, other, atol=rtol * np.abs(other).max(), rtol=0)
+
+
+# ---------------------------------------------------------------------------- the estimate itself
+
+
+def test_an_evoked_gives_an_estimate_on_the_sources_at_its_times(model, inverse, evoked):
+    stc = inverse.apply(evoked)
+    assert isinstance(stc, mne.SourceEstimate)
+    assert stc.subject == "fsaverage"
+    assert stc.tmin == evoked.times[0]
+    assert stc.tstep == 1 / SFREQ
+    assert stc.shape == (60, TIMES)
+    for got, expected in zip(stc.vertices, model.vertices, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_an_evoked_and_the_array_path_agree(model, inverse, evoked, sensors):
+    expected = SourceEnergy(model).reconstruct(sensors[:1], max_iter=STEPS).sources[0]
+    assert_same(inverse.apply(evoked).data, expected)
+    assert_same(apply_mm(evoked, model, max_iter=STEPS).data, expected)
+
+
+def test_the_order_of_channels_changes_nothing(inverse, evoked):
+    order = np.random.default_rng(0).permutation(evoked.ch_names).tolist()
+    shuffled = evoked.copy().reorder_channels(order)
+    np.testing.assert_array_equal(inverse.apply(shuffled).data, inverse.apply(evoked).data)
+
+
+def test_amplitudes_follow_the_recording_and_the_rate_does_not_matter(inverse, evoked):
+    estimate = inverse.apply(evoked)
+    double = evoked.copy()
+    double.data *= 2
+    assert_same(inverse.apply(double).data, 2 * estimate.data)
+    faster = mne.EvokedArray(evoked.data, evoked.info.copy(), tmin=0.0)
+    with faster.info._unlock():
+        faster.info["sfreq"] = 1000.0
+    again = inverse.apply(faster)
+    np.testing.assert_array_equal(again.data, estimate.data)
+    assert again.tstep == 1e-3
+
+
+def test_epochs_equal_their_single_evokeds(inverse, epochs, sensors):
+    estimates = inverse.apply(epochs)
+    assert isinstance(estimates, list)
+    assert len(estimates) == 5
+    for estimate, one in zip(estimates, sensors, strict=True):
+        single = mne.EvokedArray(one, epochs.info, tmin=0.1)
+        assert_same(estimate.data, inverse.apply(single).data)
+        assert estimate.tmin == 0.1
+
+
+def test_batches_of_epochs_do_not_matter(inverse, epochs, monkeypatch):
+    together = inverse.apply(epochs)
+    monkeypatch.setattr("learnmm_esi.recordings.apply.BATCH_VALUES", 2 * 60 * TIMES)
+    for one, other in zip(inverse.apply(epochs), together, strict=True):
+        assert_same(one.data, other.data)
+
+
+def test_a_generator_computes_when_asked(inverse, epochs, monkeypatch):
+    monkeypatch.setattr("learnmm_esi.recordings.apply.BATCH_VALUES", 1)
+    epochs._data[3, 7, 2] = np.nan
+    estimates = inverse.apply(epochs, return_generator=True)
+    assert isinstance(estimates, types.GeneratorType)
+    assert [next(estimates).shape for _ in range(3)] == [(60, TIMES)] * 3
+    with pytest.raises(ValueError, match=r"epoch 3 has values that are not finite in AF1: mark"):
+        next(estimates)
+
+
+def test_raw_is_reconstructed_in_parts(model, inverse, sensors):
+    raw = mne.io.RawArray(np.hstack(sensors), model.info(SFREQ), verbose="ERROR")
+    raw.set_eeg_reference(projection=True, verbose="ERROR")
+    stc, fits = inverse.apply(
+        raw, start=TIMES, stop=4 * TIMES, buffer_size=TIMES, return_result=True
+    )
+    assert stc.shape == (60, 3 * TIMES)
+    assert stc.tmin == TIMES / SFREQ
+    assert len(fits) == 3
+    for k, one in enumerate(sensors[1:4]):
+        single = inverse.apply(mne.EvokedArray(one, model.info(SFREQ)))
+        assert_same(stc.data[:, TIMES * k : TIMES * (k + 1)], single.data)
+    # Parts are nearly equal: no scrap of two samples at the end.
+    _, fits = inverse.apply(raw, stop=50, buffer_size=24, return_result=True)
+    assert len(fits) == 3
+    whole = inverse.apply(raw)  # one second holds all 80 samples
+    assert whole.shape == (60, 80)
+
+
+# --------------------------------------------------------------------------------- what it reports
+
+
+def test_the_fit_tells_energy_and_certificate(inverse, evoked, epochs):
+    stc, fit = inverse.apply(evoked, return_result=True)
+    assert isinstance(stc, mne.SourceEstimate)
+    assert len(fit.energies) == STEPS + 1
+    assert (np.diff(fit.energies) <= 0).all()
+    assert fit.monotone
+    assert fit.violations == 0
+    assert fit.kind is Kind.GLOBAL
+    assert fit.status is Status.MAX_ITER
+    assert "GLOBAL bound, monotone, 0 candidates above it" in str(fit)
+    image = inverse.model.leadfield @ stc.data.astype(float)
+    residual = np.linalg.norm(evoked.data - image) ** 2 / np.linalg.norm(evoked.data) ** 2
+    assert fit.explained == pytest.approx(1 - residual, abs=1e-4)
+    pairs = inverse.apply(epochs, return_result=True)
+    assert_same(pairs[0][0].data, stc.data)
+    np.testing.assert_allclose(pairs[0][1].energies, fit.energies, rtol=1e-4)
+
+
+def test_what_is_prepared_is_used_again_until_the_channels_change(model, evoked):
+    inverse = MMInverse(model, max_iter=1)
+    inverse.apply(evoked)
+    first = inverse._prepared[1]
+    inverse.apply(evoked)
+    assert inverse._prepared[1] is first
+    evoked.info["bads"] = ["Cz"]
+    inverse.apply(evoked)
+    assert inverse._prepared[1] is not first
+
+
+def test_verbose_is_that_of_mne(inverse, evoked):
+    with mne.utils.catch_logging() as log:
+        inverse.apply(evoked, verbose="INFO")
+    assert "60 sources from 90 of the head model's 90 sensors" in log.getvalue()
+    with mne.utils.catch_logging() as log:
+        inverse.apply(evoked, verbose="ERROR")
+    assert log.getvalue() == ""
+
+
+def test_the_input_is_not_modified(model, inverse, evoked, epochs, sensors):
+    raw = mne.io.RawArray(np.hstack(sensors), model.info(SFREQ), verbose="ERROR")
+    raw.set_eeg_reference(projection=True, verbose="ERROR")
+    for inst in (evoked, epochs, raw):
+        inst.info["bads"] = ["Cz", "Fz"]
+        before, info = inst.get_data().copy(), inst.info.copy()
+        inverse.apply(inst)
+        np.testing.assert_array_equal(inst.get_data(), before)
+        assert mne.utils.object_diff(info, inst.info) == ""
+        assert not inst.info["projs"][0]["active"]
+
+
+# ------------------------------------------------------------------------------------ projectors
+
+
+def test_projectors_act_on_both_sides(model, evoked):
+    """With a field projected out, the estimate explains what is left, and sees nothing of it."""
+    # Not the field of one source alone, which sLORETA, the start, then divides zero by zero for.
+    field = model.leadfield[:, 7] + model.leadfield[:, 40]
+    field /= np.linalg.norm(field)
+    content = {
+        "col_names": evoked.ch_names,
+        "row_names": None,
+        "data": field[None],
+        "nrow": 1,
+        "ncol": 90,
+    }
+    blink = mne.Projection(active=False, data=content, desc="blink", kind=1, explained_var=0.5)
+    inverse = MMInverse(model, max_iter=STEPS)
+    clean = inverse.apply(evoked.add_proj(blink))
+    spoilt = evoked.copy()
+    spoilt.data += 1e-4 * field[:, None]
+    assert_same(inverse.apply(spoilt).data, clean.data, rtol=1e-3)
+    projector = np.eye(90) - np.outer(field, field)
+    blind = dataclasses.replace(model, leadfield=projector @ model.leadfield)
+    expected = SourceEnergy(blind).reconstruct((projector @ evoked.data)[None], max_iter=STEPS)
+    assert_same(clean.data, expected.sources[0])
+
+
+def test_a_noise_covariance_whitens(model, evoked, tmp_path):
+    plain = apply_mm(evoked, model, max_iter=STEPS)
+    white = mne.make_ad_hoc_cov(evoked.info, verbose="ERROR")
+    assert_same(apply_mm(evoked, model, max_iter=STEPS, noise_cov=white).data, plain.data, 1e-3)
+    variance = np.ones(90)
+    variance[20] = 1e6  # one electrode that nothing should be believed of
+    noisy = mne.Covariance(1e-12 * variance, evoked.ch_names, [], [], 1)
+    spoilt = evoked.copy()
+    spoilt.data[20] += 1e-4 * np.random.default_rng(0).standard_normal(TIMES)
+    path = tmp_path / "noise-cov.fif"
+    noisy.save(path, verbose="ERROR")
+    expected = apply_mm(evoked, model, max_iter=STEPS, noise_cov=path)
+    assert_same(apply_mm(spoilt, model, max_iter=STEPS, noise_cov=path).data, expected.data, 0.05)
+    error = np.abs(apply_mm(spoilt, model, max_iter=STEPS).data - plain.data).max()
+    assert error > 0.2 * np.abs(plain.data).max()
+
+
+# ------------------------------------------------------------------------------------ expanding
+
+
+def test_expanding_paints_every_vertex_of_fsaverage5(model, inverse, evoked):
+    stc = inverse.apply(evoked)
+    full = expand_estimate(stc, model)
+    assert full.shape == (20484, TIMES)
+    assert full.subject == "fsaverage"
+    assert full.tmin == stc.tmin
+    np.testing.assert_array_equal(
+        full.data[model.regions >= 0], stc.data[model.regions[model.regions >= 0]]
+    )
+    assert not full.data[model.regions < 0].any()
+    for half, sources in zip((full.lh_data, full.rh_data), model.vertices, strict=True):
+        assert half.shape == (10242, TIMES)
+        assert half[sources].any()
+    elsewhere = mne.SourceEstimate(stc.data, [v + 1 for v in stc.vertices], 0, 1)
+    with pytest.raises(ValueError, match="not lie on the sources of this head model"):
+        expand_estimate(elsewhere, model)
+
+
+# -------------------------------------------------------------------------------------- pictures
+
+
+def test_the_picture_shows_recording_topography_cortex_and_time_courses(model, inverse, evoked):
+    stc = inverse.apply(evoked)
+    figure = plot_reconstruction(stc, evoked, model, title="left")
+    titles = [axes.get_title() for axes in figure.axes]
+    assert "recording, 90 channels, average reference" in titles
+    assert {"left, lateral", "right, medial"} <= set(titles)
+    peak = 1e3 * stc.times[np.abs(stc.data).max(axis=0).argmax()]
+    assert f"at {peak:.0f} ms" in titles
+    points = dataclasses.replace(model, regions=None)
+    evoked.info["bads"] = ["Fz"]
+    titles = [a.get_title() for a in plot_reconstruction(stc, evoked, points, time=0.0).axes]
+    assert {"left hemisphere", "at 0 ms", "recording, 89 channels, average reference"} <= set(
+        titles
+    )
+    plt.close("all")
+
+
+def test_nothing_of_the_picture_is_cut_off(model, inverse, evoked):
+    """Also of estimates whose numbers are long, and of models that are drawn as points."""
+    stc = inverse.apply(evoked)
+    stc.data[:] *= -1e5
+    for drawn in (model, dataclasses.replace(model, regions=None)):
+        figure = plot_reconstruction(stc, evoked, drawn, threshold=0.4, title="left")
+        figure.canvas.draw()
+        renderer = figure.canvas.get_renderer()
+        shown = [text.get_text() for text in figure.findobj(Text)]
+        assert "sources (nA m)" in shown
+        assert "painted from 40% of the largest source on" in shown
+        for axes in figure.axes:
+            if axes.name != "3d":  # which have no text but a title
+                box = axes.get_tightbbox(renderer)
+                assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+                assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
+        plt.close(figure)
+
+
+def test_pictures_refuse_what_does_not_fit(model, inverse, evoked):
+    stc = inverse.apply(evoked)
+    with pytest.raises(
+        ValueError, match=r"time must lie in -0.02 to 0.055 s of the estimate, got 1"
+    ):
+        plot_reconstruction(stc, evoked, model, time=1.0)
+    with pytest.raises(ValueError, match=r"threshold must lie in \[0, 1\), got 1"):
+        plot_reconstruction(stc, evoked, model, threshold=1.0)
+    short = mne.SourceEstimate(stc.data[:59], [stc.vertices[0], stc.vertices[1][:-1]], 0, 1)
+    with pytest.raises(ValueError, match="59 sources, the head model 60"):
+        plot_reconstruction(short, evoked, model)
+
+
+# ------------------------------------------------------------------------------------------ misuse
+
+
+def test_misuse_is_named(model, inverse, evoked, epochs):
+    with pytest.raises(
+        TypeError, match=r"Evoked, Epochs or Raw, got ndarray; for arrays use Source"
+    ):
+        inverse.apply(evoked.data)
+    with pytest.raises(
+        TypeError, match=r"HeadModel, an mne.Forward or the path of one, got ndarray"
+    ):
+        MMInverse(model.leadfield)
+    with pytest.raises(TypeError, match=r"mne.Covariance or the path of one, got ndarray"):
+        MMInverse(model, noise_cov=np.eye(90))
+    with pytest.raises(ValueError, match="for Raw; crop the Evoked instead"):
+        inverse.apply(evoked, start=2)
+    with pytest.raises(ValueError, match="for Raw; crop Epochs instead"):
+        inverse.apply(epochs, buffer_size=2)
+    with pytest.raises(ValueError, match="return_generator is for Epochs"):
+        inverse.apply(evoked, return_generator=True)
+    raw = mne.io.RawArray(np.hstack(epochs.get_data()), evoked.info, verbose="ERROR")
+    with pytest.raises(ValueError, match="enclose samples of the 80, got 90, None"):
+        inverse.apply(raw, start=90)
+    with pytest.raises(ValueError, match="buffer_size must be at least 1 sample, got 0"):
+        inverse.apply(raw, buffer_size=0)
+    with pytest.raises(ValueError, match="on_missing must be one of"):
+        apply_mm(evoked, model, on_missing="drop")
+    with pytest.raises(ValueError, match="weight and diffusion must be positive"):
+        apply_mm(evoked, model, weight=-1.0)
+    graph = np.eye(5, k=1) + np.eye(5, k=-1)
+    gain = 100 * np.random.default_rng(0).normal(size=(4, 5))
+    bare = head_model_from_leadfield(gain, np.zeros((5, 3)), graph, list("abcd"))
+    with pytest.raises(ValueError, match="two cortical surfaces, which this head model does not"):
+        MMInverse(bare)

@@ -1,0 +1,98 @@
+"""One length and one rate: what a preset says is simulated, claimed by the weights and tested."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from learnmm.training import FitSettings
+from learnmm_esi.cli.app import app
+from learnmm_esi.head.external import read_head_model
+from learnmm_esi.networks.files import load_solver
+from learnmm_esi.simulation.erp import ERPSimulator
+from learnmm_esi.training.evaluate import evaluate
+from learnmm_esi.training.presets import Preset, TrainingSettings
+from learnmm_esi.training.train import train
+
+TINY = {"hidden": 4, "width": 4, "steps": 2}
+
+
+def preset(**method):
+    few = FitSettings(steps=2, batch_size=2, warmup=1, validate_every=2)
+    training = TrainingSettings(horizons=(1, 2), train_size=4, validation_size=2)
+    return Preset(method={**TINY, **method}, start=few, fit=few, training=training)
+
+
+def losses(model, folder, **method):
+    solver, result, _ = train(model, "mm-net", "erp", preset(**method), folder, progress=False)
+    return solver, [row["loss"] for row in result.history if "loss" in row]
+
+
+def test_the_rate_and_the_length_of_a_preset_are_simulated(coarse_model, tmp_path):
+    solver, usual = losses(coarse_model, tmp_path / "a")
+    assert (solver.settings.times, solver.settings.sfreq) == (64, 512.0)
+    solver, slower = losses(coarse_model, tmp_path / "b", sfreq=250.0)
+    assert (solver.settings.times, solver.settings.sfreq) == (64, 250.0)
+    assert slower != usual  # other recordings, not only another claim
+    solver, shorter = losses(coarse_model, tmp_path / "c", times=32)
+    assert (solver.settings.times, solver.settings.sfreq) == (32, 512.0)
+    assert shorter != usual
+    solver, windows = losses(coarse_model, tmp_path / "d", times=128)
+    assert solver.settings.times == 64  # the preset's windows
+    assert windows != usual
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ({"sfreq": 250.0}, "says sfreq = 250.0, and the recordings of nmm have 500"),
+        ({"times": 32}, "says times = 32, and the recordings of nmm have 500 in windows of 64"),
+    ],
+)
+def test_what_a_simulator_does_not_offer_is_refused(coarse_model, tmp_path, method, message):
+    with pytest.raises(ValueError, match=message):
+        train(coarse_model, "mm-net-b", "nmm", preset(**method), tmp_path, progress=False)
+
+
+def test_a_bare_lead_field_is_trained_and_evaluated_from_the_command_line(coarse_model, tmp_path):
+    """The path of a user who has arrays only: a file of them, weights, estimates in Python."""
+    path = tmp_path / "mine.npz"
+    np.savez(
+        path,
+        leadfield=coarse_model.leadfield,
+        positions=coarse_model.positions,
+        neighbours=coarse_model.neighbours.toarray(),
+        channel_names=coarse_model.channel_names,
+    )
+    (tmp_path / "tiny.toml").write_text(
+        "[method]\nhidden = 4\nwidth = 4\nsteps = 2\ntimes = 32\nsfreq = 250.0\n"
+        "[start]\nsteps = 2\nwarmup = 1\nbatch_size = 2\n"
+        "[fit]\nsteps = 2\nwarmup = 1\nbatch_size = 2\nvalidate_every = 2\n"
+        "[training]\ntrain_size = 4\nvalidation_size = 2\nhorizons = [1, 2]\n"
+    )
+
+    def run(*arguments):
+        result = CliRunner().invoke(app, [str(a) for a in arguments])
+        assert result.exit_code == 0, result.output
+
+    own = ("--forward", path)
+    run("train", "mm-net", "--preset", tmp_path / "tiny.toml", *own, "--out", tmp_path / "run")
+    weights = tmp_path / "run" / "weights.safetensors"
+    run("evaluate", weights, *own, "--samples", 4, "--out", tmp_path / "found")
+    model = read_head_model(path)
+    solver = load_solver(weights, model)
+    assert (solver.settings.times, solver.settings.sfreq) == (32, 250.0)
+    test = ERPSimulator(model, seed=2, size=4, times=32, sfreq=250.0, distance="euclidean")
+    expected = evaluate(solver, test, 4, horizons=(2,)).summary()["steps"]["2"]
+    (found,) = (tmp_path / "found").glob("*.json")
+    summary = json.loads(found.read_text())["steps"]["2"]
+    assert summary["psnr"] == pytest.approx(expected["psnr"], rel=1e-5)
+    recordings = test.batch(range(2)).sensors
+    assert solver.reconstruct(recordings).sources.shape == (2, 60, 32)
+    other = dataclasses.replace(model, leadfield=model.leadfield[:, ::-1])
+    with pytest.raises(ValueError, match="lead field"):
+        load_solver(weights, other)

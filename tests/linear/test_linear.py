@@ -1,0 +1,191 @@
+"""Linear maps: products, norms, and the three forms in which a curvature is pulled back."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import learnmm as lmm
+from learnmm.checks.laws import dense
+from learnmm.linear.matrix import FORMS
+from learnmm.objective import hessian_product
+
+RELATIVE = 1e-10
+
+# Torch says once per process that CSR is in beta; LinearMap keeps that from its users.
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support:UserWarning")
+
+
+def matrix(rows, columns, rank, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    left = torch.randn(rows, rank, generator=generator, dtype=torch.float64)
+    return left @ torch.randn(rank, columns, generator=generator, dtype=torch.float64)
+
+
+def outer_curvature(kind, image):
+    generator = torch.Generator().manual_seed(1)
+    batch = len(image)
+    if kind == "scalar":
+        return lmm.ScalarCurvature(torch.rand(batch, generator=generator).double() + 0.1)
+    if kind == "diagonal":
+        return lmm.DiagonalCurvature(10 ** torch.randn(image.shape, generator=generator).double())
+    basis = torch.linalg.qr(matrix(image.shape[1], image.shape[1], image.shape[1]))[0][:, :2]
+    spectrum = torch.rand(batch, 2, generator=generator).double()
+    return lmm.LowRankCurvature(spectrum[:, 0], spectrum, basis)
+
+
+@given(
+    form=st.sampled_from(FORMS),
+    kind=st.sampled_from(["scalar", "diagonal", "low rank"]),
+    shape=st.sampled_from([(3, 5, 3), (5, 3, 3), (4, 4, 4), (4, 5, 2), (5, 4, 1), (3, 4, 0)]),
+    rest=st.sampled_from([(), (2,), (2, 2)]),
+    seed=st.integers(0, 2**16),
+)
+def test_every_form_dominates_the_conjugated_curvature(form, kind, shape, rest, seed):
+    linear = lmm.LinearMap(matrix(*shape, seed), form=form)
+    x = torch.ones(2, shape[1], *rest).double()
+    curvature = outer_curvature(kind, linear(x))
+    a = _matrix_of(linear, x)
+    exact = a.mT @ dense(curvature.apply, linear(x)) @ a
+    pulled = linear.pull_back(curvature, x)
+    bound = dense(pulled.apply, x)
+    scale = torch.linalg.matrix_norm(bound, 2)
+    assert (torch.linalg.eigvalsh(bound - exact)[:, 0] >= -RELATIVE * scale).all()
+    assert (pulled.largest() >= scale * (1 - RELATIVE)).all()
+    if form == "structured" and kind == "scalar":
+        assert (torch.linalg.matrix_norm(bound - exact, 2) <= RELATIVE * scale).all()
+
+
+def _matrix_of(linear, x):
+    """The map on flattened iterates, column by column."""
+    units = torch.eye(x[0].numel()).double().reshape(-1, *x.shape[1:])
+    return linear(units).reshape(len(units), -1).mT
+
+
+@pytest.mark.parametrize("rest", [(), (3,), (2, 3)])
+@pytest.mark.parametrize("layout", ["dense", "sparse_csr", "sparse_coo"])
+def test_products_and_adjoint(layout, rest):
+    dense_matrix = matrix(4, 6, 3)
+    dense_matrix[dense_matrix.abs() < 0.5] = 0
+    offset = torch.ones(4, *(1 for _ in rest)).double()
+    stored = getattr(dense_matrix, f"to_{layout}")()
+    linear = lmm.LinearMap(stored, offset, form="uniform")
+    x, z = torch.randn(2, 6, *rest).double(), torch.randn(2, 4, *rest).double()
+    assert torch.allclose(linear(x), torch.einsum("mn,bn...->bm...", dense_matrix, x) + offset)
+    assert torch.allclose(linear.adjoint(z), torch.einsum("mn,bm...->bn...", dense_matrix, z))
+    # <A x, z> = <x, A^T z>; the offset does not enter the adjoint.
+    assert torch.allclose(((linear(x) - offset) * z).sum(), (x * linear.adjoint(z)).sum())
+
+
+@given(
+    shape=st.sampled_from([(3, 5, 3), (5, 3, 2), (4, 4, 1), (3, 4, 0)]),
+    sparse=st.booleans(),
+    seed=st.integers(0, 2**16),
+)
+def test_norm_is_an_upper_bound(shape, sparse, seed):
+    a = matrix(*shape, seed)
+    largest = float(torch.linalg.matrix_norm(a, 2))
+    norm = lmm.LinearMap(a.to_sparse_csr() if sparse else a, form="uniform").norm
+    assert norm >= largest
+    if not sparse:
+        assert norm <= largest * (1 + 1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_sparse_map_is_silent():
+    lmm.LinearMap(torch.eye(3).to_sparse_coo(), form="uniform").adjoint(torch.ones(1, 3))
+
+
+@pytest.mark.parametrize("route", ["auto", "forward", "reverse"])
+def test_sparse_maps_differentiate_twice(route):
+    """Curvature can be measured through a sparse map, whichever way products are differentiated."""
+    a, x, v = matrix(4, 6, 4), torch.randn(3, 6).double(), torch.randn(3, 6).double()
+    target = torch.randn(3, 4).double()
+    sparse = lmm.HalfQuadratic(target) @ lmm.LinearMap(a.to_sparse_coo(), form="uniform")
+    plain = lmm.HalfQuadratic(target) @ a
+    product, expected = (hessian_product(f.__call__, x, route)(v) for f in (sparse, plain))
+    assert torch.allclose(product, expected, atol=1e-12)
+    leaf = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(sparse(leaf).sum(), leaf, create_graph=True)
+    assert torch.allclose(torch.autograd.grad(gradient, leaf, v)[0], expected, atol=1e-12)
+
+
+def test_sparse_norm_is_sharp_for_a_permutation():
+    a = torch.eye(5).double()[torch.tensor([3, 1, 0, 4, 2])]
+    assert lmm.LinearMap(a.to_sparse_csr(), form="uniform").norm == pytest.approx(1.0)
+
+
+def test_svd_leaves_out_what_rounding_made():
+    values, basis = lmm.LinearMap(matrix(6, 8, 3)).svd
+    assert values.shape == (3,)
+    assert basis.shape == (8, 3)
+    assert torch.allclose(basis.mT @ basis, torch.eye(3).double(), atol=1e-12)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_zero_matrix_has_a_zero_curvature(form):
+    linear = lmm.LinearMap(torch.zeros(2, 3).double(), form=form)
+    x = torch.ones(2, 3).double()
+    pulled = linear.pull_back(lmm.ScalarCurvature(torch.ones(2).double()), x)
+    assert (pulled.largest() == 0).all()
+    assert (pulled.solve(x) == 0).all()
+    assert not pulled.valid().any()
+    assert torch.isinf(linear.pull_back_radius(torch.ones(2))).all()
+
+
+def test_radius_of_the_image_covers_the_step():
+    linear = lmm.LinearMap(matrix(4, 6, 4))
+    radius = linear.pull_back_radius(torch.tensor([2.0, 3.0]).double())
+    direction = torch.linalg.svd(linear.matrix)[2][0]  # the most stretched one
+    image = linear.matrix @ (radius[:, None] * direction).mT
+    assert torch.allclose(image.norm(dim=0), torch.tensor([2.0, 3.0]).double())
+    assert (image.norm(dim=0) <= torch.tensor([2.0, 3.0]).double() * (1 + 1e-14)).all()
+    assert linear.pull_back_radius(None) is None
+
+
+def test_with_form_changes_the_form_alone():
+    linear = lmm.LinearMap(matrix(2, 3, 2), torch.ones(2).double())
+    other = linear.with_form("separable")
+    assert (other.form, linear.form) == ("separable", "structured")
+    assert other.matrix is linear.matrix
+    assert other.offset is linear.offset
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: lmm.LinearMap([[1.0]]), TypeError, "torch.Tensor, got list"),
+        (lambda: lmm.LinearMap(torch.ones(3)), ValueError, r"got shape \(3,\)"),
+        (lambda: lmm.LinearMap(torch.ones(2, 2, dtype=torch.int64)), ValueError, "int64"),
+        (lambda: lmm.LinearMap(torch.ones(2, 2, dtype=torch.complex64)), ValueError, "complex64"),
+        (lambda: lmm.LinearMap(torch.ones(2, 2), form="exact"), ValueError, "'exact'"),
+        (
+            lambda: lmm.LinearMap(torch.ones(2, 2).to_sparse_csr()),
+            ValueError,
+            "sparse.*or 'separable'",
+        ),
+        (lambda: lmm.LinearMap(torch.full((2, 2), torch.nan)), ValueError, "NaN"),
+        (
+            lambda: lmm.LinearMap(torch.full((2, 2), torch.inf).to_sparse_coo(), form="uniform"),
+            ValueError,
+            "infinite",
+        ),
+    ],
+)
+def test_misuse_is_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.ones(2, 4).double(), r"\(2, 3\).*got x of shape \(2, 4\)"),
+        (torch.ones(3).double(), r"\(3,\)"),
+        (torch.ones(2, 3), "float32.*float64"),
+        (torch.ones(2, 3, device="meta").double(), "meta.*cpu"),
+    ],
+)
+def test_iterates_that_do_not_fit_are_refused(x, message):
+    with pytest.raises(ValueError, match=message):
+        lmm.LinearMap(torch.ones(2, 3).double()).check(x)

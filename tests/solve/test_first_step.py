@@ -1,0 +1,74 @@
+"""Steps that must not be too long: what was measured near says little of what is far."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+import learnmm as lmm
+from cutest_like import PROBLEMS
+from learnmm.solve.optimizer import REACH
+
+DTYPE = torch.float64
+
+SOLVED = sorted(set(PROBLEMS) - {"rat43", "maratos", "hatfldfl", "engval1", "cliff"})
+"""Without those that have other minima or of which no least value is known to ten digits."""
+
+
+@pytest.mark.parametrize("name", SOLVED)
+def test_small_problems_are_solved_by_default(name: str) -> None:
+    problem = PROBLEMS[name]
+    result = lmm.minimize(problem.fun, problem.x0())
+    assert problem.left(result.fun) <= 1e-6, result
+    assert result.success.all()
+    assert result.certificate.monotone.all()
+
+
+@pytest.mark.parametrize("name", ["eckerle4", "boxbod", "log-hairy"])
+def test_no_step_is_longer_than_a_few_times_the_one_before(name: str) -> None:
+    problem = PROBLEMS[name]
+    history = lmm.minimize(problem.fun, problem.x0(), history=True).history
+    taken = history.step_norm[history.accepted]
+    directed = history.learned[history.accepted]
+    assert (taken[1:] <= REACH * taken[:-1] * (1 + 1e-12))[directed[1:]].all()
+
+
+class Doubling(lmm.Direction):
+    """Ten times the gradient, whatever was tried before."""
+
+    def init_state(self, x: torch.Tensor) -> None:
+        return None
+
+    def forward(self, point: lmm.Point, state: None) -> tuple[torch.Tensor, None]:
+        return 10 * point.gradient, None
+
+
+def test_a_refused_step_that_was_cut_comes_again_shorter() -> None:
+    """Else the cut would propose the same candidate for every trial."""
+    x0 = torch.tensor([[1.0, 1.0]], dtype=DTYPE)
+    optimizer = lmm.ProjectedMMOptimizer(
+        lambda x: (x**4).sum(1), preconditioner=Doubling(), majorant=lmm.LipschitzMajorant(12.0)
+    )
+    state = optimizer.init(x0)
+    state = state._replace(reach=torch.tensor([50.0], dtype=DTYPE))
+    lengths = []
+    for _ in range(3):
+        state, info = optimizer.step(state)
+        if bool(info.accepted):
+            break
+        lengths.append(float(info.step_norm))
+    assert lengths[0] == pytest.approx(50.0)
+    assert all(0.1 - 1e-9 <= b / a <= 0.5 + 1e-9 for a, b in itertools.pairwise(lengths))
+    assert len(lengths) > 1
+
+
+def test_the_reach_of_a_neighbour_cuts_nothing() -> None:
+    problem = PROBLEMS["boxbod"]
+    x0 = torch.cat([problem.x0(), torch.tensor([[200.0, 0.5]], dtype=DTYPE)])
+    together = lmm.minimize(problem.fun, x0)
+    for i in range(2):
+        alone = lmm.minimize(problem.fun, x0[i : i + 1])
+        assert torch.equal(alone.iterations[0], together.iterations[i])
+        torch.testing.assert_close(alone.x[0], together.x[i], rtol=1e-9, atol=0)
