@@ -17,6 +17,7 @@ from learnmm.atoms.softmax import Softmax
 from learnmm.bound import AdaptiveMajorant, Bound, Majorant
 from learnmm.curvature import Curvature, DiagonalCurvature, LowRankCurvature, ScalarCurvature
 from learnmm.kind import Kind
+from learnmm.learn.backward import Backward
 from learnmm.learn.unrolled import Unrolled, UnrolledMM
 from learnmm.linear.matrix import LinearMap
 from learnmm.linear.operator import LinearOperator
@@ -25,24 +26,28 @@ from learnmm.majorants.hessian import LanczosMajorant, LipschitzMajorant, PowerI
 from learnmm.majorants.secant import SecantMajorant
 from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective, hessian_product
 from learnmm.proposers.base import (
-    Direction,
     Features,
-    LearnedComponent,
-    LearnedDirection,
     LearnedPreconditioner,
+    Multipliers,
     Point,
+    Proposer,
+    Step,
 )
+from learnmm.proposers.constant import Constant
 from learnmm.proposers.conv_lstm import DualConvLSTM
 from learnmm.proposers.coordinatewise import CoordinatewiseLSTM, SpectralLSTM
 from learnmm.proposers.limited_memory import LimitedMemory
-from learnmm.proposers.simple import Constant, Identity
 from learnmm.proposers.unprojected import DampedInverse, Unprojected
 from learnmm.registry import Instance, Problem, problem, problems
+from learnmm.solve.certificate import Certificate
 from learnmm.solve.optimizer import ProjectedMMOptimizer, minimize
 from learnmm.solve.projection import Projection
-from learnmm.solve.result import Certificate, Result, Status, StepInfo
+from learnmm.solve.record import StepInfo
+from learnmm.solve.result import Result
 from learnmm.solve.safeguard import Relaxation, Safeguard
+from learnmm.solve.settings import SolveSettings
 from learnmm.solve.state import State
+from learnmm.solve.status import Status
 from learnmm.storage import load_weights, save_weights
 
 if TYPE_CHECKING:
@@ -52,6 +57,7 @@ __all__ = [
     "AdaptiveMajorant",
     "Atom",
     "AutoencoderPrior",
+    "Backward",
     "Bound",
     "CallableObjective",
     "Certificate",
@@ -61,7 +67,6 @@ __all__ = [
     "Curvature",
     "DampedInverse",
     "DiagonalCurvature",
-    "Direction",
     "DomainError",
     "DualConvLSTM",
     "Evaluation",
@@ -69,12 +74,9 @@ __all__ = [
     "FitResult",
     "FitSettings",
     "HalfQuadratic",
-    "Identity",
     "Instance",
     "Kind",
     "LanczosMajorant",
-    "LearnedComponent",
-    "LearnedDirection",
     "LearnedPreconditioner",
     "LimitedMemory",
     "LinearMap",
@@ -84,12 +86,14 @@ __all__ = [
     "Logistic",
     "LowRankCurvature",
     "Majorant",
+    "Multipliers",
     "Objective",
     "Point",
     "PowerIterationMajorant",
     "Problem",
     "ProjectedMMOptimizer",
     "Projection",
+    "Proposer",
     "Quadratic",
     "Relaxation",
     "Result",
@@ -98,9 +102,11 @@ __all__ = [
     "SecantMajorant",
     "SoftReLU",
     "Softmax",
+    "SolveSettings",
     "SpectralLSTM",
     "State",
     "Status",
+    "Step",
     "StepInfo",
     "Unprojected",
     "Unrolled",

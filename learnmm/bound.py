@@ -144,17 +144,21 @@ class Majorant(Protocol):
 
 
 @runtime_checkable
-class AdaptiveMajorant(Majorant, Protocol):
-    """A majorant that learns from the steps taken; what it knows is what it gets as ``aux``.
+class AdaptiveMajorant(Protocol):
+    """A majorant that learns from the steps taken, and remembers.
 
-    Its knowledge consists of tensors with the batch first, in tuples, lists, dictionaries or
-    dataclasses. The objective's own ``aux`` stays with the objective.
+    Its memory consists of tensors with the batch first, in tuples, lists, dictionaries or
+    dataclasses, beside constants.
     """
 
-    def start(self, x: Tensor, gradient: Tensor) -> Any:
+    def init_memory(self, x: Tensor, gradient: Tensor) -> Any:
         """Return what is known before the first step, ``(B, *shape)`` each."""
         ...
 
-    def follow(self, aux: Any, move: Tensor, change: Tensor) -> Any:
+    def observe(self, move: Tensor, change: Tensor, memory: Any) -> Any:
         """Return what is known after ``x`` has moved, and its gradient changed, by these."""
+        ...
+
+    def __call__(self, x: Tensor, aux: Any = None, memory: Any = None) -> Bound:
+        """Return the bound at ``x``; without a memory as before the first step."""
         ...

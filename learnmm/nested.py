@@ -38,13 +38,13 @@ ALLOWED = (
 )
 
 
-def select(mask: Tensor, new: Any, old: Any, owner: str = "a state") -> Any:
+def select(mask: Tensor | None, new: Any, old: Any, owner: str = "a state") -> Any:
     """Per problem, ``new`` where `mask` holds and ``old`` elsewhere.
 
     Parameters
     ----------
-    mask : Tensor of bool
-        ``(B,)``.
+    mask : Tensor of bool or None
+        ``(B,)``; None holds everywhere.
     new, old : nested
         Of the same structure.
     owner : str
@@ -61,6 +61,8 @@ def select(mask: Tensor, new: Any, old: Any, owner: str = "a state") -> Any:
                 f"{owner} changed the shape of a tensor from {tuple(old.shape)} to "
                 f"{tuple(new.shape)}"
             )
+        if mask is None:
+            return new
         return torch.where(mask.reshape(-1, *([1] * (new.dim() - 1))), new, old)
     ours, theirs = parts_of(new), parts_of(old)
     if ours is not None and theirs is not None and ours.keys() == theirs.keys():

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from learnmm.bound import Majorant
 from learnmm.objective import BatchFunction, Objective
+from learnmm.proposers.base import Proposer
 from learnmm.solve.optimizer import ProjectedMMOptimizer
+from learnmm.solve.settings import SolveSettings
 
 GROUP = "learnmm.problems"
 
@@ -45,9 +47,20 @@ class Instance:
     minimizer: Tensor | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def optimizer(self, **settings: Any) -> ProjectedMMOptimizer:
-        """Return an optimizer for this batch; `settings` are those of its constructor."""
-        return ProjectedMMOptimizer(self.objective, **{"majorant": self.majorant, **settings})
+    def optimizer(
+        self,
+        *,
+        majorant: Majorant | None = None,
+        proposer: Proposer | None = None,
+        settings: SolveSettings = SolveSettings(),  # noqa: B008 - frozen
+    ) -> ProjectedMMOptimizer:
+        """Return an optimizer for this batch, by default with the majorant of the instance."""
+        return ProjectedMMOptimizer(
+            self.objective,
+            majorant=majorant or self.majorant,
+            proposer=proposer,
+            settings=settings,
+        )
 
 
 class Problem(ABC):

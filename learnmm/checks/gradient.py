@@ -13,8 +13,8 @@ from torch import Tensor
 from learnmm.checks.laws import LawViolation
 from learnmm.curvature import dot, expand, norm
 from learnmm.objective import BatchFunction, CallableObjective, Objective
-from learnmm.optim.closure import Closure, ClosureObjective, flatten
-from learnmm.solve.proposing import full_precision
+from learnmm.optim.closure import Closure, ClosureObjective, Source, flatten
+from learnmm.precision import full_precision
 from learnmm.solve.safeguard import ROUNDING
 from learnmm.solve.validation import check_evaluation, check_start, is_single
 
@@ -107,7 +107,7 @@ def assert_gradient(
     parameters = list(x)
     if not parameters or not all(isinstance(p, Tensor) for p in parameters):
         raise TypeError("assert_gradient takes a tensor, or for a closure its parameters")
-    closure = ClosureObjective(cast(Closure, fun), parameters, curvature="secant")
+    closure = ClosureObjective(cast(Closure, fun), parameters, curvature=Source.SECANT)
     kept = [p.grad for p in parameters]
     start = flatten(parameters)
     names = [

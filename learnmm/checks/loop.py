@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from learnmm.checks.laws import LawViolation, require, require_equal
-from learnmm.checks.unmodified import unmodified
-from learnmm.curvature import ScalarCurvature, norm
-from learnmm.nested import check, select, tensors_of
-from learnmm.proposers.base import (
-    Direction,
-    Features,
-    LearnedComponent,
-    LearnedPreconditioner,
-    Point,
-    scale_free,
-)
+from learnmm.checks.laws import require, require_equal
+from learnmm.curvature import norm
 from learnmm.solve.optimizer import ProjectedMMOptimizer
-from learnmm.solve.result import Status
 from learnmm.solve.safeguard import rounding_slack
 
 Make = Callable[[Sequence[int]], tuple[ProjectedMMOptimizer, Tensor]]
@@ -63,10 +51,9 @@ def assert_descent(optimizer: ProjectedMMOptimizer, x0: Tensor, steps: int = 50)
             state, _ = optimizer.step(before)
             finite = torch.isfinite(state.value) & torch.isfinite(norm(state.x))
             require((~finite).to(start), 0.0, f"step {k}: iterate and value are finite")
-            slack = rounding_slack(start) if optimizer.safeguard is None else 0.0
+            slack = rounding_slack(start) if optimizer.settings.safeguard is None else 0.0
             require(state.value - before.value, slack, f"step {k}: the objective does not rise")
-            stopped = before.status != Status.RUNNING
-            moved = torch.where(stopped, norm(state.x - before.x), 0.0)
+            moved = torch.where(~before.running, norm(state.x - before.x), 0.0)
             require(moved, 0.0, f"step {k}: a stopped problem keeps its iterate")
         again = optimizer.objective.evaluate(state.x).value
         require((again - state.value).abs(), rounding_slack(start), "values belong to iterates")
@@ -115,54 +102,6 @@ def assert_batch_independent(make: Make, batch: int, steps: int = 5) -> None:
             require_equal(x, reference[indices], scale[indices], law)
 
 
-def assert_preconditioner(
-    preconditioner: LearnedComponent | Direction, x: Tensor, steps: int = 3
-) -> None:
-    """Check shapes and batch independence of what a preconditioner proposes and remembers.
-
-    Laws: proposals have the shape of the iterate, or that of the component's basis; every tensor of
-    the memory has the batch first, and the memory keeps its structure; problem ``i`` of a batch
-    gets what it gets alone; a `Direction` gives the same step and keeps the same memory when it
-    sees a point again; what it is shown, its memory included, is not written to. Values are free:
-    projection and safeguard take care of them.
-
-    Parameters
-    ----------
-    preconditioner : LearnedPreconditioner, LearnedDirection or Direction
-        In the mode in which it will be used.
-    x : Tensor
-        Iterates ``(B, *shape)`` with at least two problems.
-    steps : int
-        Steps through which the memory is followed.
-
-    Raises
-    ------
-    LawViolation
-        With the step and the problem.
-    ValueError
-        For fewer than two problems.
-
-    Examples
-    --------
-    >>> import torch, learnmm as lmm
-    >>> from learnmm import checks
-    >>> checks.assert_preconditioner(lmm.DualConvLSTM(3, hidden=4), torch.randn(2, 3, 8))
-    """
-    batch = x.shape[0]
-    if batch < 2:
-        raise ValueError("independence of a batch needs at least two problems")
-    everyone = list(range(batch))
-    x = x.clone()
-    with torch.no_grad():
-        together = _proposals(preconditioner, x, steps)
-        for indices in (everyone[::-1], *([i] for i in everyone)):
-            apart = _proposals(preconditioner, x[indices], steps)
-            for k, (actual, expected) in enumerate(zip(apart, together, strict=True)):
-                law = f"multipliers of problems {indices} at step {k} do not depend on neighbours"
-                a, b = torch.nan_to_num(actual), torch.nan_to_num(expected[indices])
-                require_equal(a, b, norm(b) + 1, law)
-
-
 def _iterates(make: Make, indices: Sequence[int], steps: int) -> list[Tensor]:
     optimizer, x0 = make(indices)
     with torch.no_grad():
@@ -172,61 +111,3 @@ def _iterates(make: Make, indices: Sequence[int], steps: int) -> list[Tensor]:
             state, _ = optimizer.step(state)
             iterates.append(state.x)
     return iterates
-
-
-def _proposals(preconditioner: LearnedComponent | Direction, x: Tensor, steps: int) -> list[Tensor]:
-    """Proposals of a few steps, with features that differ from step to step."""
-    name = type(preconditioner).__name__
-    with unmodified(x, name):
-        memory = preconditioner.init_state(x)
-    wanted = x.shape
-    basis = preconditioner.basis() if isinstance(preconditioner, LearnedPreconditioner) else None
-    if basis is not None:
-        wanted = torch.Size((x.shape[0], basis.shape[1] + 1, *x.shape[2:]))
-    proposals = []
-    for k in range(steps):
-        _batch_first(memory, x)
-        seen = _seen(preconditioner, x, k)
-        before = memory
-        with unmodified((seen, before), name):
-            multipliers, memory = preconditioner(seen, before)
-        if multipliers.shape != wanted:
-            raise LawViolation(
-                f"proposals have shape {tuple(wanted)}, got {tuple(multipliers.shape)} at step {k}"
-            )
-        _batch_first(memory, x)
-        try:
-            select(torch.ones_like(x.reshape(len(x), -1)[:, 0], dtype=torch.bool), memory, before)
-        except TypeError as error:
-            raise LawViolation(
-                f"the memory keeps its structure and shapes, not so at step {k}: {error}"
-            ) from error
-        if isinstance(preconditioner, Direction):
-            both = zip(
-                tensors_of((multipliers, memory)),
-                tensors_of(preconditioner(seen, memory)),
-                strict=True,
-            )
-            if not all(torch.equal(*map(torch.nan_to_num, pair)) for pair in both):
-                raise LawViolation(
-                    "a point seen again gives the same step and the same memory, not so at step "
-                    f"{k}"
-                )
-        proposals.append(multipliers)
-    return proposals
-
-
-def _seen(preconditioner: LearnedComponent | Direction, x: Tensor, k: int) -> Features | Point:
-    """What a component is shown at step `k`: a path through curved country."""
-    gradient = torch.sin((k + 1) * x)
-    if isinstance(preconditioner, Direction):
-        return Point(x + 0.1 * gradient, gradient, ScalarCurvature(1 + norm(gradient)))
-    return Features(scale_free(x), scale_free(gradient))
-
-
-def _batch_first(memory: Any, x: Tensor) -> None:
-    """Raise unless a memory can be carried on per problem."""
-    try:
-        check(memory, x.shape[0], "the memory")
-    except TypeError as error:
-        raise LawViolation(str(error)) from error

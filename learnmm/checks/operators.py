@@ -7,7 +7,8 @@ from torch import Tensor
 
 from learnmm.checks.laws import TOLERANCE, dense, require, require_equal, spectral_norm, tolerance
 from learnmm.curvature import Curvature, norm
-from learnmm.solve.projection import Projection, scaled_step
+from learnmm.proposers.base import Multipliers
+from learnmm.solve.projection import Projection, multiplied_step
 
 INVERSE_ROUNDING = 32.0
 """Rounding error of an inverse's entries in units of eps times the condition number."""
@@ -124,7 +125,7 @@ def assert_interval(
         hostile = torch.tensor(HOSTILE, dtype=like.dtype, device=like.device)
         multipliers = hostile[torch.arange(like.numel()) % len(hostile)].reshape(like.shape)
     inside = projection(multipliers)
-    step = dense(lambda v: scaled_step(curvature, v, inside).step, like)
+    step = dense(lambda v: multiplied_step(curvature, v, Multipliers(inside), None).step, like)
     inverse = dense(curvature.solve, like)
     allowed = tolerance(like) * spectral_norm(inverse)
     for law, difference in (

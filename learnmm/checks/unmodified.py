@@ -11,9 +11,10 @@ from torch import Tensor
 
 from learnmm.bound import AdaptiveMajorant
 from learnmm.checks.laws import LawViolation
-from learnmm.nested import tensors_of
-from learnmm.proposers.base import Direction, Features, Point, scale_free
+from learnmm.nested import mapped, tensors_of
+from learnmm.proposers.base import Point, Proposer
 from learnmm.solve.optimizer import ProjectedMMOptimizer
+from learnmm.solve.state import State
 from learnmm.solve.validation import written
 
 
@@ -32,7 +33,7 @@ def unmodified(tree: Any, who: str) -> Iterator[None]:
 
 
 def assert_unmodified(optimizer: ProjectedMMOptimizer, x0: Tensor, steps: int = 3) -> None:
-    """Check that objective, majorant and preconditioner write into nothing that they are given.
+    """Check that objective, majorant and proposer write into nothing that they are given.
 
     Laws: iterates, gradients, ``aux``, curvatures and memories are after a call what they were
     before it, in the start and in some steps; what an evaluation has returned is not changed by the
@@ -61,8 +62,7 @@ def assert_unmodified(optimizer: ProjectedMMOptimizer, x0: Tensor, steps: int = 
     >>> checks.assert_unmodified(lmm.ProjectedMMOptimizer(lmm.Quadratic(torch.ones(2, 3))),
     ...     torch.zeros(2, 3))
     """
-    objective, majorant = optimizer.objective, optimizer.majorant
-    component = optimizer.preconditioner
+    objective, majorant, proposer = optimizer.objective, optimizer.majorant, optimizer.proposer
     function = f"the objective {type(objective).__name__}"
     with torch.no_grad():
         x = x0.clone()
@@ -74,32 +74,32 @@ def assert_unmodified(optimizer: ProjectedMMOptimizer, x0: Tensor, steps: int = 
             objective.evaluate(x - torch.finfo(x.dtype).eps * first.gradient)
         if isinstance(majorant, AdaptiveMajorant):
             with unmodified((x, first.gradient), _name(majorant)):
-                brought = majorant.start(x, first.gradient)
-        else:
-            brought = first.aux
-        with unmodified((x, brought), _name(majorant)):
-            majorant(x, brought)
-        if component is not None:
-            with unmodified(x, _name(component)):
-                component.init_state(x)
+                majorant.init_memory(x, first.gradient)
+        if proposer is not None:
+            with unmodified(x, _name(proposer)):
+                proposer.init_memory(x)
         state = optimizer.init(x)
         for _ in range(steps):
-            brought = state.known if isinstance(majorant, AdaptiveMajorant) else state.aux
-            with unmodified((state.x, brought), _name(majorant)):
-                bound = majorant(state.x, brought)
-            if component is not None:
-                seen: Features | Point = Features(scale_free(state.x), scale_free(state.gradient))
-                if isinstance(component, Direction):
-                    seen = Point(state.x, state.gradient, bound.curvature)
-                with unmodified((seen, state.memory), _name(component)):
-                    component(seen, state.memory)
+            with unmodified((state.x, state.aux, state.majorant_memory), _name(majorant)):
+                bound = optimizer.bound(state.x, state.aux, state.majorant_memory)
+            if proposer is not None:
+                _watch(proposer, Point(state.x, state.gradient, bound.curvature), state)
             with unmodified(state, "a step"):
                 following, _ = optimizer.step(state)
             if isinstance(majorant, AdaptiveMajorant):
                 move, change = following.x - state.x, following.gradient - state.gradient
-                with unmodified((state.known, move, change), _name(majorant)):
-                    majorant.follow(state.known, move, change)
+                with unmodified((state.majorant_memory, move, change), _name(majorant)):
+                    majorant.observe(move, change, state.majorant_memory)
             state = following
+
+
+def _watch(proposer: Proposer, point: Point, state: State) -> None:
+    """A proposer may write into the memory that it is given to observe, and into nothing else."""
+    memory = mapped(Tensor.clone, state.proposer_memory)
+    with unmodified(point, _name(proposer)):
+        memory = proposer.observe(point, memory)
+    with unmodified((point, memory), _name(proposer)):
+        proposer.propose(point, memory)
 
 
 def _name(part: object) -> str:

@@ -5,28 +5,34 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from learnmm.bound import Majorant
+from learnmm.learn.backward import Backward, Path
 from learnmm.learn.hidden import warn_of_hidden
 from learnmm.learn.implicit import implicit_gradient
 from learnmm.nested import refill, tensors_of
 from learnmm.objective import Objective
-from learnmm.proposers.base import LearnedComponent
-from learnmm.solve.optimizer import ProjectedMMOptimizer
-from learnmm.solve.result import Certificate, StepInfo, Tally
+from learnmm.proposers.base import Proposer
+from learnmm.solve.certificate import Certificate
+from learnmm.solve.optimizer import ProjectedMMOptimizer, certificate_of, check_parts
+from learnmm.solve.record import StepInfo, Tally
+from learnmm.solve.settings import SolveSettings
 from learnmm.solve.state import State
 from learnmm.solve.validation import watched
 
-Backward = Literal["unroll", "truncated", "checkpoint", "implicit"]
 EnergyFor = Callable[[Any], Objective | Callable[[Tensor], Tensor]]
 
 Step = Callable[[State], tuple[State, StepInfo]]
 Out = TypeVar("Out")
+
+UNVERIFIED: dict[str, Any] = {"safeguard": None, "relaxation": None}
 
 FLAT = 16
 """Up to this many steps "checkpoint" keeps the state before each of them; see `_by_segments`."""
@@ -70,7 +76,7 @@ class UnrolledMM(nn.Module):
     energy : callable
         ``energy(data) -> objective`` for a batch of data. Where it is an ``nn.Module``, its
         parameters are learned too.
-    preconditioner : LearnedPreconditioner or LearnedDirection, optional
+    proposer : Proposer, optional
         What proposes the steps.
     start : callable, optional
         ``start(data) -> x0``; a module's parameters are learned too. Without it `forward` needs
@@ -80,20 +86,14 @@ class UnrolledMM(nn.Module):
         them, such as those a lambda closes over.
     steps : int
         Steps of `forward`.
-    backward : {"unroll", "truncated", "checkpoint", "implicit"}
-        How gradients are computed. "unroll": through every step. "truncated": through the last
-        `window` steps; those before run without a graph. "checkpoint": through every step,
-        recomputing each once (beyond 16 steps twice), so that memory holds the states of at most
-        16 or ``2 sqrt(steps)`` steps, the iterates, and what one step needs. "implicit": of the
-        stationary point that the last iterate is taken for (see `implicit_gradient`), whatever
-        path led there; only the energy then gets gradients.
-    window : int, optional
-        For "truncated".
-    keep_iterates : bool
-        Whether `Unrolled.iterates` holds all that the gradient passes through. False keeps the
-        last alone, for outer losses that need no other.
-    **settings
-        Of `ProjectedMMOptimizer`, such as `majorant`, `projection`, `safeguard`, `relaxation`.
+    backward : Backward or str
+        How gradients are computed; a name stands for ``Backward(name)``.
+    majorant : Majorant, optional
+        As for `ProjectedMMOptimizer`, for all data. Where it is an ``nn.Module``, its parameters
+        are learned too.
+    settings : SolveSettings
+        How steps are confined and verified. A `gtol` that is not given is 0: tolerances end some
+        problems of a batch early, which gains nothing here.
 
     Raises
     ------
@@ -123,63 +123,54 @@ class UnrolledMM(nn.Module):
     def __init__(
         self,
         energy: EnergyFor,
-        preconditioner: LearnedComponent | None = None,
+        proposer: Proposer | None = None,
         *,
         start: Callable[[Any], Tensor] | None = None,
         modules: Iterable[nn.Module] = (),
         steps: int = 10,
-        backward: Backward = "unroll",
-        window: int | None = None,
-        keep_iterates: bool = True,
-        **settings: Any,
+        backward: Backward | str = Backward(),  # noqa: B008 - frozen
+        majorant: Majorant | None = None,
+        settings: SolveSettings = SolveSettings(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__()
         if not callable(energy):
             raise TypeError(f"energy must map data to an objective, got {type(energy).__name__}")
         if start is not None and not callable(start):
             raise TypeError(f"start must map data to iterates, got {type(start).__name__}")
-        if backward not in get_args(Backward):
-            raise ValueError(f"backward must be one of {get_args(Backward)}, got {backward!r}")
-        if (window is None) == (backward == "truncated"):
-            raise ValueError(f"window goes with backward='truncated', got {backward!r}, {window}")
-        if window is not None and window < 1:
-            raise ValueError(f"window must be at least 1, got {window}")
-        if not isinstance(keep_iterates, bool):
-            raise TypeError(f"keep_iterates must be True or False, got {keep_iterates!r}")
         modules = (modules,) if isinstance(modules, nn.Module) else tuple(modules)
         for module in modules:
             if not isinstance(module, nn.Module):
                 raise TypeError(f"modules must be nn.Module, got {type(module).__name__}")
         _check_steps(steps)
-        if "max_iter" in settings:
-            raise TypeError("UnrolledMM takes steps= in place of max_iter=")
-        generator = getattr(settings.get("majorant"), "generator", None)
-        if backward == "checkpoint" and isinstance(generator, torch.Generator):
+        check_parts(proposer, settings)
+        if settings.max_iter is not None:
+            raise ValueError(f"UnrolledMM takes steps= in place of max_iter={settings.max_iter}")
+        self.backward = backward if isinstance(backward, Backward) else Backward(backward)
+        generator = getattr(majorant, "generator", None)
+        if self.backward.path is Path.CHECKPOINT and isinstance(generator, torch.Generator):
             raise ValueError(
                 "backward='checkpoint' computes steps again, which would meet other bounds: a "
                 "majorant must not draw from a generator of its own there, but from torch's global "
                 "one, which is rewound"
             )
         self.energy = energy
-        self.preconditioner = preconditioner
+        self.proposer = proposer
         self.start = start
-        majorant = settings.get("majorant")
         self.learned = nn.ModuleList(
             [*modules, majorant] if isinstance(majorant, nn.Module) else modules
         )
         self.steps = steps
-        self.backward = backward
-        self.window = window
-        self.keep_iterates = keep_iterates
-        # Tolerances would end some problems of a batch early, which gains nothing here.
-        self.settings = {"gtol": 0.0, **settings}
+        self.majorant = majorant
+        self.settings = settings if settings.gtol is not None else replace(settings, gtol=0.0)
         self._searched = False
-        self._checked()
 
-    def optimizer(self, data: Any, **settings: Any) -> ProjectedMMOptimizer:
-        """Return the optimizer for a batch of data, as for `ProjectedMMOptimizer.minimize`."""
+    def optimizer(self, data: Any, settings: SolveSettings | None = None) -> ProjectedMMOptimizer:
+        """Return the optimizer for a batch of data, with these or other settings."""
         return ProjectedMMOptimizer(
-            self.energy(data), preconditioner=self.preconditioner, **{**self.settings, **settings}
+            self.energy(data),
+            majorant=self.majorant,
+            proposer=self.proposer,
+            settings=settings or self.settings,
         )
 
     def forward(
@@ -210,39 +201,25 @@ class UnrolledMM(nn.Module):
         """
         count = self.steps if steps is None else steps
         _check_steps(count)
-        given = x0
-        with _without_autocast():
-            if x0 is None:
-                if self.start is None:
-                    raise ValueError("give x0, or start= at construction")
-                with watched(data, "start"):
-                    x0 = self.start(data)
-            unverified = {"safeguard": None, "relaxation": None}
-            with watched((data, x0), "energy"):
-                optimizer = self.optimizer(data, **({} if verified else unverified))
-        free = 0  # steps without a graph
-        if self.backward == "implicit":
-            free = count
-        elif self.window is not None:
-            free = max(0, count - self.window)
-        recording = torch.is_grad_enabled()
+        optimizer, begin = self._begin(data, x0, verified)
+        free, recording = self.backward.free(count), torch.is_grad_enabled()
         with torch.set_grad_enabled(recording and free == 0):
-            state = optimizer.init(x0)
+            state = optimizer.init(begin)
         initial = state.value
         with torch.no_grad():
             state, before = _repeat(optimizer.step, state, free, keep=False)
-        start = state.x
-        run = _by_segments if recording and self.backward == "checkpoint" else _repeat
-        state, after = run(optimizer.step, state, count - free, keep=self.keep_iterates)
+        first, path, keep = state.x, self.backward.path, self.backward.keep_iterates
+        run = _by_segments if recording and path is Path.CHECKPOINT else _repeat
+        state, after = run(optimizer.step, state, count - free, keep=keep)
         values = [initial, *before.values, *after.values]
-        iterates = (start, *after.iterates) if self.keep_iterates else (state.x,)
-        if self.backward == "implicit" and recording:
+        iterates = (first, *after.iterates) if keep else (state.x,)
+        if path is Path.IMPLICIT and recording:
             iterates = (implicit_gradient(optimizer.objective, state.x),)
             values[-1] = optimizer.objective(iterates[0].clone())
         stacked = torch.stack(values)
         if recording and not self._searched and not torch.compiler.is_compiling():
             self._searched = True
-            warn_of_hidden(self, (stacked, iterates[-1]), (data, given))
+            warn_of_hidden(self, (stacked, iterates[-1]), (data, x0))
         return Unrolled(
             x=iterates[-1],
             iterates=iterates,
@@ -253,11 +230,21 @@ class UnrolledMM(nn.Module):
 
     def certificate(self, solved: Unrolled) -> Certificate:
         """What was promised for a solve, and what happened."""
-        return self._checked().certificate(solved.tally)
+        return certificate_of(solved.tally, self.settings, self.proposer)
 
-    def _checked(self) -> ProjectedMMOptimizer:
-        """Return an optimizer of these settings for no problem in particular; raises if wrong."""
-        return ProjectedMMOptimizer(torch.sum, preconditioner=self.preconditioner, **self.settings)
+    def _begin(
+        self, data: Any, x0: Tensor | None, verified: bool
+    ) -> tuple[ProjectedMMOptimizer, Tensor]:
+        """Optimizer and start for some data."""
+        settings = self.settings if verified else replace(self.settings, **UNVERIFIED)
+        with _without_autocast():
+            if x0 is None:
+                if self.start is None:
+                    raise ValueError("give x0, or start= at construction")
+                with watched(data, "start"):
+                    x0 = self.start(data)
+            with watched((data, x0), "energy"):
+                return self.optimizer(data, settings), x0
 
 
 class _Trace(NamedTuple):

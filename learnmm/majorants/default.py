@@ -49,14 +49,14 @@ class DefaultMajorant:
         self.lanczos = LanczosMajorant(fun)
         self.secant = SecantMajorant(fun)
 
-    def start(self, x: Tensor, gradient: Tensor) -> Tensor | Mixed | tuple[()]:
+    def init_memory(self, x: Tensor, gradient: Tensor) -> Tensor | Mixed | None:
         """Return secants, both, or nothing, which is Lanczos's bound alone."""
         with torch.no_grad():
             direction, size = unit(gradient)
             try:
                 along = unit(hessian_product(self.fun, x)(direction))[1]
             except SecondDerivativeError:
-                return self.secant.start(x, gradient)
+                return self.secant.init_memory(x, gradient)
             hidden = (along == 0) & (size > 0) & torch.isfinite(size)
             if some(hidden):
                 # So short that it crosses no kink but one on which x lies.
@@ -64,29 +64,29 @@ class DefaultMajorant:
                 step = expand(length, x) * direction
                 hidden = hidden & (measured_change(self.fun, x, gradient, step) > 0)
             if not some(hidden):
-                return ()
+                return None
             return Mixed(hidden, self.secant.confirmed(x, gradient, along))
 
-    def follow(
-        self, aux: Tensor | Mixed | tuple[()], move: Tensor, change: Tensor
-    ) -> Tensor | Mixed | tuple[()]:
+    def observe(
+        self, move: Tensor, change: Tensor, memory: Tensor | Mixed | None
+    ) -> Tensor | Mixed | None:
         """Return the secants of a step, where they are used."""
-        if isinstance(aux, Mixed):
-            return Mixed(aux.hidden, self.secant.follow(aux.level, move, change))
-        return self.secant.follow(aux, move, change) if isinstance(aux, Tensor) else aux
+        if isinstance(memory, Mixed):
+            return Mixed(memory.hidden, self.secant.observe(move, change, memory.level))
+        return None if memory is None else self.secant.observe(move, change, memory)
 
-    def __call__(self, x: Tensor, aux: Any = None) -> Bound:
+    def __call__(self, x: Tensor, aux: Any = None, memory: Tensor | Mixed | None = None) -> Bound:
         """Bound at ``x``."""
-        if isinstance(aux, Tensor):
-            return self.secant(x, aux)
+        if isinstance(memory, Tensor):
+            return self.secant(x, memory=memory)
         bound = self.lanczos(x)
-        if not isinstance(aux, Mixed):
+        if memory is None:
             return bound
         seen = bound.curvature.largest()
         return Bound(
             Kind.ESTIMATE,
-            ScalarCurvature(torch.where(aux.hidden, aux.level, seen)),
+            ScalarCurvature(torch.where(memory.hidden, memory.level, seen)),
             failure_probability=bound.failure_probability,
-            certain=ScalarCurvature(aux.level * aux.hidden),
-            uncertain=ScalarCurvature(seen.masked_fill(aux.hidden, 0.0)),
+            certain=ScalarCurvature(memory.level * memory.hidden),
+            uncertain=ScalarCurvature(seen.masked_fill(memory.hidden, 0.0)),
         )

@@ -68,7 +68,7 @@ class SecantMajorant:
     def __init__(self, fun: BatchFunction) -> None:
         self.fun = fun
 
-    def start(self, x: Tensor, gradient: Tensor) -> Tensor:
+    def init_memory(self, x: Tensor, gradient: Tensor) -> Tensor:
         """Measure along the gradient, ``(B,)``."""
         with torch.no_grad():
             return self.confirmed(x, gradient, self._along(x, gradient))
@@ -100,18 +100,18 @@ class SecantMajorant:
         level = torch.where(level > 0, level, guess)
         return torch.where((level > 0) & torch.isfinite(level), level, 1.0)
 
-    def follow(self, aux: Tensor, move: Tensor, change: Tensor) -> Tensor:
+    def observe(self, move: Tensor, change: Tensor, memory: Tensor) -> Tensor:
         """Secant of a step, ``(B,)``; as before where it measured nothing."""
         along, length, grown = dot(move, change), norm(move), norm(change)
         secant = torch.where(along > 0, _ratio(grown * grown, along), _ratio(grown, length))
-        secant = torch.maximum(torch.minimum(secant, RISE * aux), FALL * aux)
-        return torch.where((grown > 0) & torch.isfinite(secant), secant, aux).detach()
+        secant = torch.maximum(torch.minimum(secant, RISE * memory), FALL * memory)
+        return torch.where((grown > 0) & torch.isfinite(secant), secant, memory).detach()
 
-    def __call__(self, x: Tensor, aux: Any = None) -> Bound:
+    def __call__(self, x: Tensor, aux: Any = None, memory: Tensor | None = None) -> Bound:
         """Bound at ``x`` from the last secant, or without one as before the first step."""
-        if not isinstance(aux, Tensor):
-            aux = self.start(x, _objective(self.fun).evaluate(x).gradient)
-        curvature = ScalarCurvature(aux)
+        if memory is None:
+            memory = self.init_memory(x, _objective(self.fun).evaluate(x).gradient)
+        curvature = ScalarCurvature(memory)
         # Measured anew after every step; relaxation would measure it a second time.
         return Bound(Kind.ESTIMATE, curvature, certain=curvature)
 

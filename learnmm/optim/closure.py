@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, Protocol
+from enum import StrEnum
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -19,8 +20,18 @@ from learnmm.objective import Evaluation, Objective
 from learnmm.solve.raising import is_numerical
 
 Closure = Callable[[], Tensor]
-Source = Literal["auto", "hessian", "secant"]
-SOURCES: tuple[Source, ...] = ("auto", "hessian", "secant")
+
+
+class Source(StrEnum):
+    """Where the curvature of a closure's loss comes from."""
+
+    AUTO = "auto"
+    """Hessian-vector products where there are any."""
+    HESSIAN = "hessian"
+    """Hessian-vector products."""
+    SECANT = "secant"
+    """The gradients before and after the last step."""
+
 
 CHANGE = 1e3
 """Largest factor by which one secant may change the curvature."""
@@ -77,7 +88,7 @@ class ClosureObjective(Objective):
         What to vary, in this order.
     others : sequence of Tensor
         Parameters that stay, whose gradients are cleared like those of the first.
-    curvature : {"auto", "hessian", "secant"}
+    curvature : Source
         Whether the graph is needed.
     around : Surroundings, optional
         What else an evaluation touches.
@@ -88,7 +99,7 @@ class ClosureObjective(Objective):
         closure: Closure,
         parameters: Sequence[Tensor],
         others: Sequence[Tensor] = (),
-        curvature: Source = "auto",
+        curvature: Source = Source.AUTO,
         around: Surroundings | None = None,
     ) -> None:
         self.closure = closure
@@ -100,7 +111,7 @@ class ClosureObjective(Objective):
         self.last: Evaluation
         self.started = False
         self.failure: Exception | None = None
-        self.record = curvature != "secant"
+        self.record = curvature is not Source.SECANT
         self.product: Callable[[Tensor], Tensor] | None = None
 
     def write(self, x: Tensor) -> None:
@@ -180,7 +191,7 @@ class ClosureObjective(Objective):
 
     def _gradients(self, loss: Tensor) -> Sequence[Tensor | None]:
         if any(p.grad is not None for p in self.parameters):
-            if self.curvature == "hessian":
+            if self.curvature is Source.HESSIAN:
                 raise RuntimeError(
                     "curvature='hessian' needs the graph of the loss, but the closure called "
                     "backward, which frees it; return the loss alone, or use curvature='secant'"
@@ -199,7 +210,7 @@ class ClosureObjective(Objective):
                     loss, self.parameters, create_graph=self.record, allow_unused=True
                 )
             except Exception:  # a backward without one of its own may fail already here
-                if not self.record or self.curvature == "hessian":
+                if not self.record or self.curvature is Source.HESSIAN:
                     raise
                 return torch.autograd.grad(loss, self.parameters, allow_unused=True)
         if self.record:
@@ -310,7 +321,7 @@ class ClosureMajorant:
         try:
             return self.lanczos.largest(product, x)
         except RuntimeError as error:
-            if self.objective.curvature != "hessian":
+            if self.objective.curvature is not Source.HESSIAN:
                 return torch.zeros_like(x[:, 0])
             error.add_note("ProjectedMM: curvature='secant' needs no second derivatives.")
             raise

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from learnmm.objective import Evaluation, Objective
 from learnmm.optim.closure import ClosureObjective
-from learnmm.proposers.base import Direction, Point
+from learnmm.proposers.base import Point, Proposer, Step
+from learnmm.proposers.limited_memory import LimitedMemory
 
 Vector = Tensor
 """One problem without its batch, ``(n,)``."""
@@ -91,19 +92,19 @@ class Plane(Objective):
         return Evaluation(value, x.new_tensor([[first, second, 0.0]]))
 
 
-class Along(Direction):
+class Along(Proposer):
     """The direction of a plane, in its coordinates."""
+
+    trials = LimitedMemory.trials
+    reach = LimitedMemory.reach
 
     def __init__(self, plane: Plane) -> None:
         super().__init__()
         self.plane = plane
 
-    def init_state(self, x: Tensor) -> None:
-        """Nothing to remember."""
-
-    def forward(self, point: Point, state: None) -> tuple[Tensor, None]:
+    def propose(self, point: Point, memory: None) -> Step:
         """Coordinates of ``d``."""
-        return point.x.new_tensor([[self.plane.along, self.plane.across, 0.0]]), None
+        return Step(point.x.new_tensor([[self.plane.along, self.plane.across, 0.0]]))
 
 
 def inner(a: Vector, b: Vector) -> float:

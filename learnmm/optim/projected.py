@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from learnmm.majorants.hessian import LanczosMajorant
 from learnmm.optim.closure import (
-    SOURCES,
     Closure,
     ClosureMajorant,
     ClosureObjective,
@@ -23,13 +22,14 @@ from learnmm.optim.closure import (
 from learnmm.optim.hints import Hints
 from learnmm.optim.parameters import require_entries, sort
 from learnmm.optim.ring import Ring
+from learnmm.optim.saved import check_entry
+from learnmm.optim.settings import check_settings
 from learnmm.optim.surroundings import Modules, listed
 from learnmm.optim.walk import Walk, all_finite
-from learnmm.proposers.limited_memory import Pairs
-from learnmm.solve.optimizer import ProjectedMMOptimizer
-from learnmm.solve.proposing import full_precision
-from learnmm.solve.result import Result, StepInfo, Tally
-from learnmm.solve.safeguard import Relaxation, Safeguard
+from learnmm.precision import full_precision
+from learnmm.solve.record import StepInfo
+from learnmm.solve.result import Result
+from learnmm.solve.settings import SolveSettings
 
 __all__ = ["ProjectedMM"]
 
@@ -37,13 +37,9 @@ HISTORY = 10
 """Pairs to keep unless told otherwise."""
 
 SETTINGS = (
-    "max_iter",
     "history",
     "curvature",
-    "gtol",
-    "safeguard",
-    "relaxation",
-    "check_deterministic",
+    "settings",
     "modules",
     "compare_ranks",
     "last_step",
@@ -54,9 +50,6 @@ SETTINGS = (
     "_hints",
 )
 """What a copy needs beside what every optimizer of `torch.optim` copies."""
-
-MEMORY = {"level", "reach", "relaxation", "tally", "generator", "pairs", "moving"}
-"""What is kept between calls."""
 
 
 class ProjectedMM(torch.optim.Optimizer):
@@ -81,10 +74,6 @@ class ProjectedMM(torch.optim.Optimizer):
     lr : float
         Factor on the step, in [0, 1]: 1 is the majorant's own step, and less is a shorter step
         under the same guarantee. Groups may have their own, schedulers may change it; 0 freezes.
-    max_iter : int
-        Steps per call, each one more evaluation. One is right for minibatches, where 20 fit each
-        batch at the expense of the others; on all data ``max_iter=20``, as `LBFGS` has, saves the
-        evaluation at the start of each call. Twenty calls are 20 steps here and up to 400 there.
     history : int, optional
         Pairs of steps and changes of gradient from which L-BFGS steps are made (see
         :class:`~learnmm.LimitedMemory`); each costs two copies of the parameters. They are taken
@@ -98,17 +87,17 @@ class ProjectedMM(torch.optim.Optimizer):
         after the last step, at no cost. "auto": "secant" with a `history` and for closures that
         call ``backward``, otherwise "hessian". With a history it serves the first step, and where
         all others are refused.
-    gtol : float
-        Make no step where the largest absolute gradient entry is at most this.
-    safeguard : Safeguard
-        How steps are verified.
-    relaxation : Relaxation or None
-        Adaptive factor on the bound of "hessian"; None takes the steps that the bound allows.
+    settings : SolveSettings
+        How steps are verified, in the first place. `max_iter` is the number of steps per call, each
+        one more evaluation; not given it is one, which is right for minibatches, where 20 fit each
+        batch at the expense of the others. On all data ``max_iter=20``, as `LBFGS` has, saves the
+        evaluation at the start of each call. Twenty calls are 20 steps here and up to 400 there.
+        `gtol`: make no step where the largest absolute gradient entry is at most this; not given
+        it is 0. `relaxation` is for the bound of "hessian". `check_deterministic` evaluates the
+        closure twice at the start of every call. There are no multipliers to project, steps are
+        always verified, and losses do not stop a run: such settings are refused.
     generator : torch.Generator, optional
         Of the start vectors of Lanczos. Default: one of its own, seeded with 0.
-    check_deterministic : bool
-        Evaluate the closure twice at the start of every call, and raise if the losses differ by
-        more than rounding.
     modules : nn.Module or iterable of them, optional
         Modules that the closure evaluates and that cannot be found. Those that it names, in its
         variables, globals, defaults and arguments, as attributes, in containers or in functions
@@ -185,34 +174,24 @@ class ProjectedMM(torch.optim.Optimizer):
         params: Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]],
         lr: float | Tensor = 1.0,
         *,
-        max_iter: int = 1,
         history: int | None = None,
-        curvature: Source = "auto",
-        gtol: float = 0.0,
-        safeguard: Safeguard = Safeguard(),  # noqa: B008 - frozen
-        relaxation: Relaxation | None = Relaxation(),  # noqa: B008 - frozen
+        curvature: Source | str = Source.AUTO,
+        settings: SolveSettings = SolveSettings(),  # noqa: B008 - frozen
         generator: torch.Generator | None = None,
-        check_deterministic: bool = False,
         modules: nn.Module | Iterable[nn.Module] | None = None,
         compare_ranks: bool | None = None,
     ) -> None:
-        if curvature not in SOURCES:
-            raise ValueError(f"curvature must be one of {SOURCES}, got {curvature!r}")
-        if not isinstance(safeguard, Safeguard):
-            raise TypeError(f"safeguard must be a Safeguard, got {safeguard!r}")
+        if curvature not in tuple(Source):
+            raise ValueError(f"curvature must be one of {[*map(str, Source)]}, got {curvature!r}")
+        curvature = Source(curvature)
+        check_settings(settings)
         if history is None:
-            history = HISTORY if curvature == "auto" else 0
+            history = HISTORY if curvature is Source.AUTO else 0
         if not (isinstance(history, int) and history >= 0):
             raise ValueError(f"history must be an integer of at least 0, got {history!r}")
-        # The loop checks the rest of the settings it is given.
-        ProjectedMMOptimizer(torch.sum, relaxation=relaxation, max_iter=max_iter, gtol=gtol)
-        self.max_iter = max_iter
+        self.settings = settings
         self.history = history
-        self.curvature: Source = "secant" if history and curvature == "auto" else curvature
-        self.gtol = gtol
-        self.safeguard = safeguard
-        self.relaxation = relaxation
-        self.check_deterministic = check_deterministic
+        self.curvature = Source.SECANT if history and curvature is Source.AUTO else curvature
         self.modules = listed(modules)
         self.compare_ranks = compare_ranks
         self._generator = generator or torch.Generator().manual_seed(0)
@@ -269,38 +248,13 @@ class ProjectedMM(torch.optim.Optimizer):
             something; nothing has changed then.
         """
         for entry in state_dict["state"].values():
-            self._check_entry(entry)
+            check_entry(entry, self.history)
         super().load_state_dict(state_dict)
         self._lent = True
         self.last_step = self.last_result = None
         saved = self._memory().get("generator")
         if saved is not None:
             self._generator.set_state(torch.frombuffer(bytearray(saved), dtype=torch.uint8))
-
-    def _check_entry(self, entry: dict[str, Any]) -> None:
-        """Raise unless a part of a state is one that this optimizer could have saved."""
-        foreign = entry.keys() - MEMORY
-        if foreign:
-            raise ValueError(
-                "the state_dict is that of another optimizer: ProjectedMM keeps no "
-                f"{', '.join(sorted(foreign))}"
-            )
-        if not entry:
-            return
-        kept = entry["pairs"]["products"].shape[1] if "pairs" in entry else 0
-        if kept != self.history:
-            raise ValueError(
-                f"the state_dict is that of a run with history={kept}, this optimizer has "
-                f"history={self.history}"
-            )
-        parts = {"pairs": Pairs._fields[2:] if self.history else (), "tally": Tally._fields}
-        lacking = sorted(MEMORY - {"pairs"} - entry.keys())
-        for name, fields in parts.items():
-            lacking += [f"{name}.{part}" for part in fields if part not in entry.get(name, {})]
-        if lacking:
-            raise ValueError(
-                f"the state_dict lacks {', '.join(lacking)}: it is damaged, or of another version"
-            )
 
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles hold; `torch.optim.Optimizer` leaves settings out."""
@@ -346,8 +300,8 @@ class ProjectedMM(torch.optim.Optimizer):
             walk = self._walk(objective, around, moving, x)
             try:
                 with full_precision(x):
-                    walk.start(self._memory(), twice=self.check_deterministic)
-                    walk.go(self.max_iter)
+                    walk.start(self._memory())
+                    walk.go(self.settings.max_iter or 1)
             except BaseException:
                 objective.write(x)
                 around.undo()
@@ -386,9 +340,7 @@ class ProjectedMM(torch.optim.Optimizer):
             ring=ring,
             rate=rate,
             rates=rates,
-            safeguard=self.safeguard,
-            relaxation=self.relaxation,
-            gtol=self.gtol,
+            settings=self.settings,
             hints=self._hints,
             x=x,
         )

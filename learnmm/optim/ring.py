@@ -46,7 +46,7 @@ class Ring:
     def start(self, x: Tensor, gradient: Tensor) -> None:
         """Take pairs of earlier calls; the next starts here, from the loss of this call."""
         if self._kept is None:
-            fresh = LimitedMemory(self.history).init_state(x)
+            fresh = LimitedMemory(self.history).init_memory(x)
             self.pairs = fresh._replace(gradient=gradient)
             return
         parts = dict(self._kept)
@@ -72,7 +72,7 @@ class Ring:
             place = (int(self.pairs.newest) + 1) % self.history
             rows = self.pairs.moves[0, place].clone(), self.pairs.changes[0, place].clone()
             self._overwritten.append((place, *rows))
-        self.pairs = extend(self.pairs, x, gradient, move, change, in_place=True)
+        self.pairs = extend(self.pairs, x, gradient, move, change)
 
     def undo(self) -> None:
         """Put back what :meth:`follow` has overwritten."""

@@ -15,9 +15,12 @@ from learnmm.optim.hints import Hints
 from learnmm.optim.plane import Along, Plane, inner
 from learnmm.optim.ring import Ring
 from learnmm.optim.surroundings import Modules
+from learnmm.solve.certificate import Certificate
 from learnmm.solve.optimizer import ProjectedMMOptimizer
-from learnmm.solve.result import Certificate, Status, StepInfo, Tally
-from learnmm.solve.safeguard import Relaxation, Safeguard, rounding_slack
+from learnmm.solve.record import StepInfo, Tally
+from learnmm.solve.safeguard import Relaxation, rounding_slack
+from learnmm.solve.settings import SolveSettings
+from learnmm.solve.status import Status
 from learnmm.solve.validation import check_deterministic
 
 
@@ -33,7 +36,7 @@ class Walk:
         Largest learning rate.
     rates : Tensor or None
         Learning rates ``(1, n)``; None where they are all equal.
-    safeguard, relaxation, gtol, hints
+    settings, hints
         Of the optimizer.
     x : Tensor
         ``(1, n)``.
@@ -45,17 +48,15 @@ class Walk:
     ring: Ring | None
     rate: float
     rates: Tensor | None
-    safeguard: Safeguard
-    relaxation: Relaxation | None
-    gtol: float
+    settings: SolveSettings
     hints: Hints
     x: Tensor
 
-    def start(self, memory: dict[str, Any], *, twice: bool) -> None:
-        """Evaluate where the parameters are; `twice`: and find out whether that is a function."""
+    def start(self, memory: dict[str, Any]) -> None:
+        """Evaluate where the parameters are, and take what earlier calls have learned."""
         self.there = self.initial = self.objective.evaluate(self.x)
         value = self.there.value
-        if twice:
+        if self.settings.check_deterministic:
             again = self.objective.evaluate(self.x).value
             check_deterministic(value, again, rounding_slack(value))
         self.tally = Tally.start(value)
@@ -69,7 +70,7 @@ class Walk:
                 **{k: torch.full_like(t, memory["tally"][k]) for k, t in totals.items()}
             )
         self.info: StepInfo | None = None
-        self.certificate = Certificate.of(self.tally, safeguarded=True, projected=False)
+        self.certificate = self._certificate()
         self.status = self._status()
         if self.ring is not None:
             self.ring.start(self.x, self.there.gradient)
@@ -87,11 +88,17 @@ class Walk:
         """Whether the last evaluation is that of the iterate."""
         return self.info is not None and bool(self.info.accepted)
 
+    def _certificate(self) -> Certificate:
+        """Of all calls; nobody proposes multipliers here."""
+        settings = replace(self.settings, projection=None)
+        return Certificate.of(self.tally, settings, None if self.ring is None else "LimitedMemory")
+
     def _status(self) -> Status:
         value, gradient = self.there.value, self.there.gradient
         if not (bool(torch.isfinite(value)) and all_finite(gradient)):
             return Status.NON_FINITE
-        return Status.GRADIENT if float(peak(gradient)) <= self.gtol else Status.RUNNING
+        gone = float(peak(gradient)) <= (self.settings.gtol or 0.0)
+        return Status.GRADIENT if gone else Status.RUNNING
 
     def _descend(self, *, final: bool) -> None:
         """Try steps from here until one is taken, or none is left."""
@@ -102,12 +109,15 @@ class Walk:
             own, metric = self.rates / self.rate * own, self.rate / self.rates
         plane = Plane(self.objective, self.x, self.there, own, direction, metric)
         along = None if direction is None else Along(plane)
+        settings = replace(
+            self.settings,
+            gtol=0.0,
+            check_deterministic=False,
+            relaxation=self._relaxation(plane),
+        )
         solver = ProjectedMMOptimizer(
-            plane, majorant=lambda z, aux=None: level, preconditioner=along, gtol=0.0,
-            safeguard=self.safeguard,
-        )  # fmt: skip
-        solver.projection = None  # nobody proposes multipliers
-        solver.relaxation = self._relaxation(plane)
+            plane, majorant=lambda z, aux=None: level, proposer=along, settings=settings
+        )
         state = solver.init(plane.start, strict=False)
         state = state._replace(tally=self.tally, relaxation=self.factor, reach=self.reach)
         taken = False
@@ -122,7 +132,7 @@ class Walk:
                 self.hints.observe(plane, state, first=first)
             first = False
         self.tally, self.factor, self.reach = state.tally, state.relaxation, state.reach
-        self.certificate = solver.certificate(self.tally)
+        self.certificate = self._certificate()
         self.status = Status(int(state.status))
         if taken:
             self._move(final=final)
@@ -154,12 +164,12 @@ class Walk:
         It compares the curvature along ``d`` with ``<d, B d>``, which the rates ``R`` have raised
         by ``<d, R^-1 d> / |d|^2``, ``= |o|_M^2 / r |o|^2`` for a step ``d`` along ``o``.
         """
-        if self.relaxation is None:
+        if self.settings.relaxation is None:
             return None
         raised = 1 / self.rate
         if self.rates is not None and plane.size > 0:
             raised *= plane.size**2 / inner(plane.own[0], plane.own[0])
-        return replace(self.relaxation, margin=self.relaxation.margin * raised)
+        return replace(self.settings.relaxation, margin=self.settings.relaxation.margin * raised)
 
 
 def all_finite(v: Tensor) -> bool:

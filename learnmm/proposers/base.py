@@ -1,4 +1,4 @@
-"""The interfaces of what proposes: multipliers of the majorant's step, or a whole step."""
+"""The interface of what proposes: multipliers of the majorant's step, or a whole step."""
 
 from __future__ import annotations
 
@@ -12,8 +12,42 @@ from torch import Tensor, nn
 from learnmm.curvature import Curvature, expand, norm
 
 
+class Multipliers(NamedTuple):
+    """Multipliers ``m`` of the majorant's step; 1 everywhere is that step.
+
+    They are projected into the interval of the majorant, so nothing is required of their values.
+
+    Attributes
+    ----------
+    values : Tensor
+        One per unknown, ``(B, *shape)``; with a basis ``(B, r + 1, *rest)``, one per coordinate,
+        and the last for everything outside of it.
+    basis : Tensor or None
+        Orthonormal columns ``(n, r)`` on the first dimension after the batch, the same for all
+        problems. None: the unknowns themselves.
+    """
+
+    values: Tensor
+    basis: Tensor | None = None
+
+
+class Step(NamedTuple):
+    """A whole step ``d``, in the units of the iterate: the candidate is ``x - d``.
+
+    No interval can confine it, so descent rests on the safeguard alone: what does not lower the
+    objective is refused.
+
+    Attributes
+    ----------
+    values : Tensor
+        ``(B, *shape)``.
+    """
+
+    values: Tensor
+
+
 class Features(NamedTuple):
-    """What a preconditioner sees: free of units, each problem scaled by itself alone.
+    """What networks see: free of units, each problem scaled by itself alone.
 
     Attributes
     ----------
@@ -27,64 +61,8 @@ class Features(NamedTuple):
     gradient: Tensor
 
 
-def rms(v: Tensor) -> Tensor:
-    """Root mean square over everything after the batch, shape ``(B,)``."""
-    return norm(v) / math.sqrt(max(1, v[0].numel()))
-
-
-def scale_free(v: Tensor) -> Tensor:
-    """Divide every problem of ``(B, *shape)`` by its own root mean square."""
-    size = rms(v)
-    # Divided and not multiplied by the inverse, which may overflow where the size does not.
-    return v / expand(torch.where(size > 0, size, 1.0), v)
-
-
-class LearnedComponent(nn.Module, ABC):
-    """What learns inside an optimizer: sees features, keeps a memory, proposes.
-
-    It must treat the problems of a batch independently (no batch statistics).
-
-    Law (``learnmm.checks.assert_preconditioner``): a proposal has the shape of the iterate, and
-    problem ``i`` of a batch gets what it would get alone.
-    """
-
-    @abstractmethod
-    def init_state(self, x: Tensor) -> Any:
-        """Return the memory before the first step: tensors with the batch first, in tuples, lists,
-        dictionaries or dataclasses, or None.
-        """
-
-    @abstractmethod
-    def forward(self, features: Features, state: Any) -> tuple[Tensor, Any]:
-        """Return a proposal ``(B, *shape)`` and the next memory."""
-
-
-class LearnedPreconditioner(LearnedComponent):
-    """Proposes one multiplier per unknown; 1 everywhere is the majorant's own step.
-
-    The optimizer projects the proposal into the interval of its majorant, so nothing is required
-    of its values.
-    """
-
-    def basis(self) -> Tensor | None:
-        """Return orthonormal columns ``(n, r)`` to multiply in, or None for the unknowns.
-
-        They act on the first dimension after the batch. With a basis, proposals have shape
-        ``(B, r + 1, *rest)``: a multiplier per coordinate, and the last for everything outside.
-        """
-        return None
-
-
-class LearnedDirection(LearnedComponent):
-    """Proposes the whole step ``d`` in units of the iterate: the candidate is ``x - rms(x) d``.
-
-    No interval can confine it, so descent rests on the safeguard alone: what does not lower the
-    objective is refused, and the majorant's own step comes next.
-    """
-
-
 class Point(NamedTuple):
-    """What a `Direction` sees: the iterate in its own units, and how the objective bends there.
+    """What a proposer sees: the iterate in its own units, and how the objective bends there.
 
     Attributes
     ----------
@@ -98,28 +76,67 @@ class Point(NamedTuple):
     gradient: Tensor
     curvature: Curvature
 
+    @property
+    def scale_free(self) -> Features:
+        """Iterate and gradient without units."""
+        return Features(scale_free(self.x), scale_free(self.gradient))
 
-class Direction(nn.Module, ABC):
-    """Computes the whole step ``d`` from what it has seen: the candidate is ``x - d``.
 
-    In contrast to a :class:`LearnedDirection` it sees and answers in the units of the problem.
-    Descent rests on the safeguard alone. A direction that is refused comes again, shorter, up to
-    `trials` times; then comes the majorant's own step.
+class Proposer(nn.Module, ABC):
+    """What proposes steps: it observes every iterate once, and proposes there.
 
-    Laws (``learnmm.checks.assert_preconditioner``): a step has the shape of the iterate, problem
-    ``i`` of a batch gets what it would get alone, and the same point seen twice in a row gives the
-    same step and the same memory. For the memory is kept when a step is refused: it may tell of the
-    points seen, all of them accepted, and not of the steps proposed.
+    Memories are tensors with the batch first, in tuples, lists, dictionaries or dataclasses, beside
+    constants. Because only iterates are observed, what was refused leaves no trace.
+
+    Laws (``learnmm.checks.assert_proposer``): problem ``i`` of a batch gets what it would get
+    alone; the memory keeps its structure; `propose` is pure; `observe` may write into the memory
+    that it is given, and into nothing else.
+
+    Attributes
+    ----------
+    trials : int
+        Candidates along a proposal before the majorant's own step comes: the proposal, then, each
+        shorter than the one refused before it, multiples of it.
+    reach : float
+        Longest whole step over the last one that was taken.
+    curvature_from_steps : bool
+        What bounds a callable that nobody has named a majorant for: True takes its curvature from
+        the gradients of the steps (`SecantMajorant`), which serves where the majorant's own step is
+        rare; False spends Hessian-vector products on it.
     """
 
-    trials: int = 3
+    trials: int = 1
+    reach: float = math.inf
+    curvature_from_steps: bool = False
+
+    def init_memory(self, x: Tensor) -> Any:
+        """Return the memory before the first iterate; None remembers nothing."""
+        return None
+
+    def observe(self, point: Point, memory: Any) -> Any:
+        """Return the memory with an iterate in it; called once for each, the start included."""
+        return memory
 
     @abstractmethod
-    def init_state(self, x: Tensor) -> Any:
-        """Return the memory before the first step: tensors with the batch first, in tuples, lists,
-        dictionaries or dataclasses, or None.
-        """
+    def propose(self, point: Point, memory: Any) -> Multipliers | Step:
+        """Return what to try from an iterate that was observed."""
+
+
+class LearnedPreconditioner(Proposer):
+    """A network that proposes multipliers, from features without units."""
 
     @abstractmethod
-    def forward(self, point: Point, state: Any) -> tuple[Tensor, Any]:
-        """Return a step ``(B, *shape)`` and the next memory."""
+    def propose(self, point: Point, memory: Any) -> Multipliers:
+        """Return multipliers at an iterate that was observed."""
+
+
+def rms(v: Tensor) -> Tensor:
+    """Root mean square over everything after the batch, shape ``(B,)``."""
+    return norm(v) / math.sqrt(max(1, v[0].numel()))
+
+
+def scale_free(v: Tensor) -> Tensor:
+    """Divide every problem of ``(B, *shape)`` by its own root mean square."""
+    size = rms(v)
+    # Divided and not multiplied by the inverse, which may overflow where the size does not.
+    return v / expand(torch.where(size > 0, size, 1.0), v)

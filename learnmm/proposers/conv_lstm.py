@@ -7,21 +7,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from learnmm.proposers.base import Features, LearnedPreconditioner
+from learnmm.proposers.base import LearnedPreconditioner, Multipliers, Point
 
 
-class CellState(NamedTuple):
-    """Memory of a cell, ``(B, hidden, T)`` each."""
+class CellMemory(NamedTuple):
+    """What a cell remembers, ``(B, hidden, T)`` each."""
 
     hidden: Tensor
     cell: Tensor
 
 
-class DualState(NamedTuple):
+class DualMemory(NamedTuple):
     """Memory of :class:`DualConvLSTM`: hidden and cell state of both paths, ``(B, hidden, T)``."""
 
-    x: CellState
-    gradient: CellState
+    x: CellMemory
+    gradient: CellMemory
 
 
 class ConvLSTMCell(nn.Module):
@@ -39,12 +39,12 @@ class ConvLSTMCell(nn.Module):
         super().__init__()
         self.gates = nn.Conv1d(inputs + hidden, 4 * hidden, kernel, padding=kernel // 2)
 
-    def forward(self, inputs: Tensor, state: CellState) -> CellState:
+    def forward(self, inputs: Tensor, memory: CellMemory) -> CellMemory:
         """One step: the next memory, whose hidden part is the output."""
-        gates = self.gates(torch.cat([inputs, state.hidden], 1))
+        gates = self.gates(torch.cat([inputs, memory.hidden], 1))
         enter, forget, leave, new = gates.chunk(4, 1)
-        cell = forget.sigmoid() * state.cell + enter.sigmoid() * new.tanh()
-        return CellState(leave.sigmoid() * cell.tanh(), cell)
+        cell = forget.sigmoid() * memory.cell + enter.sigmoid() * new.tanh()
+        return CellMemory(leave.sigmoid() * cell.tanh(), cell)
 
 
 class DualConvLSTM(LearnedPreconditioner):
@@ -89,7 +89,7 @@ class DualConvLSTM(LearnedPreconditioner):
         nn.init.constant_(self.decode_x.get_parameter("bias"), initial)
         nn.init.ones_(self.decode_g.get_parameter("bias"))
 
-    def init_state(self, x: Tensor) -> DualState:
+    def init_memory(self, x: Tensor) -> DualMemory:
         """Zeros."""
         if x.dim() != 3 or x.shape[1] != self.channels:
             raise ValueError(
@@ -98,14 +98,17 @@ class DualConvLSTM(LearnedPreconditioner):
         dtype = self.encode_x.weight.dtype
         # Each its own tensor: torch.compile would take shared ones for a special case.
         zeros = [x.new_zeros(x.shape[0], self.hidden, x.shape[2], dtype=dtype) for _ in range(4)]
-        return DualState(CellState(*zeros[:2]), CellState(*zeros[2:]))
+        return DualMemory(CellMemory(*zeros[:2]), CellMemory(*zeros[2:]))
 
-    def forward(self, features: Features, state: DualState) -> tuple[Tensor, DualState]:
-        """Encode both, run both cells, multiply what both decode."""
-        dtype = self.encode_x.weight.dtype
+    def observe(self, point: Point, memory: DualMemory) -> DualMemory:
+        """Encode iterate and gradient, and run both cells."""
+        features, dtype = point.scale_free, self.encode_x.weight.dtype
         encoded_x = self.encode_x(features.x.to(dtype))
         encoded_g = self.encode_g(features.gradient.to(dtype))
-        gradient = self.cell_g(encoded_g, state.gradient)
-        x = self.cell_x(torch.cat([encoded_x, gradient.hidden], 1), state.x)
-        multipliers = self.decode_x(x.hidden) * self.decode_g(gradient.hidden)
-        return multipliers, DualState(x, gradient)
+        gradient = self.cell_g(encoded_g, memory.gradient)
+        x = self.cell_x(torch.cat([encoded_x, gradient.hidden], 1), memory.x)
+        return DualMemory(x, gradient)
+
+    def propose(self, point: Point, memory: DualMemory) -> Multipliers:
+        """Multiply what both paths decode."""
+        return Multipliers(self.decode_x(memory.x.hidden) * self.decode_g(memory.gradient.hidden))

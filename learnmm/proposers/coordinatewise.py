@@ -9,17 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from learnmm.curvature import left_multiply
-from learnmm.proposers.base import Features, LearnedPreconditioner, scale_free
+from learnmm.proposers.base import LearnedPreconditioner, Multipliers, Point, scale_free
 
 
-class CoordinateState(NamedTuple):
+class CoordinateMemory(NamedTuple):
     """Memory per coordinate: hidden and cell state, ``(B, *shape, hidden)`` each."""
 
     hidden: Tensor
     cell: Tensor
 
 
-class _CoordinateLSTM(nn.Module):
+class CoordinateLSTM(nn.Module):
     """An LSTM shared by all coordinates: features ``(..., inputs)`` to one multiplier ``(...)``."""
 
     def __init__(self, inputs: int, hidden: int) -> None:
@@ -29,19 +29,26 @@ class _CoordinateLSTM(nn.Module):
         self.decode = nn.Linear(hidden, 1)
         nn.init.ones_(self.decode.bias)  # untrained: around the majorant's own step
 
-    def start(self, like: Tensor) -> CoordinateState:
+    def start(self, like: Tensor) -> CoordinateMemory:
+        """Zeros for coordinates of this shape."""
         zero = like.new_zeros(*like.shape, self.hidden, dtype=self.decode.weight.dtype)
-        return CoordinateState(zero, zero.clone())  # torch.compile takes shared ones for special
+        return CoordinateMemory(zero, zero.clone())  # torch.compile takes shared ones for special
 
-    def forward(self, inputs: Tensor, state: CoordinateState) -> tuple[Tensor, CoordinateState]:
+    def forward(self, inputs: Tensor, memory: CoordinateMemory) -> CoordinateMemory:
+        """Return the next memory: the equations of nn.LSTMCell, whose fused kernel
+        `torch.func.vmap` cannot map.
+        """
         inputs = inputs.to(self.decode.weight.dtype)
-        # The equations of nn.LSTMCell, whose fused kernel torch.func.vmap cannot map.
         gates = F.linear(inputs, self.cell.weight_ih, self.cell.bias_ih)
-        gates = gates + F.linear(state.hidden, self.cell.weight_hh, self.cell.bias_hh)
+        gates = gates + F.linear(memory.hidden, self.cell.weight_hh, self.cell.bias_hh)
         enter, forget, new, leave = gates.chunk(4, -1)
-        cell = forget.sigmoid() * state.cell + enter.sigmoid() * new.tanh()
-        hidden = leave.sigmoid() * cell.tanh()
-        return self.decode(hidden).squeeze(-1), CoordinateState(hidden, cell)
+        cell = forget.sigmoid() * memory.cell + enter.sigmoid() * new.tanh()
+        return CoordinateMemory(leave.sigmoid() * cell.tanh(), cell)
+
+    def multipliers(self, memory: CoordinateMemory) -> Tensor:
+        """One per coordinate."""
+        decoded: Tensor = self.decode(memory.hidden)
+        return decoded.squeeze(-1)
 
 
 class CoordinatewiseLSTM(LearnedPreconditioner):
@@ -57,18 +64,20 @@ class CoordinatewiseLSTM(LearnedPreconditioner):
 
     def __init__(self, hidden: int = 20) -> None:
         super().__init__()
-        self.network = _CoordinateLSTM(2, hidden)
+        self.network = CoordinateLSTM(2, hidden)
 
-    def init_state(self, x: Tensor) -> CoordinateState:
+    def init_memory(self, x: Tensor) -> CoordinateMemory:
         """Zeros."""
         return self.network.start(x)
 
-    def forward(self, features: Features, state: CoordinateState) -> tuple[Tensor, CoordinateState]:
+    def observe(self, point: Point, memory: CoordinateMemory) -> CoordinateMemory:
         """Run the LSTM on every unknown."""
-        multipliers: tuple[Tensor, CoordinateState] = self.network(
-            torch.stack([features.x, features.gradient], -1), state
-        )
-        return multipliers
+        observed: CoordinateMemory = self.network(torch.stack(point.scale_free, -1), memory)
+        return observed
+
+    def propose(self, point: Point, memory: CoordinateMemory) -> Multipliers:
+        """Decode a multiplier for every unknown."""
+        return Multipliers(self.network.multipliers(memory))
 
 
 class SpectralLSTM(LearnedPreconditioner):
@@ -109,24 +118,22 @@ class SpectralLSTM(LearnedPreconditioner):
         # The outside comes last, marked by a value below all others.
         levels = (sigma[seen] / sigma[0]).log()
         self.register_buffer("spectrum", torch.cat([levels, levels[-1:] - 1]))
-        self.network = _CoordinateLSTM(3, hidden)
+        self.network = CoordinateLSTM(3, hidden)
 
-    def basis(self) -> Tensor:
-        """Right singular vectors of ``A``."""
-        return self.vectors
-
-    def init_state(self, x: Tensor) -> CoordinateState:
+    def init_memory(self, x: Tensor) -> CoordinateMemory:
         """Zeros."""
         return self.network.start(self._coordinates(x))
 
-    def forward(self, features: Features, state: CoordinateState) -> tuple[Tensor, CoordinateState]:
+    def observe(self, point: Point, memory: CoordinateMemory) -> CoordinateMemory:
         """Run the LSTM on every coordinate."""
-        x, gradient = (scale_free(self._coordinates(v)) for v in (features.x, features.gradient))
+        x, gradient = (scale_free(self._coordinates(v)) for v in point.scale_free)
         level = self.spectrum.reshape(-1, *([1] * (x.dim() - 2))).expand_as(x)
-        multipliers: tuple[Tensor, CoordinateState] = self.network(
-            torch.stack([x, gradient, level], -1), state
-        )
-        return multipliers
+        observed: CoordinateMemory = self.network(torch.stack([x, gradient, level], -1), memory)
+        return observed
+
+    def propose(self, point: Point, memory: CoordinateMemory) -> Multipliers:
+        """Decode a multiplier for every right singular vector of ``A``, and one for the rest."""
+        return Multipliers(self.network.multipliers(memory), self.vectors)
 
     def _coordinates(self, v: Tensor) -> Tensor:
         """``Q^T v``, and the root mean square of what lies outside: ``(B, r + 1, *rest)``."""

@@ -8,10 +8,15 @@ import torch
 from torch import Tensor
 
 from learnmm.curvature import expand, norm
-from learnmm.proposers.base import Direction, Point
+from learnmm.precision import full_precision
+from learnmm.proposers.base import Point, Proposer, Step
 
 STRETCH = 2.0
 """Factor on the step after each one that has seen no positive curvature."""
+
+REACH = 4.0
+"""Longest step over the one before. What was measured there says little of what is far away, and a
+step across a valley may end on plains that no gradient leads back from."""
 
 
 class Pairs(NamedTuple):
@@ -45,7 +50,7 @@ class Pairs(NamedTuple):
     stretch: Tensor
 
 
-class LimitedMemory(Direction):
+class LimitedMemory(Proposer):
     """L-BFGS steps ``d = H g`` from the last steps of each problem (Nocedal 1980).
 
     ``H`` starts from the majorant's inverse, scaled to the newest pair:
@@ -55,7 +60,8 @@ class LimitedMemory(Direction):
     is positive definite without conditions on the length of steps; as long as there is none, a
     step is twice as long as ``H`` says, then four times, and so on.
 
-    Nothing confines such steps: they are verified, and shortened where they are refused.
+    Nothing confines such steps: they are verified, and shortened where they are refused, twice
+    before the majorant's own step comes. None is longer than four times the one before it.
 
     Parameters
     ----------
@@ -73,11 +79,15 @@ class LimitedMemory(Direction):
     >>> def rosenbrock(x):
     ...     return 100 * (x[:, 1] - x[:, 0] ** 2) ** 2 + (1 - x[:, 0]) ** 2
     >>> x0 = torch.tensor([[-1.2, 1.0], [2.0, 2.0]], dtype=torch.float64)
-    >>> optimizer = lmm.ProjectedMMOptimizer(rosenbrock, preconditioner=lmm.LimitedMemory())
+    >>> optimizer = lmm.ProjectedMMOptimizer(rosenbrock, proposer=lmm.LimitedMemory())
     >>> result = optimizer.minimize(x0)
     >>> bool((result.fun < 1e-9).all()), bool(result.certificate.monotone.all())
     (True, True)
     """
+
+    trials = 3
+    reach = REACH
+    curvature_from_steps = True
 
     def __init__(self, history: int = 10) -> None:
         super().__init__()
@@ -85,7 +95,7 @@ class LimitedMemory(Direction):
             raise ValueError(f"history must be an integer of at least 1, got {history!r}")
         self.history = history
 
-    def init_state(self, x: Tensor) -> Pairs:
+    def init_memory(self, x: Tensor) -> Pairs:
         """No pairs."""
         batch, history = x.shape[0], self.history
         none = x.new_zeros(batch, history, *x.shape[1:])
@@ -100,10 +110,15 @@ class LimitedMemory(Direction):
             stretch=x.new_ones(batch),
         )
 
-    def forward(self, point: Point, state: Pairs) -> tuple[Tensor, Pairs]:
-        """Put the pair of the last step in place, then apply ``H``."""
-        pairs = append(state, point.x, point.gradient)
-        return step_from(pairs, point), pairs
+    def observe(self, point: Point, memory: Pairs) -> Pairs:
+        """Put the pair of the step to this iterate in place of the oldest."""
+        with full_precision(point.x):
+            return append(memory, point.x, point.gradient)
+
+    def propose(self, point: Point, memory: Pairs) -> Step:
+        """Apply ``H``."""
+        with full_precision(point.x):
+            return Step(step_from(memory, point))
 
 
 def step_from(pairs: Pairs, point: Point) -> Tensor:
@@ -122,65 +137,51 @@ def step_from(pairs: Pairs, point: Point) -> Tensor:
     return _combined(step, pairs.moves, second)
 
 
-def append(state: Pairs, x: Tensor, gradient: Tensor) -> Pairs:
-    """Put the pair of the step to `x` in the place of the oldest, if it has seen curvature."""
-    return extend(state, x, gradient, x - state.x, gradient - state.gradient)
+def append(pairs: Pairs, x: Tensor, gradient: Tensor) -> Pairs:
+    """Put the pair of the step to `x` in the place of the oldest, if it has seen curvature.
+
+    The rings are written to: with many unknowns a copy of them costs more than the step.
+    """
+    return extend(pairs, x, gradient, x - pairs.x, gradient - pairs.gradient)
 
 
-def extend(
-    state: Pairs,
-    x: Tensor,
-    gradient: Tensor,
-    move: Tensor,
-    change: Tensor,
-    *,
-    in_place: bool = False,
-) -> Pairs:
+def extend(pairs: Pairs, x: Tensor, gradient: Tensor, move: Tensor, change: Tensor) -> Pairs:
     """`append` for a step `move` and its `change` of gradient.
 
     Without the row and the column of the oldest pair ``R^-1`` is the inverse of what is left of
     ``R``; a last column ``(c, p)`` of ``R`` adds the column ``(-R^-1 c, 1) / p`` to it.
-
-    `in_place` writes into the ring of a single problem, for a caller that owns it: with many
-    unknowns a copy of the ring costs more than the step.
     """
     length, product = norm(move), _inner(move[:, None], change)[:, 0]
     useful = product > torch.finfo(move.dtype).eps * length * norm(change)
     product = torch.where(useful, product, 1.0)[:, None]
 
-    history = state.products.shape[1]
-    oldest = (state.newest + 1) % history
+    batch, history = pairs.products.shape
+    oldest = (pairs.newest + 1) % history
     others = torch.arange(history, device=oldest.device) != oldest[:, None]  # (B, history)
-    along = _inner(state.moves, change) * others
-    column = -_times(state.inverse, along) * others / product
+    along = _inner(pairs.moves, change) * others
+    column = -_times(pairs.inverse, along) * others / product
     column = column.scatter(1, oldest[:, None], 1 / product)
     useful = useful & torch.isfinite(column).all(1)
 
-    def put(new: Tensor, old: Tensor, dim: int = 1) -> Tensor:
-        """Write into the oldest place only: a mask over the whole ring costs several times more."""
-        new = new.unsqueeze(dim)
-        at = oldest.reshape(-1, *[1] * (old.dim() - 1)).expand_as(new)
-        kept = torch.gather(old, dim, at)
-        return old.scatter(dim, at, torch.where(expand(useful, kept), new, kept))
-
-    def write(new: Tensor, ring: Tensor) -> Tensor:
-        if bool(useful):
-            ring[0, int(oldest)].copy_(new[0])
-        return ring
-
-    place = write if in_place else put
-    rows = (others | ~useful[:, None]).to(state.inverse.dtype)
+    place = torch.arange(batch, device=oldest.device), oldest
+    for ring, new in ((pairs.moves, move), (pairs.changes, change)):
+        ring[place] = torch.where(expand(useful, new), new, ring[place])
+    rows = (others | ~useful[:, None]).to(pairs.inverse.dtype)
+    columns = (pairs.inverse * rows[:, :, None]).mT.contiguous()
+    columns[place] = torch.where(useful[:, None], column, columns[place])
+    kept = torch.take_along_dim(pairs.products, oldest[:, None], 1)
+    products = torch.where(useful[:, None], product, kept)
     return Pairs(
         x=x,
         gradient=gradient,
-        moves=place(move, state.moves),
-        changes=place(change, state.changes),
-        inverse=put(column, state.inverse * rows[:, :, None], dim=2),
-        products=put(product[:, 0], state.products),
-        newest=torch.where(useful, oldest, state.newest),
-        # A second look from the same point, after a refusal, is no step.
+        moves=pairs.moves,
+        changes=pairs.changes,
+        inverse=columns.mT,
+        products=pairs.products.scatter(1, oldest[:, None], products),
+        newest=torch.where(useful, oldest, pairs.newest),
+        # The start, which no step has led to, is no step without curvature.
         stretch=torch.where(
-            useful, 1.0, torch.where(length > 0, STRETCH * state.stretch, state.stretch)
+            useful, 1.0, torch.where(length > 0, STRETCH * pairs.stretch, pairs.stretch)
         ),
     )
 

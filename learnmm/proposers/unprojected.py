@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from learnmm.curvature import left_multiply
-from learnmm.proposers.base import (
-    Features,
-    LearnedDirection,
-    LearnedPreconditioner,
-    scale_free,
-)
+from learnmm.curvature import expand, left_multiply
+from learnmm.precision import full_precision
+from learnmm.proposers.base import LearnedPreconditioner, Point, Proposer, Step, rms, scale_free
 
 
-class Unprojected(LearnedDirection):
-    """``d = m * M g``: the multipliers of a preconditioner on a direction of unit scale.
+class Aim(NamedTuple):
+    """Memory of :class:`Unprojected`.
+
+    Attributes
+    ----------
+    direction : Tensor
+        ``M g`` over its root mean square, ``(B, *shape)``.
+    inner : Any
+        Memory of the preconditioner.
+    """
+
+    direction: Tensor
+    inner: Any
+
+
+class Unprojected(Proposer):
+    """``d = rms(x) m * M g``: the multipliers of a preconditioner on a direction of unit scale.
 
     Parameters
     ----------
     preconditioner : LearnedPreconditioner
-        Proposes ``m``. It sees ``M g`` in place of the gradient.
+        Proposes ``m``, one per unknown. It sees ``M g`` in place of the gradient.
     metric : callable, optional
         ``M``, linear, mapping gradients ``(B, *shape)`` to directions, such as `DampedInverse`.
         Default: the identity, which is the relaxed variant of MM-Net (R-MM-Net).
+
+    Raises
+    ------
+    ValueError
+        At the start of a solve, if the preconditioner proposes multipliers in a basis.
     """
 
     def __init__(
@@ -39,19 +55,31 @@ class Unprojected(LearnedDirection):
         self.preconditioner = preconditioner
         self.metric = metric
 
-    def init_state(self, x: Tensor) -> Any:
-        """Memory of the preconditioner."""
-        return self.preconditioner.init_state(x)
+    def init_memory(self, x: Tensor) -> Aim:
+        """No direction, and the memory of the preconditioner."""
+        return Aim(torch.zeros_like(x), self.preconditioner.init_memory(x))
 
-    def forward(self, features: Features, state: Any) -> tuple[Tensor, Any]:
-        """Multiply the direction, scaled to unit root mean square per problem."""
-        direction = features.gradient
+    def observe(self, point: Point, memory: Aim) -> Aim:
+        """Aim, and show the preconditioner where."""
+        direction = scale_free(point.gradient)
         if self.metric is not None:
             # A metric decides where the step goes: keep its products in full precision.
-            with torch.autocast(direction.device.type, enabled=False):
+            with full_precision(direction):
                 direction = scale_free(self.metric(direction))
-        multipliers, state = self.preconditioner(Features(features.x, direction), state)
-        return multipliers.to(direction.dtype) * direction, state
+        seen = point._replace(gradient=direction)
+        return Aim(direction, self.preconditioner.observe(seen, memory.inner))
+
+    def propose(self, point: Point, memory: Aim) -> Step:
+        """Multiply the direction."""
+        seen = point._replace(gradient=memory.direction)
+        multipliers, basis = self.preconditioner.propose(seen, memory.inner)
+        if basis is not None:
+            raise ValueError(
+                "Unprojected multiplies unknowns one by one, but "
+                f"{type(self.preconditioner).__name__} proposes multipliers in a basis"
+            )
+        scaled = multipliers.to(memory.direction.dtype) * memory.direction
+        return Step(expand(rms(point.x), scaled) * scaled)
 
 
 class DampedInverse(nn.Module):

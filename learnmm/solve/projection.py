@@ -8,11 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from learnmm.curvature import Curvature, dot, expand, left_multiply
+from learnmm.curvature import Curvature, dot, expand, left_multiply, norm
+from learnmm.proposers.base import Multipliers, Step
 
 
 class Proposal(NamedTuple):
-    """A step ``d = P g`` and its inner products, per problem ``(B,)``.
+    """A step ``d = P g`` that may be tried, and its inner products, per problem ``(B,)``.
 
     The majorant predicts the decrease ``slope - bend / 2`` for the candidate ``x - d``.
 
@@ -28,6 +29,10 @@ class Proposal(NamedTuple):
         ``<g, B^+ g>``, the slope of the majorant's own step.
     most : Tensor
         The largest slope of all steps that there are to be tried at the iterate.
+    bounded : Tensor of bool
+        Whether the step rests on the bound: the majorant's own, or multipliers of it.
+    clipped : Tensor
+        Share of multipliers that the projection changed.
     """
 
     step: Tensor
@@ -35,6 +40,20 @@ class Proposal(NamedTuple):
     bend: Tensor
     own: Tensor
     most: Tensor
+    bounded: Tensor
+    clipped: Tensor
+
+    def detached(self) -> Proposal:
+        """The same, with a graph behind the step alone: products decide and report."""
+        return Proposal(self.step, *(product.detach() for product in self[1:]))
+
+    def scaled(self, factor: Tensor) -> Proposal:
+        """The step times a factor ``(B,)``."""
+        return self._replace(
+            step=expand(factor, self.step) * self.step,
+            slope=factor * self.slope,
+            bend=factor**2 * self.bend,
+        )
 
 
 @dataclass(frozen=True)
@@ -80,19 +99,22 @@ def own_step(curvature: Curvature, gradient: Tensor) -> Proposal:
     """Step of the majorant itself, ``d = B^+ g``: the minimizer of ``Q``."""
     step = curvature.solve(gradient)
     slope = dot(gradient, step)
-    return Proposal(step, slope, slope, slope, slope)
+    bounded, clipped = torch.ones_like(slope, dtype=torch.bool), torch.zeros_like(slope)
+    return Proposal(step, slope, slope, slope, slope, bounded, clipped)
 
 
-def scaled_step(
-    curvature: Curvature, gradient: Tensor, multipliers: Tensor, basis: Tensor | None = None
+def multiplied_step(
+    curvature: Curvature, gradient: Tensor, proposed: Multipliers, projection: Projection | None
 ) -> Proposal:
-    """``d = B^{-1/2} M B^{-1/2} g`` with ``M = diag(m)``.
+    """``d = B^{-1/2} M B^{-1/2} g`` with ``M = diag(m)`` and ``m`` in its interval.
 
-    With a `basis` ``Q`` of orthonormal columns ``(n, r)``, multipliers ``(B, r + 1, *rest)`` act
-    on its coordinates and, the last of them, on what lies outside of it:
-    ``M = Q diag(m) Q^T + m_last (I - Q Q^T)``. Its eigenvalues are the multipliers either way.
+    With a basis ``Q`` the multipliers act on its coordinates and, the last of them, on what lies
+    outside of it: ``M = Q diag(m) Q^T + m_last (I - Q Q^T)``. Its eigenvalues are the multipliers
+    either way.
     """
     whitened = curvature.power(gradient, -0.5)
+    values, basis = proposed.values.to(gradient.dtype), proposed.basis
+    multipliers = values if projection is None else projection(values)
     if basis is None:
         scaled = multipliers * whitened
     else:
@@ -100,30 +122,40 @@ def scaled_step(
         outside = whitened - left_multiply(basis, inner)
         scaled = left_multiply(basis, multipliers[:, :-1] * inner) + multipliers[:, -1:] * outside
     slope, own = dot(whitened, scaled), dot(whitened, whitened)
+    changed = (multipliers != values).reshape(len(values), -1)
     return Proposal(
         step=curvature.power(scaled, -0.5),
         slope=slope,
         bend=dot(scaled, scaled),
         own=own,
         most=torch.fmax(slope, own),
+        bounded=torch.ones_like(slope, dtype=torch.bool),
+        clipped=changed.to(slope.dtype).mean(1),
     )
 
 
-def given_step(
-    curvature: Curvature, gradient: Tensor, step: Tensor, own: Tensor, unshortened: Tensor
+def whole_step(
+    curvature: Curvature, gradient: Tensor, proposed: Step, *, verified: bool
 ) -> Proposal:
-    """A step from elsewhere, measured by the majorant.
-
-    `own` is ``<g, B^+ g>``, `unshortened` the slope of what was proposed at first.
-    """
+    """A step from elsewhere, measured by the majorant; `verified`: and beside its own step."""
+    step = proposed.values.to(gradient.dtype)
     slope = dot(gradient, step)
-    return Proposal(step, slope, curvature.quad(step), own, torch.fmax(unshortened, own))
+    own = dot(gradient, curvature.solve(gradient)) if verified else torch.zeros_like(slope)
+    return Proposal(
+        step=step,
+        slope=slope,
+        bend=curvature.quad(step),
+        own=own,
+        most=torch.fmax(slope, own) if verified else slope,
+        bounded=torch.zeros_like(slope, dtype=torch.bool),
+        clipped=torch.zeros_like(slope),
+    )
 
 
-def cut_to_region(proposal: Proposal, step_norm: Tensor, radius: Tensor) -> tuple[Proposal, Tensor]:
-    """Shorten steps longer than ``radius``; also says which ones were."""
-    cut = step_norm > radius
-    factor = torch.where(cut, radius / step_norm, 1.0)
-    step, slope, bend, *rest = proposal
-    shorter = Proposal(expand(factor, step) * step, factor * slope, factor**2 * bend, *rest)
-    return shorter, cut
+def cut(proposal: Proposal, longest: Tensor) -> tuple[Proposal, Tensor, Tensor]:
+    """Shorten steps longer than ``longest``; also returns their lengths and which ones were."""
+    length = norm(proposal.step)
+    long = length > longest
+    # Quotients of infinite lengths, though not taken, have no gradient.
+    limit, whole = torch.where(long, longest, 1.0), torch.where(long, length, 1.0)
+    return proposal.scaled(limit / whole), torch.where(long, longest, length), long

@@ -1,138 +1,102 @@
-"""A candidate's step: what a component proposes, made safe to try."""
+"""Asking a proposer, once at every iterate, and measuring what it proposes."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from learnmm.curvature import Curvature, dot, expand
-from learnmm.nested import mapped
-from learnmm.proposers.base import (
-    Direction,
-    Features,
-    LearnedComponent,
-    LearnedDirection,
-    LearnedPreconditioner,
-    Point,
-    rms,
-    scale_free,
-)
-from learnmm.solve.projection import Projection, Proposal, given_step, own_step, scaled_step
+from learnmm.curvature import Curvature
+from learnmm.nested import mapped, select
+from learnmm.precision import full_precision
+from learnmm.proposers.base import Multipliers, Point, Proposer, Step
+from learnmm.solve.projection import Proposal, multiplied_step, whole_step
+from learnmm.solve.settings import SolveSettings
 from learnmm.solve.state import State
+from learnmm.truth import known
 
-Component = LearnedComponent | Direction
 
-
-def propose(
-    component: Component | None,
-    state: State,
+def ask(
+    proposer: Proposer,
+    settings: SolveSettings,
+    iterate: tuple[Tensor, Tensor],
     curvature: Curvature,
-    learned: Tensor,
-    *,
-    projection: Projection | None,
-    verified: bool,
-) -> tuple[Proposal, Any, Tensor]:
-    """Ask for a step.
+    memory: Any,
+) -> tuple[Proposal, Any]:
+    """Let a proposer observe an iterate and propose there.
 
     Parameters
     ----------
-    component : LearnedComponent, Direction or None
-        What proposes. None: the majorant's own step.
-    state : State
-        Where the problems stand.
+    proposer : Proposer
+        It may write into what it is shown, and into its memory.
+    settings : SolveSettings
+        The interval of multipliers, and whether a safeguard will judge steps.
+    iterate : tuple of Tensor
+        The iterate and its gradient, ``(B, *shape)`` each.
     curvature : Curvature
-        ``B`` of the majorant, relaxed and enlarged.
-    learned : Tensor of bool
-        Whose turn it is, ``(B,)``: True for the component, False for the majorant's own step.
-    projection : Projection or None
-        Interval for multipliers.
-    verified : bool
-        Whether a safeguard will judge the step.
+        ``B`` of the majorant there, relaxed.
+    memory : nested
+        Of the iterates before; nobody else needs it.
 
     Returns
     -------
     Proposal
-        The step and its inner products.
-    memory : Any
-        The component's next memory.
-    clipped : Tensor
-        Share of multipliers that the projection changed, ``(B,)``.
+        What to try, with its inner products.
+    memory : nested
+        With the iterate in it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the proposal cannot be used, or does not go with the settings.
     """
-    none = torch.zeros_like(state.value)
-    if component is None:
-        with full_precision(state.x):
-            return own_step(curvature, state.gradient), None, none
-    if isinstance(component, Direction):
-        with full_precision(state.x):
-            # Copies, that may be written to; of its memory it has the only use.
-            point = Point(state.x.clone(), state.gradient.clone(), curvature.scaled(1.0))
-            proposed, memory = _ask(component, point, state.memory, state)
-            return _whole(state, curvature, learned, proposed, verified), memory, none
-    features = Features(scale_free(state.x), scale_free(state.gradient))
-    # A copy: the memory must be as it was where the proposal is refused.
-    proposed, memory = _ask(component, features, mapped(Tensor.clone, state.memory), state)
-    with full_precision(state.x):
-        if isinstance(component, LearnedDirection):
-            step = expand(rms(state.x), proposed) * proposed
-            return _whole(state, curvature, learned, step, verified), memory, none
-        multipliers = proposed if projection is None else projection(proposed)
-        changed = (multipliers != proposed).reshape(len(proposed), -1)
-        clipped = torch.where(learned, changed.to(proposed.dtype).mean(1), 0.0)
-        multipliers = torch.where(expand(learned, proposed), multipliers, 1.0)
-        scaled = scaled_step(curvature, state.gradient, multipliers, _basis(component))
-        return scaled, memory, clipped
+    x, gradient = iterate
+    point = Point(x.clone(), gradient.clone(), curvature.scaled(1.0))
+    memory = proposer.observe(point, memory)
+    proposed = proposer.propose(point, memory)
+    name = type(proposer).__name__
+    _check(proposed, name, x)
+    with full_precision(x):
+        if isinstance(proposed, Multipliers):
+            proposal = multiplied_step(curvature, gradient, proposed, settings.projection)
+        else:
+            settings.check_whole_steps(name)
+            verified = settings.safeguard is not None
+            proposal = whole_step(curvature, gradient, proposed, verified=verified)
+    return proposal.detached(), memory
 
 
-def trials(component: Component | None) -> int:
-    """Candidates that a component has at an iterate before the majorant's own step."""
-    if isinstance(component, Direction):
-        return component.trials
-    return 0 if component is None else 1
+def ask_anew(
+    proposer: Proposer | None, settings: SolveSettings, state: State, curvature: Curvature
+) -> State:
+    """Ask at the iterates where the proposer was not asked before; a retry calls no network."""
+    new = state.running & ~state.asked
+    if proposer is None or known(new.any()) is False:
+        return state
+    iterate = state.x, state.gradient
+    memory = mapped(Tensor.clone, state.proposer_memory)
+    proposal, memory = ask(proposer, settings, iterate, curvature, memory)
+    # What nobody will use again need not be kept apart.
+    mask = None if known((new | ~state.running).all()) else new
+    owner = f"the memory of {type(proposer).__name__}"
+    return state._replace(
+        proposer_memory=select(mask, memory, state.proposer_memory, owner),
+        proposal=select(mask, proposal, state.proposal),
+        asked=state.asked | new,
+    )
 
 
-def full_precision(x: Tensor) -> torch.autocast:
-    """Switch autocast off: what decides about descent is computed in the dtype of ``x``."""
-    return torch.autocast(x.device.type, enabled=False)
-
-
-def _whole(
-    state: State, curvature: Curvature, learned: Tensor, proposed: Tensor, verified: bool
-) -> Proposal:
-    """Return a whole step, and the majorant's own where the safeguard asked for it."""
-    slope = dot(state.gradient, proposed)
-    if not verified:  # nothing is ever refused
-        none = torch.zeros_like(state.value)
-        return given_step(curvature, state.gradient, proposed, none, slope)
-    own = own_step(curvature, state.gradient)
-    step = expand(state.shortening, proposed) * proposed
-    step = torch.where(expand(learned, step), step, own.step)
-    return given_step(curvature, state.gradient, step, own.slope, slope)
-
-
-def _ask(
-    component: Component, seen: Features | Point, memory: Any, state: State
-) -> tuple[Tensor, Any]:
-    """Return a component's proposal in the dtype of the iterate, and its next memory."""
-    name = type(component).__name__
-    returned = component(seen, memory)
-    if not (isinstance(returned, tuple) and len(returned) == 2):
-        raise TypeError(f"{name} must return (proposal, memory), got {type(returned).__name__}")
-    proposed, memory = returned
-    if not (isinstance(proposed, Tensor) and proposed.is_floating_point()):
-        what = proposed.dtype if isinstance(proposed, Tensor) else type(proposed).__name__
+def _check(proposed: Any, name: str, x: Tensor) -> None:
+    """Raise unless a proposal is one for iterates of this shape."""
+    if not isinstance(proposed, Multipliers | Step):
+        raise TypeError(f"{name} must propose Multipliers or a Step, got {type(proposed).__name__}")
+    values = proposed.values
+    if not (isinstance(values, Tensor) and values.is_floating_point()):
+        what = values.dtype if isinstance(values, Tensor) else type(values).__name__
         raise TypeError(f"{name} must propose a floating-point tensor, got {what}")
-    shape, basis = tuple(state.x.shape), _basis(component)
-    if basis is not None:
-        shape = (shape[0], basis.shape[1] + 1, *shape[2:])
-    if proposed.shape != shape:
-        what = "the iterate's shape" if basis is None else "its basis' shape"
-        raise ValueError(
-            f"{name} must propose a tensor of {what} {shape}, got {tuple(proposed.shape)}"
-        )
-    return proposed.to(state.x.dtype), memory
-
-
-def _basis(component: Component) -> Tensor | None:
-    return component.basis() if isinstance(component, LearnedPreconditioner) else None
+    shape, whose = tuple(x.shape), "the iterate's shape"
+    if isinstance(proposed, Multipliers) and proposed.basis is not None:
+        shape, whose = (shape[0], proposed.basis.shape[1] + 1, *shape[2:]), "its basis' shape"
+    if values.shape != shape:
+        got = tuple(values.shape)
+        raise ValueError(f"{name} must propose a tensor of {whose} {shape}, got {got}")

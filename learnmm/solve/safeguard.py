@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,21 +46,6 @@ def rounding_slack(value: Tensor, noise: float = 0.0, moved: Tensor | float = 0.
     """
     slack = ROUNDING * torch.finfo(value.dtype).eps * value.abs() + moved
     return slack + noise if noise else slack
-
-
-class Verdict(NamedTuple):
-    """What the safeguard found, per problem, ``(B,)`` bool each.
-
-    Attributes
-    ----------
-    accepted : Tensor
-        The candidate becomes the iterate.
-    above : Tensor
-        The candidate's objective lies above the majorant by more than rounding.
-    """
-
-    accepted: Tensor
-    above: Tensor
 
 
 @dataclass(frozen=True)
@@ -115,38 +99,27 @@ class Safeguard:
             raise ValueError(f"noise must be non-negative and finite, got {self.noise}")
 
 
-def judge(
-    value: Tensor,
-    candidate: Tensor,
-    finite: Tensor,
-    predicted: Tensor,
-    required: Tensor,
-    slack: Tensor,
-    safeguard: Safeguard | None,
-) -> Verdict:
-    """Compare a candidate's objective with the iterate's.
+def accepts(
+    safeguard: Safeguard | None, value: Tensor, candidate: Tensor, required: Tensor, slack: Tensor
+) -> Tensor:
+    """Whether candidates lower the objective by enough, ``(B,)``.
 
     Parameters
     ----------
+    safeguard : Safeguard or None
+        None accepts everything.
     value, candidate : Tensor
         Objective at the iterate and at the candidate.
-    finite : Tensor of bool
-        Whether candidate, its objective and gradient are finite; otherwise never accepted.
-    predicted : Tensor
-        Decrease the majorant predicts.
     required : Tensor
         ``max(<g, P g>, lower <g, B^-1 g>)``.
     slack : Tensor
         Rounding error of a difference of values.
-    safeguard : Safeguard or None
-        None accepts whatever is finite.
     """
-    above = finite & (candidate > value - predicted + slack)
     if safeguard is None:
-        return Verdict(finite, above)
+        return torch.ones_like(value, dtype=torch.bool)
     # Strictly no increase; rounding excuses only a missing part of the sufficient decrease.
     enough = candidate <= value - safeguard.sufficient * required + slack
-    return Verdict(finite & enough & (candidate <= value), above)
+    return enough & (candidate <= value)
 
 
 def shorter(slope: Tensor, actual: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The state between two steps, and how it is carried on per problem."""
+"""The state between two steps."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from learnmm.bound import Bound
-from learnmm.nested import tensors_of as tensors_of
-from learnmm.solve.result import Status, StepInfo, Tally
+from learnmm.solve.projection import Proposal
+from learnmm.solve.record import Tally
+from learnmm.solve.status import Status
 
 
 class State(NamedTuple):
@@ -18,17 +18,21 @@ class State(NamedTuple):
     Attributes
     ----------
     x, value, gradient, aux
-        The iterate and its evaluation.
-    known : Any
-        What an `AdaptiveMajorant` has learned; None for every other.
-    memory : Any
-        State of the preconditioner.
+        The iterate and its evaluation; `aux` is what the objective brought along for the bound.
+    majorant_memory : Any
+        What an `AdaptiveMajorant` remembers; None for every other.
+    proposer_memory : Any
+        What the proposer remembers.
+    asked : Tensor of bool
+        Whether the proposer was asked at this iterate, ``(B,)``: once is enough.
+    proposal : Proposal or None
+        What it proposed there; None without a proposer.
     trial : Tensor of int
         Candidates rejected at this iterate so far, ``(B,)``.
     shortening : Tensor
-        Factor on a `Direction` that was refused at this iterate, ``(B,)``.
+        Factor on the proposal, once it was refused at this iterate, ``(B,)``.
     reach : Tensor
-        Longest step of a `Direction` that may be tried next, ``(B,)``.
+        Longest whole step that may be tried next, ``(B,)``.
     relaxation : Tensor
         Factor on the uncertain part of the curvature, ``(B,)``.
     gradient_norm, steepest : Tensor
@@ -45,8 +49,10 @@ class State(NamedTuple):
     value: Tensor
     gradient: Tensor
     aux: Any
-    known: Any
-    memory: Any
+    majorant_memory: Any
+    proposer_memory: Any
+    asked: Tensor
+    proposal: Proposal | None
     trial: Tensor
     shortening: Tensor
     reach: Tensor
@@ -57,33 +63,11 @@ class State(NamedTuple):
     status: Tensor
     tally: Tally
 
+    @property
+    def running(self) -> Tensor:
+        """Which problems have not stopped, ``(B,)``."""
+        return self.status == int(Status.RUNNING)
 
-def stop(state: State, reason: Status) -> State:
-    """Give every running problem a reason to have stopped."""
-    running = state.status == int(Status.RUNNING)
-    return state._replace(status=torch.where(running, int(reason), state.status))
-
-
-def count(
-    tally: Tally, info: StepInfo, running: Tensor, above: Tensor, bound: Bound, *, directed: bool
-) -> Tally:
-    """Add one step to the totals; `directed` says whether a `Direction` made what is not own."""
-    made = info.accepted & info.learned
-    rise = (-info.actual).masked_fill(~info.accepted, -torch.inf)
-    failure = tally.failure_probability
-    if bound.failure_probability > 0:
-        failure = failure + running * bound.failure_probability
-    return Tally(
-        iterations=tally.iterations + running,
-        accepted=tally.accepted + info.accepted,
-        learned=tally.learned if directed else tally.learned + made,
-        directed=tally.directed + made if directed else tally.directed,
-        rejected=tally.rejected + (running & ~info.accepted),
-        violations=tally.violations + above,
-        worst_increase=torch.maximum(tally.worst_increase, rise),
-        failure_probability=failure,
-        relaxation_min=torch.minimum(tally.relaxation_min, info.relaxation),
-        relaxation_max=torch.maximum(tally.relaxation_max, info.relaxation),
-        clipped=tally.clipped + info.clipped,
-        kind=torch.maximum(tally.kind, running * int(bound.kind)),
-    )
+    def stopped(self, reason: Status) -> State:
+        """The same, every running problem given a reason to have stopped."""
+        return self._replace(status=torch.where(self.running, int(reason), self.status))

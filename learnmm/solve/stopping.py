@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from learnmm.solve.projection import Proposal
-from learnmm.solve.result import Status, StepInfo
+from learnmm.solve.record import StepInfo
+from learnmm.solve.settings import SolveSettings
+from learnmm.solve.stages import Outcome, Trial, Verdict
 from learnmm.solve.state import State
+from learnmm.solve.status import Status
+
+Reason = tuple[Status, Tensor]
 
 GRADIENT_FALL = 1e-5
 """By default: share of the largest gradient so far that may be left."""
@@ -24,38 +26,14 @@ FOREMOST = 0.75
 """A step stands for all that could be tried if its slope is at least this share of the largest."""
 
 
-@dataclass(frozen=True)
 class Stopping:
-    """When to stop.
+    """When to stop, by the settings of a solve."""
 
-    Parameters
-    ----------
-    gtol : float or None
-        Largest absolute gradient entry at which a problem is done. None: free of units, see
-        :class:`~learnmm.ProjectedMMOptimizer`.
-    rtol, atol : float
-        A step that lowers ``f`` by at most ``atol + rtol |f|`` is the last; both 0: no such step.
-    trials : int or None
-        Enlarged trials that a safeguard grants; None without a safeguard, where nothing is refused
-        but what is not finite.
-
-    Raises
-    ------
-    ValueError
-        If a tolerance is negative.
-    """
-
-    gtol: float | None
-    rtol: float
-    atol: float
-    trials: int | None
-
-    def __post_init__(self) -> None:
-        """Refuse negative tolerances, NaN included."""
-        for name in ("gtol", "rtol", "atol"):
-            tolerance = getattr(self, name)
-            if not (tolerance is None and name == "gtol") and not tolerance >= 0:
-                raise ValueError(f"{name} must be non-negative, got {tolerance}")
+    def __init__(self, settings: SolveSettings) -> None:
+        self.gtol, self.rtol, self.atol = settings.gtol, settings.rtol, settings.atol
+        safeguard = settings.safeguard
+        # Without one nothing is refused but what is not finite.
+        self.trials = None if safeguard is None else safeguard.trials
 
     @property
     def at_start(self) -> float:
@@ -63,18 +41,7 @@ class Stopping:
         return self.gtol or 0.0
 
     def decide(
-        self,
-        state: State,
-        info: StepInfo,
-        proposal: Proposal,
-        after: Tensor,
-        running: Tensor,
-        valid: Tensor,
-        finite: Tensor,
-        beyond: Tensor,
-        still: Tensor,
-        slack: Tensor,
-        retries: Tensor,
+        self, state: State, trial: Trial, outcome: Outcome, verdict: Verdict, info: StepInfo
     ) -> Tensor:
         """Return the status of every problem after a step, ``(B,)``.
 
@@ -82,60 +49,55 @@ class Stopping:
         ----------
         state : State
             Before the step.
+        trial, outcome, verdict
+            Of its stages.
         info : StepInfo
-            What the step did.
-        proposal : Proposal
-            The step.
-        after : Tensor
-            ``<g(x - d), d>``, the slope at the other end of the step.
-        running, valid, finite : Tensor of bool
-            Whether the problem was running, its curvature usable, its candidate finite.
-        beyond : Tensor of bool
-            Whether the candidate or its value is of a size that no minimum has.
-        still : Tensor of bool
-            Whether the candidate is the iterate, since the step is below its rounding error.
-        slack : Tensor
-            Rounding error of a difference of values.
-        retries : Tensor of int
-            Enlarged trials so far at this iterate, before this one.
+            What it did.
         """
-        accepted = info.accepted
-        refused = running & ~accepted
-        at_first = info.enlargements == 0
-        foremost = at_first & finite & (proposal.slope >= FOREMOST * proposal.most)
-        promised = proposal.most / 2
-        reasons = []
-        if self.trials is None:
-            reasons.append((Status.NON_FINITE, refused & ~finite))
-        else:
-            # A step so small that nothing changed, after longer ones only raised the objective.
-            negligible = info.predicted <= slack
-            idle = accepted & ~at_first & negligible & (info.actual == 0)
-            reasons.append((Status.STALLED, (refused & (retries >= self.trials)) | idle))
-        # A majorant without curvature where the gradient is has no step there.
-        reasons.append((Status.STALLED, running & foremost & still))
-        little = (promised <= slack) & (proposal.slope > 0)
-        nothing = foremost & little & (info.actual <= slack)
+        running, proposal = state.running, trial.proposal
+        at_first = trial.enlargements == 0
+        foremost = at_first & outcome.finite & (proposal.slope >= FOREMOST * proposal.most)
+        refused = running & ~info.accepted
+        # Whether the gradient has not halved: there is more to be had where it did.
         resting = refused | (info.gradient_norm > state.gradient_norm / 2)
-        flat = _flat(proposal, after, slack)
-        nothing = (nothing & flat & resting) | (at_first & finite & little & still)
-        reasons.append((Status.PRECISION, running & nothing))
-        if self.atol > 0 or self.rtol > 0:
-            small = info.actual <= self.atol + self.rtol * state.value.abs()
-            reasons.append((Status.DECREASE, accepted & at_first & small))
-        done = accepted & self._converged(state, info, proposal, after, at_first & resting)
+        done = info.accepted & self._converged(state, trial, outcome, info, at_first & resting)
         # Nothing moves, and what is left of the gradient is nothing.
-        done = done | (running & at_first & finite & still & self._gone(state, info))
-        reasons.append((Status.GRADIENT, done))
-        reasons.append((Status.UNBOUNDED, accepted & beyond))
-        reasons.append((Status.BAD_BOUND, running & ~valid))
+        stuck = running & at_first & outcome.finite & outcome.still
+        reasons = [
+            *self._in_vain(refused, trial, outcome, verdict),
+            # A majorant without curvature where the gradient is has no step there.
+            (Status.STALLED, running & foremost & outcome.still),
+            (Status.PRECISION, _exhausted(trial, outcome, verdict, foremost & resting, stuck)),
+            *self._slowed(state, info, at_first),
+            (Status.GRADIENT, done | (stuck & self._gone(state, info))),
+            (Status.UNBOUNDED, info.accepted & outcome.beyond),
+            (Status.BAD_BOUND, running & ~trial.valid),
+        ]
         status = state.status
         for reason, holds in reasons:
             status = status.masked_fill(holds, int(reason))
         return status
 
+    def _in_vain(
+        self, refused: Tensor, trial: Trial, outcome: Outcome, verdict: Verdict
+    ) -> list[Reason]:
+        """Nothing is left to be tried."""
+        if self.trials is None:
+            return [(Status.NON_FINITE, refused & ~outcome.finite)]
+        # A step so small that nothing changed, after longer ones only raised the objective.
+        negligible = (verdict.predicted <= verdict.slack) & (verdict.actual == 0)
+        idle = verdict.accepted & (trial.enlargements > 0) & negligible
+        return [(Status.STALLED, (refused & (trial.enlargements >= self.trials)) | idle)]
+
+    def _slowed(self, state: State, info: StepInfo, at_first: Tensor) -> list[Reason]:
+        """The objective falls by less than was asked for."""
+        if self.atol == self.rtol == 0:
+            return []
+        small = info.actual <= self.atol + self.rtol * state.value.abs()
+        return [(Status.DECREASE, info.accepted & at_first & small)]
+
     def _converged(
-        self, state: State, info: StepInfo, proposal: Proposal, after: Tensor, telling: Tensor
+        self, state: State, trial: Trial, outcome: Outcome, info: StepInfo, telling: Tensor
     ) -> Tensor:
         """Whether the gradient says that the problem is done, ``(B,)``."""
         if self.gtol is not None:
@@ -145,7 +107,7 @@ class Stopping:
         least = torch.maximum(
             PROMISE_FALL * torch.minimum(size, fallen), torch.where(size <= nothing, nothing, 0.0)
         )
-        little = (proposal.most / 2 <= least) & _flat(proposal, after, least)
+        little = (trial.proposal.most / 2 <= least) & _flat(trial, outcome, least)
         return (telling & self._gone(state, info) & little) | (info.gradient_norm == 0)
 
     def _gone(self, state: State, info: StepInfo) -> Tensor:
@@ -154,10 +116,24 @@ class Stopping:
         return info.gradient_norm <= least
 
 
-def _flat(proposal: Proposal, after: Tensor, least: Tensor) -> Tensor:
+def _exhausted(
+    trial: Trial, outcome: Outcome, verdict: Verdict, telling: Tensor, stuck: Tensor
+) -> Tensor:
+    """Whether nothing promises more than rounding, and what was tried has shown it, ``(B,)``.
+
+    `telling`: the step stands for all, and the gradient has not halved; `stuck`: nothing moves.
+    """
+    proposal, slack = trial.proposal, verdict.slack
+    little = (proposal.most / 2 <= slack) & (proposal.slope > 0)
+    idle = telling & (verdict.actual <= slack) & _flat(trial, outcome, slack)
+    return little & (idle | stuck)
+
+
+def _flat(trial: Trial, outcome: Outcome, least: Tensor) -> Tensor:
     """Whether the line of a step falls by at most ``least``, ``(B,)``.
 
     The parabola through the slopes at both ends of the step lies ``slope^2 / 2 (slope - after)``
     lower at its minimum. There is none where the slope has not fallen.
     """
-    return proposal.slope * proposal.slope <= 2 * least * (proposal.slope - after)
+    slope = trial.proposal.slope
+    return slope * slope <= 2 * least * (slope - outcome.after)

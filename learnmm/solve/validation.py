@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,16 +10,11 @@ import torch
 from torch import Tensor
 
 from learnmm.bound import Bound
-from learnmm.curvature import expand, peak
 from learnmm.nested import mapped, tensors_of
-from learnmm.objective import CallableObjective, Evaluation
-from learnmm.solve.raising import is_numerical
+from learnmm.objective import CallableObjective
 from learnmm.truth import holds
 
 SPARSE = "embeddings give dense gradients with sparse=False"
-
-SHARES = (1e-2, 1e-4, 1e-6)
-"""By how much a problem is moved to see who follows, relative to its largest entry."""
 
 
 def check_start(x0: Tensor) -> None:
@@ -104,48 +99,6 @@ def check_deterministic(first: Tensor, second: Tensor, slack: Tensor) -> None:
             f"the objective is not deterministic: it returned {float(first[differ[0]])!r} and then "
             f"{float(second[differ[0]])!r} at the same point (problem {differ[0]}); descent "
             "compares values of one function, so draw minibatches and dropout masks outside it"
-        )
-
-
-def check_independent(
-    evaluate: Callable[[Tensor], Evaluation], x0: Tensor, value: Tensor, slack: Tensor
-) -> None:
-    """Raise if the values of some problems follow when others are moved.
-
-    For every binary digit of the number of a problem, those with a one are moved while those with
-    a zero stay, and the other way round: each two problems are told apart by some digit.
-
-    Raises
-    ------
-    RuntimeError
-        With the problems that follow.
-    """
-    batch = len(x0)
-    numbers = torch.arange(batch, device=x0.device)
-    seeded = torch.Generator().manual_seed(0)
-    noise = torch.randn(x0.shape, generator=seeded, dtype=torch.float64).to(x0)
-    size = peak(x0)
-    follow = torch.zeros(batch, dtype=torch.bool, device=x0.device)
-    for digit in range((batch - 1).bit_length()):
-        ones = (numbers >> digit) % 2 == 1
-        for moved in (ones, ~ones):
-            for share in SHARES:
-                step = share * expand(torch.where(size > 0, size, 1.0), noise) * noise
-                try:
-                    there = evaluate(torch.where(expand(moved, x0), x0 + step, x0)).value
-                except Exception as error:
-                    if not is_numerical(error):
-                        raise
-                    continue  # outside of its domain: not so far
-                # What is undefined at the start says nothing.
-                same = ((there - value).abs() <= slack) | ~torch.isfinite(value)
-                follow = follow | ~(same | moved)
-                break
-    if not holds(~follow.any()):
-        raise RuntimeError(
-            f"the problems of the batch are not independent: the values of problems "
-            f"{listed(follow)} change when others are moved; an objective (B, *shape) -> (B,) must "
-            "not mix problems, as means over the batch and batch normalisation do"
         )
 
 

@@ -1,0 +1,120 @@
+"""The state before the first step, and what is refused there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from learnmm.bound import Bound
+from learnmm.curvature import peak
+from learnmm.nested import check, mapped
+from learnmm.objective import DomainError, Evaluation
+from learnmm.precision import full_precision
+from learnmm.solve.projection import Proposal
+from learnmm.solve.proposing import ask
+from learnmm.solve.record import Tally
+from learnmm.solve.safeguard import rounding_slack
+from learnmm.solve.state import State
+from learnmm.solve.status import Status
+from learnmm.solve.validation import (
+    check_bound,
+    check_deterministic,
+    check_evaluation,
+    check_start,
+    lent,
+    require,
+)
+
+if TYPE_CHECKING:
+    from learnmm.solve.optimizer import ProjectedMMOptimizer
+
+
+def start(solver: ProjectedMMOptimizer, x0: Tensor, *, strict: bool) -> State:
+    """See :meth:`ProjectedMMOptimizer.init`."""
+    check_start(x0)
+    x0 = x0.clone()  # what the caller does to it later is nothing to the state
+    there = _evaluated(solver, x0, strict=strict)
+    memory, bound = _bounded(solver, x0, there)
+    valid = bound.curvature.valid()
+    with full_precision(x0):
+        check_bound(bound, valid, there.gradient)
+    value, gradient_norm = there.value, peak(there.gradient)
+    finite = torch.isfinite(value) & torch.isfinite(gradient_norm)
+    done = gradient_norm <= solver.stopping.at_start
+    if strict:
+        require(finite, "the objective or its gradient is not finite at x0")
+        complaint = "the majorant returned a curvature that is not finite and positive at x0"
+        require(valid | done, complaint)
+    status = torch.full_like(value, Status.RUNNING, dtype=torch.int64)
+    status = torch.where(valid, status, int(Status.BAD_BOUND))
+    status = torch.where(done, int(Status.GRADIENT), status)
+    status = torch.where(finite, status, int(Status.NON_FINITE))
+    proposal, remembered = _asked(solver, x0, there.gradient, bound)
+    return State(
+        x=x0,
+        value=value,
+        gradient=there.gradient,
+        aux=there.aux,
+        majorant_memory=memory,
+        proposer_memory=remembered,
+        asked=torch.ones_like(finite),
+        proposal=proposal,
+        trial=torch.zeros_like(status),
+        shortening=torch.ones_like(value),
+        reach=torch.full_like(value, torch.inf),
+        relaxation=torch.ones_like(value),
+        gradient_norm=gradient_norm,
+        steepest=gradient_norm.clone(),
+        initial=value.detach().clone(),
+        status=status,
+        tally=Tally.start(value),
+    )
+
+
+def _evaluated(solver: ProjectedMMOptimizer, x0: Tensor, *, strict: bool) -> Evaluation:
+    """The evaluation of the start, once it is known to be one."""
+    objective = solver.objective
+    with lent(x0, "the objective") as x, full_precision(x):
+        try:
+            objective.check(x)
+        except DomainError:
+            if strict:
+                raise
+        there = objective.evaluate(x)
+        # An objective may use its buffers again.
+        value, gradient, aux = mapped(Tensor.clone, tuple(there))
+    check_evaluation(x0, value, gradient)
+    check(aux, len(x0), f"the aux of the objective {type(objective).__name__}")
+    if solver.settings.check_deterministic:
+        again = solver.evaluate_at(x0).value
+        check_deterministic(value, again, rounding_slack(value))
+    return Evaluation(value, gradient, aux)
+
+
+def _bounded(solver: ProjectedMMOptimizer, x0: Tensor, there: Evaluation) -> tuple[Any, Bound]:
+    """The memory of the majorant, if it has one, and the bound at the start."""
+    who, memory = f"the majorant {type(solver.majorant).__name__}", None
+    if solver.adaptive is not None:
+        with lent((x0, there.gradient), who) as (x, gradient):
+            memory = mapped(Tensor.clone, solver.adaptive.init_memory(x, gradient))
+        check(memory, len(x0), f"the memory of {who}")
+    with lent((x0, there.aux, memory), who) as (x, aux, remembered):
+        return memory, solver.bound(x, aux, remembered)
+
+
+def _asked(
+    solver: ProjectedMMOptimizer, x0: Tensor, gradient: Tensor, bound: Bound
+) -> tuple[Proposal | None, Any]:
+    """What the proposer says at the start, and what it remembers."""
+    proposer = solver.proposer
+    if proposer is None:
+        return None, None
+    name = type(proposer).__name__
+    with lent(x0, f"the proposer {name}") as x:
+        memory = proposer.init_memory(x)
+    check(memory, len(x0), f"the memory of {name}")
+    proposal, memory = ask(proposer, solver.settings, (x0, gradient), bound.curvature, memory)
+    check(memory, len(x0), f"the memory of {name}")
+    return proposal, memory
