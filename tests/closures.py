@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -103,3 +104,5 @@ def one_element(loss: Loss, optimizer: torch.optim.Optimizer) -> Tensor:
 
 
 STYLES = [alone, one_element, with_zero_grad, zeros_kept, never_zeroed, accumulated, graph_kept]
+
+by_style = pytest.mark.parametrize("style", STYLES, ids=lambda style: style.__name__)

@@ -35,7 +35,11 @@ def test_every_preconditioner_is_listed() -> None:
 
 def test_every_toy_problem_is_listed() -> None:
     listed = {type(case.load()) for case in PROBLEMS}
-    toys = {type(lmm.problem(name)) for name in lmm.problems() if "toy" in module_of(name)}
+    toys = {
+        type(lmm.problem(name))
+        for name in lmm.problems()
+        if module_of(name).startswith("learnmm_problems.")
+    }
     assert listed == toys
 
 

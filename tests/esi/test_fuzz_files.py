@@ -21,7 +21,6 @@ from scipy import sparse
 
 import learnmm as lmm
 from damage import JUNK, crafted, hashed, refusal, split, variants, within
-from learnmm_esi import fsaverage
 from learnmm_esi.cache import (
     CorruptCacheError,
     cache_directory,
@@ -30,6 +29,7 @@ from learnmm_esi.cache import (
     read_arrays,
     write_arrays,
 )
+from learnmm_esi.head import fsaverage
 from learnmm_esi.head.external import head_model_from_leadfield
 from learnmm_esi.head.fsaverage import fsaverage_head_model
 from learnmm_esi.head.model import HeadModelSettings

@@ -24,7 +24,7 @@ pytest.importorskip("lightning_fabric")
 
 
 def test_every_toy_problem_has_an_entry() -> None:
-    toy = {e.name for e in entry_points(group=GROUP) if ".toy." in e.value}
+    toy = {e.name for e in entry_points(group=GROUP) if e.value.startswith("learnmm_problems.")}
     assert len(toy) > 1
     assert toy <= set(lmm.problems())
     assert set(script.SUITE) == toy

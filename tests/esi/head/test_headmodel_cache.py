@@ -10,7 +10,6 @@ import numpy as np
 import platformdirs
 import pytest
 
-from learnmm_esi import fsaverage
 from learnmm_esi.cache import (
     CorruptCacheError,
     cache_directory,
@@ -18,6 +17,7 @@ from learnmm_esi.cache import (
     read_arrays,
     write_arrays,
 )
+from learnmm_esi.head import fsaverage
 from learnmm_esi.head.fsaverage import fsaverage_head_model
 from learnmm_esi.head.model import HeadModelSettings
 

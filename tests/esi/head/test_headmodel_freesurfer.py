@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from learnmm_esi import fsaverage
 from learnmm_esi.cli.app import app
+from learnmm_esi.head import fsaverage
 from learnmm_esi.head.freesurfer import freesurfer_boundaries, read_surfaces
 from learnmm_esi.head.fsaverage import fsaverage_head_model
 from learnmm_esi.head.model import HeadModelSettings

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from learnmm_esi import fsaverage
+from learnmm_esi.head import fsaverage
 from learnmm_esi.head.cortex import N_VERTICES, fsaverage5
 from learnmm_esi.head.fsaverage import region_sums
 from learnmm_esi.head.gain import cortical_gain, move_inside

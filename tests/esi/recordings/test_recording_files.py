@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from eeg_files import write_brainvision, write_edf, write_eeglab
-from learnmm_esi import evoked_files
+from learnmm_esi.cli import estimate_files
 from learnmm_esi.cli.app import app
 from learnmm_esi.networks.files import save_solver
 from learnmm_esi.networks.settings import MethodSettings
@@ -98,7 +98,7 @@ def test_a_raw_file_is_reconstructed_whole_or_in_part(run, raw, forward, tmp_pat
 
 def test_a_long_raw_file_is_refused_before_the_work(run, raw, tmp_path, monkeypatch):
     raw.save(tmp_path / "subject_raw.fif", verbose="ERROR")
-    monkeypatch.setattr(evoked_files, "LARGEST", 60 * 64)
+    monkeypatch.setattr(estimate_files, "LARGEST", 60 * 64)
     output = run(tmp_path / "subject_raw.fif", code=1)
     assert "has 2 s, whose estimate would have 128 x 60 values; say which 1 s or less" in output
     run(tmp_path / "subject_raw.fif", "--tmax", 0.5, "--no-picture")

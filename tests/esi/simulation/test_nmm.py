@@ -14,7 +14,7 @@ from scipy.integrate import solve_ivp
 from scipy.signal import find_peaks
 from threadpoolctl import threadpool_limits
 
-from learnmm_esi import clips as clips_module
+from learnmm_esi.simulation import clips as clips_module
 from learnmm_esi.simulation.clips import SHARD, SpikeClips
 from learnmm_esi.simulation.erp import ERPSimulator
 from learnmm_esi.simulation.jansen_rit import (

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from learnmm_esi import clips as clips_module
-from learnmm_esi import nmm as nmm_module
 from learnmm_esi.metrics import Evaluator
+from learnmm_esi.simulation import clips as clips_module
+from learnmm_esi.simulation import nmm as nmm_module
 from learnmm_esi.simulation.clips import SHARD
 from learnmm_esi.simulation.erp import ERPSimulator
 from learnmm_esi.simulation.nmm import NMMSimulator

@@ -1,0 +1,136 @@
+"""Evaluations are counted, certificates add up, refusals and estimates leave their traces there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import learnmm as lmm
+from adversaries import Counted, Curvatures, Hostile, Random
+from quadratics import DATA
+
+
+@pytest.mark.parametrize(
+    "proposer", [None, Hostile(), Random()], ids=["plain", "hostile", "random"]
+)
+@pytest.mark.parametrize("projection", [lmm.Projection(), None], ids=["projected", "free"])
+def test_a_step_evaluates_once(proposer, projection) -> None:
+    atom = lmm.CosineDistance(DATA.target(4)) @ DATA.matrix()
+    counted = Counted(atom)
+    optimizer = lmm.ProjectedMMOptimizer(
+        counted,
+        majorant=atom.bound_at,
+        preconditioner=proposer,
+        projection=projection,
+        gtol=0,
+    )
+    state = optimizer.init(DATA.point())
+    assert counted.evaluations == 1
+    for count in range(2, 12):
+        state, _ = optimizer.step(state)
+        assert counted.evaluations == count
+
+
+def test_iterations_count_evaluations() -> None:
+    atom = lmm.HalfQuadratic(DATA.target())
+    counted = Counted(atom)
+    result = lmm.minimize(counted, DATA.point(), majorant=atom.bound_at, preconditioner=Hostile())
+    assert counted.evaluations == 1 + int(result.iterations.max())
+
+
+def test_the_certificate_adds_up() -> None:
+    optimizer = lmm.ProjectedMMOptimizer(
+        lmm.HalfQuadratic(DATA.target(), "welsch"),
+        preconditioner=Hostile(),
+        projection=None,
+        max_iter=30,
+    )
+    result = optimizer.minimize(DATA.point(), history=True)
+    certificate, history = result.certificate, result.history
+    assert history is not None
+    assert torch.equal(certificate.accepted + certificate.rejected, result.iterations)
+    assert torch.equal((history.accepted & history.learned).sum(0), certificate.learned)
+    assert (certificate.learned <= certificate.accepted).all()
+    falls = torch.cat([result.initial_fun[None], history.value]).diff(dim=0)
+    assert torch.equal(
+        torch.where(history.accepted, falls, -torch.inf).amax(0), certificate.worst_increase
+    )
+    assert certificate.safeguarded
+    assert not certificate.projected
+    assert "every step verified" in str(certificate)
+
+
+def test_the_failure_probability_adds_up() -> None:
+    result = lmm.minimize(
+        lambda x: (x**4).sum(1),
+        torch.ones(2, 40, dtype=torch.float64),
+        majorant=lmm.LanczosMajorant(lambda x: (x**4).sum(1), failure_probability=0.01),
+        max_iter=3,
+    )
+    assert result.certificate.kind is lmm.Kind.PROBABLE
+    torch.testing.assert_close(
+        result.certificate.failure_probability,
+        torch.full((2,), 0.03, dtype=torch.float64),
+    )
+
+
+def test_steps_are_cut_to_the_region() -> None:
+    def majorant(x: Tensor, aux: Any = None) -> lmm.Bound:
+        level = lmm.ScalarCurvature(torch.ones_like(x[:, 0]))
+        return lmm.Bound(lmm.Kind.REGION, level, radius=torch.full_like(x[:, 0], 0.25))
+
+    optimizer = lmm.ProjectedMMOptimizer(lambda x: (x * x).sum(1) / 2, majorant=majorant, gtol=1e-9)
+    x0 = torch.tensor([[3.0, 4.0], [0.1, 0.1]], dtype=torch.float64)
+    result = optimizer.minimize(x0, history=True)
+    assert result.history is not None
+    assert result.history.step_norm.max() <= 0.25
+    assert result.history.cut[:, 0].sum() == 19  # the twentieth step reaches the origin
+    assert not result.history.cut[:, 1].any()
+    assert result.iterations.tolist() == [20, 1]
+    assert result.certificate.kind is lmm.Kind.REGION
+    assert not result.certificate.violations.any()
+
+
+def test_a_refused_proposal_is_forgotten() -> None:
+    """Its memory too, problem by problem: a broken one cannot spoil what follows."""
+
+    class Counting(lmm.LearnedDirection):
+        def init_state(self, x: Tensor) -> Tensor:
+            return torch.zeros_like(x[:, 0])
+
+        def forward(self, features: lmm.Features, state: Tensor) -> tuple[Tensor, Tensor]:
+            climbing = torch.tensor([[1.0], [-1.0], [1.0]]).to(features.x)
+            return 0.1 * climbing * features.gradient, torch.where(
+                climbing[:, 0] > 0, state + 1, torch.nan
+            )
+
+    atom = lmm.Quadratic(DATA.target())
+    optimizer = lmm.ProjectedMMOptimizer(atom, preconditioner=Counting(), gtol=0)
+    state, info = optimizer.step(optimizer.init(DATA.point()))
+    assert info.accepted.tolist() == [True, False, True]
+    assert state.memory.tolist() == [1, 0, 1]
+
+
+def test_relaxation_makes_up_for_a_loose_estimate() -> None:
+    target = DATA.target()
+
+    def run(relaxation: lmm.Relaxation | None, kind: lmm.Kind) -> lmm.Result:
+        return lmm.minimize(
+            lambda x: ((x - target) ** 2).sum(1) / 2,
+            DATA.point(),
+            majorant=Curvatures(lambda x: torch.full_like(x[:, 0], 1e3), kind),
+            preconditioner=None,
+            relaxation=relaxation,
+            max_iter=200,
+        )
+
+    with_it = run(lmm.Relaxation(), lmm.Kind.ESTIMATE)
+    assert (with_it.iterations < 40).all()
+    assert (with_it.certificate.relaxation_min < 0.01).all()
+    for relaxation, kind in ((None, lmm.Kind.ESTIMATE), (lmm.Relaxation(), lmm.Kind.GLOBAL)):
+        without = run(relaxation, kind)
+        assert (without.iterations == 200).all()
+        assert (without.certificate.relaxation_min == 1).all()

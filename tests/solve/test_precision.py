@@ -1,0 +1,66 @@
+"""Iterates keep their dtype, values are never below float32, autocast reaches networks alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import learnmm as lmm
+from adversaries import Curvatures
+from catalogue import ATOMS, PRECONDITIONERS, AtomCase, Draw
+
+MIXED = {
+    "value": lambda x: (x.double() ** 2).sum(1),
+    "curvature": lambda x: (x**2).sum(1),
+}
+
+
+@pytest.mark.parametrize("wide", MIXED)
+def test_iterates_keep_their_dtype(wide: str) -> None:
+    dtype = torch.float64 if wide == "curvature" else torch.float32
+    majorant = Curvatures(lambda x: torch.full((2,), 4.0, dtype=dtype))
+    seen = set()
+    result = lmm.minimize(
+        MIXED[wide],
+        torch.ones(2, 3),
+        majorant=majorant,
+        preconditioner=lmm.Constant(initial=0.5),
+        callback=lambda state, info: seen.add((state.x.dtype, state.gradient.dtype)),
+    )
+    assert seen == {(torch.float32, torch.float32)}
+    assert result.x.dtype == torch.float32
+    assert result.success.all()
+
+
+def test_values_are_never_below_float32() -> None:
+    result = lmm.minimize(lambda x: (x * x).sum(1).bfloat16(), torch.ones(2, 3), max_iter=3)
+    assert result.fun.dtype == torch.float32
+
+
+@pytest.mark.parametrize("case", ATOMS, ids=lambda case: case.name)
+def test_autocast_changes_nothing_in_the_loop(case: AtomCase) -> None:
+    data = Draw(3, torch.float32)
+    optimizer = lmm.ProjectedMMOptimizer(case.build(data), max_iter=5, gtol=0)
+    plain = optimizer.minimize(case.point(data))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = optimizer.minimize(case.point(data))
+    assert torch.equal(plain.x, cast.x)
+    assert torch.equal(plain.fun, cast.fun)
+
+
+def test_autocast_reaches_the_preconditioner_alone() -> None:
+    data = Draw(3, torch.float32)
+    case = PRECONDITIONERS[-1]
+    torch.manual_seed(0)
+    optimizer = lmm.ProjectedMMOptimizer(
+        lmm.least_squares(data.matrix(), data.target(4, 3)),
+        preconditioner=case.build(torch.float32),
+        max_iter=5,
+        gtol=0,
+    )
+    plain = optimizer.minimize(data.point(*case.shape))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = optimizer.minimize(data.point(*case.shape))
+    assert cast.x.dtype == torch.float32
+    assert cast.certificate.monotone.all()
+    assert not torch.equal(plain.x, cast.x)
