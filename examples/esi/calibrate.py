@@ -18,6 +18,7 @@ from pathlib import Path
 
 import mne
 import numpy as np
+from paper import TABLE_I
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -27,7 +28,6 @@ from learnmm_esi.head.fsaverage import fsaverage_head_model
 from learnmm_esi.head.model import HeadModel, HeadModelSettings
 from learnmm_esi.inverse.classical import LAMBDA2, apply_kernel, inverse_kernel
 from learnmm_esi.metrics import Evaluator, SourceMetrics
-from learnmm_esi.paper import TABLE_I
 from learnmm_esi.simulation.erp import ERPSimulator
 from learnmm_esi.simulation.nmm import NMMSimulator
 from learnmm_esi.simulation.samples import Sample

@@ -176,6 +176,7 @@ def evaluate(
         from learnmm.storage import replacing
         from learnmm_esi.cli.outputs import make_writable
         from learnmm_esi.networks.files import describe, load_solver
+        from learnmm_esi.networks.settings import UNVERIFIED
         from learnmm_esi.recordings.learned import find_weights
         from learnmm_esi.training.allocation import keep_freed_memory
         from learnmm_esi.training.evaluate import evaluate as run
@@ -206,6 +207,7 @@ def evaluate(
         summary = found.summary()
         content = {
             "method": solver.settings.method,
+            "verified": solver.settings.method not in UNVERIFIED,
             "trained_on": trained_on,
             "tested_on": data.value,
             "seed": seed,

@@ -44,8 +44,8 @@ _logger = logging.getLogger(__name__)
 def fsaverage_head_model(
     settings: HeadModelSettings | None = None,
     *,
-    subjects_dir: str | os.PathLike | None = None,
-    cache_dir: str | os.PathLike | None = None,
+    subjects_dir: str | os.PathLike[str] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> HeadModel:
     """Build the fsaverage head model, or read it from the cache.
@@ -141,7 +141,8 @@ def region_sums(gain: np.ndarray, regions: np.ndarray, n_regions: int) -> np.nda
     member = sparse.csr_matrix(
         (np.ones(len(kept)), (regions[kept], kept)), shape=(n_regions, len(regions))
     )
-    return (member @ gain.T).T
+    sums: np.ndarray = (member @ gain.T).T
+    return sums
 
 
 def _build(

@@ -117,7 +117,7 @@ class ERPSimulator(PatchSimulator):
         centre = math.ceil(half_epoch * uniform(0.5, 1.5) * uniform(0.7, 1.3))
         width = math.ceil(60.0 * uniform(0.98, 1.02) * uniform(0.9, 1.1))
         amplitude = uniform(0.5, 1.5) * uniform(0.3, 1.7)
-        time = 1e3 * np.arange(self.times) / self.sfreq  # ms
+        time = 1e3 * np.arange(self.times, dtype=np.float64) / self.sfreq  # ms
         return amplitude * evaluate_shape(self._shape, time, centre, width)
 
     def _recording(

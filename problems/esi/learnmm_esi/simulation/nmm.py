@@ -134,7 +134,8 @@ class NMMSimulator(PatchSimulator):
         self, index: int, patch: int, generator: np.random.Generator
     ) -> NDArray[np.float64]:
         clip = self.clips[patch * _CLIPS_OF_A_PATCH + index].astype(np.float64)
-        return clip - clip.mean()
+        centred: NDArray[np.float64] = clip - clip.mean()
+        return centred
 
     def _recording(
         self,

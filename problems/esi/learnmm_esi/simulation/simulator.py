@@ -185,7 +185,9 @@ class PatchSimulator(ABC):
     def _seen(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Topography of a patch; einsum adds in a fixed order, BLAS in that of its threads."""
         active = np.flatnonzero(weights)
-        return np.einsum("mn,n->m", self.leadfield[:, active], weights[active])
+        seen: NDArray[np.float64]
+        seen = np.einsum("mn,n->m", self.leadfield[:, active], weights[active])
+        return seen
 
     def _active_patches(self, index: int) -> list[ActivePatch]:
         count, most = self.patches
