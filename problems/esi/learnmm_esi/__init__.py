@@ -20,6 +20,7 @@ _HOMES = {
     "MMInverse": "recordings.apply",
     "MethodSettings": "networks.settings",
     "NMMSimulator": "simulation.nmm",
+    "PatchSettings": "simulation.patches",
     "Preset": "training.presets",
     "Reconstruction": "inverse.energy",
     "SourceEnergy": "inverse.energy",

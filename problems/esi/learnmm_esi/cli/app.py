@@ -149,23 +149,19 @@ def simulate(
     """
     with plain_errors(context):
         from learnmm_esi.cli.outputs import make_writable
-        from learnmm_esi.simulation.erp import ERPSimulator
-        from learnmm_esi.simulation.nmm import NMMSimulator
+        from learnmm_esi.simulation.data_sets import simulator
         from learnmm_esi.simulation.noise import snr_range
         from learnmm_esi.simulation.sample_files import write_samples
 
         noise = {} if snr_db is None else {"snr_db": snr_range(snr_db)}
         make_writable(folder)
         model = _fsaverage(ico)
-        if data is Data.erp:
-            simulator = ERPSimulator(model, seed=seed, size=samples, **noise)
-        else:
-            simulator = NMMSimulator(model, seed=seed, size=samples, **noise)
-            with out.status("integrating neural masses"):
-                simulator.prepare()
+        recordings = simulator(model, data.value, seed, samples, **noise)
+        with out.status("preparing recordings"):
+            recordings.prepare()
         with counting() as progress:
             task = progress.add_task("writing samples", total=samples)
-            for _ in write_samples(folder, simulator, model, simulator.sfreq, data.value):
+            for _ in write_samples(folder, recordings, model, recordings.sfreq, data.value):
                 progress.advance(task)
         say(f"{samples} recordings and their sources: {folder}")
 
