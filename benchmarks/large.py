@@ -64,7 +64,7 @@ def sparse(n: int, generator: torch.Generator) -> tuple[lmm.Atom, Tensor]:
     entries = torch.randn(5 * rows, generator=generator)
     matrix = torch.sparse_coo_tensor(index, entries, (rows, n), check_invariants=False)
     y = torch.randn(1, rows, generator=generator)
-    fit = lmm.HalfQuadratic(y, "huber", 0.5) @ lmm.LinearMap(matrix, form="separable")
+    fit = lmm.HalfQuadratic(y, "huber", 0.5) @ lmm.MatrixMap(matrix, form="separable")
     start = torch.zeros(1, n)
     return fit + 0.01 * lmm.Quadratic(start), start
 

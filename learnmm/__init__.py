@@ -18,7 +18,8 @@ from learnmm.bound import AdaptiveMajorant, Bound, Majorant
 from learnmm.curvature import Curvature, DiagonalCurvature, LowRankCurvature, ScalarCurvature
 from learnmm.kind import Kind
 from learnmm.learn.unrolled import Unrolled, UnrolledMM
-from learnmm.linear.matrix import LinearMap
+from learnmm.linear.base import LinearMap
+from learnmm.linear.matrix import MatrixMap
 from learnmm.linear.operator import LinearOperator
 from learnmm.linear.transforms import convolution, subsampled_fourier
 from learnmm.majorants.hessian import LanczosMajorant, LipschitzMajorant, PowerIterationMajorant
@@ -84,6 +85,7 @@ __all__ = [
     "Logistic",
     "LowRankCurvature",
     "Majorant",
+    "MatrixMap",
     "Objective",
     "Point",
     "PowerIterationMajorant",

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from learnmm_esi.cli.learning import processor
+from learnmm.hardware import processor
 from learnmm_esi.head.fsaverage import fsaverage_head_model
 from learnmm_esi.head.model import HeadModel, HeadModelSettings
 from learnmm_esi.inverse.classical import LAMBDA2, apply_kernel, inverse_kernel

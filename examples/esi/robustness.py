@@ -23,7 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 import learnmm as lmm
-from learnmm_esi.cli.learning import hardware
+from learnmm.hardware import hardware
 from learnmm_esi.head.fsaverage import fsaverage_head_model
 from learnmm_esi.head.model import HeadModel, HeadModelSettings
 from learnmm_esi.inverse.classical import apply_kernel, inverse_kernel

@@ -5,6 +5,7 @@ import torch
 
 import learnmm as lmm
 from learnmm.checks import LawViolation, assert_dominates, assert_majorant
+from learnmm.linear.forms import Form
 from learnmm.linear.matrix import SEEN
 
 N = 1000
@@ -36,7 +37,7 @@ by_case = pytest.mark.parametrize(("dtype", "least"), CASES, ids=str)
 
 @pytest.fixture(scope="module")
 def maps():
-    return {case: lmm.LinearMap(reflected(spectrum(case[1])).to(case[0])) for case in CASES}
+    return {case: lmm.MatrixMap(reflected(spectrum(case[1])).to(case[0])) for case in CASES}
 
 
 @by_case
@@ -53,7 +54,7 @@ def test_pulled_back_curvatures_dominate(maps, dtype, least):
 
 @by_case
 def test_dropped_directions_are_found(maps, dtype, least):
-    """What `LinearMap` did: leave out singular values below ``n eps s_0``."""
+    """Leave out singular values below ``n eps s_0``."""
     linear, x = maps[dtype, least], torch.zeros(2, N, dtype=dtype)
     values, basis = linear.svd
     kept = int((values > N * torch.finfo(dtype).eps * values[0]).sum())
@@ -124,7 +125,7 @@ def test_what_a_matrix_does_not_see_is_not_moved_along(dtype, shape):
     """Null spaces hold rounding and no curvature: steps along them are no longer than that."""
     rows, columns, rank = shape
     matrix = (normal(rows, rank) @ normal(rank, columns, seed=1)).to(dtype)
-    linear, x = lmm.LinearMap(matrix), torch.zeros(2, columns, dtype=dtype)
+    linear, x = lmm.MatrixMap(matrix), torch.zeros(2, columns, dtype=dtype)
     pulled = linear.pull_back(one(dtype), x)
     assert_dominates(pulled, linear, x)
     y = normal(2, rows, seed=2).to(dtype)
@@ -146,8 +147,8 @@ def test_the_law_needs_no_square_map_and_takes_inner_curvatures():
     matrix = normal(4, 6)
     inner = lmm.DiagonalCurvature(normal(3, 4).exp())
     x = torch.zeros(3, 6).double()
-    for form in ("structured", "uniform", "separable"):
-        linear = lmm.LinearMap(matrix, torch.ones(4).double(), form=form)
+    for form in Form:
+        linear = lmm.MatrixMap(matrix, form)
         assert_dominates(linear.pull_back(inner, x), linear, x, inner)
         short = linear.pull_back(inner, x).scaled(0.1)
         with pytest.raises(LawViolation, match="in the norm of C"):

@@ -175,7 +175,7 @@ def test_gradients_flow_through_the_steps() -> None:
     assert torch.autograd.gradcheck(
         lambda m: (
             lmm.UnrolledMM(
-                lambda y: lmm.HalfQuadratic(y) @ lmm.LinearMap(m, form="separable"),
+                lambda y: lmm.HalfQuadratic(y) @ lmm.MatrixMap(m, form="separable"),
                 lmm.LimitedMemory(2),
                 steps=2,  # a third comes after a refusal: how much shorter has no gradient
                 start=lambda y: x0,

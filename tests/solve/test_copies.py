@@ -107,7 +107,7 @@ def test_unrolled_solvers(copied: Copy) -> None:
 
 def test_a_deep_copy_shares_nothing_that_is_sparse() -> None:
     matrix = torch.eye(3, dtype=torch.float64).to_sparse_csr()
-    linear = lmm.LinearMap(matrix, form="separable")
+    linear = lmm.MatrixMap(matrix, form="separable")
     twin = copy.deepcopy(linear)
     twin.matrix.values().zero_()
     assert linear.matrix.values().tolist() == [1, 1, 1]

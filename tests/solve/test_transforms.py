@@ -220,7 +220,7 @@ def test_one_compilation_serves_every_batch() -> None:
 
     torch.compiler.reset()
     step = torch.compile(lmm.ProjectedMMOptimizer.step, fullgraph=True, backend=backend)
-    matrix = lmm.LinearMap(DATA.matrix())
+    matrix = lmm.MatrixMap(DATA.matrix())
     component = lmm.CoordinatewiseLSTM(4).double()
     with torch.no_grad():
         for seed in range(3):
