@@ -21,6 +21,7 @@ _HOMES = {
     "MMInverse": "recordings.apply",
     "MethodSettings": "networks.settings",
     "NMMSimulator": "simulation.nmm",
+    "PatchSettings": "simulation.patches",
     "Preset": "training.presets",
     "RawSpan": "recordings.raw_parts",
     "Reconstruction": "inverse.energy",

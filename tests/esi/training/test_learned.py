@@ -21,12 +21,13 @@ from learnmm_esi.networks.settings import FIXED_LENGTH, METHODS, UNVERIFIED, Met
 from learnmm_esi.networks.solver import SourceSolver, fingerprint, same_leadfield
 from learnmm_esi.recordings.apply import MMInverse
 from learnmm_esi.recordings.settings import InverseSettings
+from learnmm_esi.simulation.data_sets import simulator
 from learnmm_esi.simulation.erp import ERPSimulator
 from learnmm_esi.training.data import SimulatedRecordings
 from learnmm_esi.training.evaluate import evaluate
 from learnmm_esi.training.losses import LOSSES, deep_loss, distance, paper_loss
 from learnmm_esi.training.presets import PRESETS, Preset, TrainingSettings, load_preset
-from learnmm_esi.training.train import simulator, train
+from learnmm_esi.training.train import train
 from scripts import script
 
 TIMES = 16

@@ -178,9 +178,10 @@ def evaluate(
         from learnmm_esi.networks.files import describe, load_solver
         from learnmm_esi.networks.settings import UNVERIFIED
         from learnmm_esi.recordings.learned import find_weights
+        from learnmm_esi.simulation.data_sets import simulator
         from learnmm_esi.training.allocation import keep_freed_memory
         from learnmm_esi.training.evaluate import evaluate as run
-        from learnmm_esi.training.train import RECORDED, simulator
+        from learnmm_esi.training.train import RECORDED
 
         make_writable(folder)
         _limit(threads)

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from learnmm_esi.cli.options import MOST_SAMPLES, Data, Ico, IcoOption
 from learnmm_esi.cli.terminal import counting, out, say
 
-if TYPE_CHECKING:
-    from learnmm_esi.head.model import HeadModel
-    from learnmm_esi.simulation.erp import ERPSimulator
-    from learnmm_esi.simulation.nmm import NMMSimulator
-
 __all__ = ["simulate"]
-
-SNR_DB = {Data.erp: (5.0, 5.0), Data.nmm: (5.0, 15.0)}
 
 
 def simulate(
@@ -47,29 +40,18 @@ def simulate(
     from learnmm_esi.cli.outputs import make_writable
     from learnmm_esi.head.fsaverage import fsaverage_head_model
     from learnmm_esi.head.model import HeadModelSettings
+    from learnmm_esi.simulation.data_sets import simulator
     from learnmm_esi.simulation.noise import snr_range
     from learnmm_esi.simulation.sample_files import write_samples
 
-    noise = SNR_DB[data] if snr_db is None else snr_range(snr_db)
+    noise = {} if snr_db is None else {"snr_db": snr_range(snr_db)}
     make_writable(folder)
     model = fsaverage_head_model(HeadModelSettings(ico=int(ico.value)), progress=True)
-    simulator = _simulator(data, model, seed, samples, noise)
+    recordings = simulator(model, data.value, seed, samples, **noise)
+    with out.status("preparing recordings"):
+        recordings.prepare()
     with counting() as progress:
         task = progress.add_task("writing samples", total=samples)
-        for _ in write_samples(folder, simulator, model, simulator.sfreq, data.value):
+        for _ in write_samples(folder, recordings, model, recordings.sfreq, data.value):
             progress.advance(task)
     say(f"{samples} recordings and their sources: {folder}")
-
-
-def _simulator(
-    data: Data, model: HeadModel, seed: int, size: int, snr_db: tuple[float, float]
-) -> ERPSimulator | NMMSimulator:
-    from learnmm_esi.simulation.erp import ERPSimulator
-    from learnmm_esi.simulation.nmm import NMMSimulator
-
-    if data is Data.erp:
-        return ERPSimulator(model, seed=seed, size=size, snr_db=snr_db)
-    masses = NMMSimulator(model, seed=seed, size=size, snr_db=snr_db)
-    with out.status("integrating neural masses"):
-        masses.prepare()
-    return masses
