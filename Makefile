@@ -44,8 +44,8 @@ test: lint
 # compiled, or trained in other processes, says little about rounding.
 test-plain: $(STAMP)
 	MKL_ENABLE_INSTRUCTIONS=SSE4_2 ATEN_CPU_CAPABILITY=default TORCHINDUCTOR_CACHE_DIR=$(VENV)/plain \
-	$(BIN)/python -m pytest -n auto tests/core tests/toy --ignore tests/solve/test_transforms.py \
-	--ignore tests/training/test_training.py --ignore tests/training/test_training_folder.py
+	$(BIN)/python -m pytest -n auto tests --ignore tests/esi --ignore tests/benchmarks \
+	--ignore tests/training --ignore tests/solve/test_transforms.py
 
 test-everywhere: $(STAMP)
 	$(BIN)/python tests/everywhere.py

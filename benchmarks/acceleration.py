@@ -133,7 +133,10 @@ def solvers(budget: int, own_budget: int) -> dict[str, Callable[[Any, Tensor], E
 
     def direction(make: Callable[[], lmm.Direction]) -> Callable[[Any, Tensor], Ends]:
         return lambda fun, x0: ours(
-            lmm.ProjectedMMOptimizer(fun, preconditioner=make(), max_iter=budget, gtol=1e-9), x0
+            lmm.ProjectedMMOptimizer(
+                fun, proposer=make(), settings=lmm.SolveSettings(max_iter=budget, gtol=1e-9)
+            ),
+            x0,
         )
 
     class Impatient(lmm.LimitedMemory):
@@ -146,10 +149,15 @@ def solvers(budget: int, own_budget: int) -> dict[str, Callable[[Any, Tensor], E
         for h in (10, 100)
     }
     table[f"own steps, Lanczos (at most {own_budget})"] = lambda fun, x0: ours(
-        lmm.ProjectedMMOptimizer(fun, max_iter=own_budget, gtol=1e-9), x0
+        lmm.ProjectedMMOptimizer(fun, settings=lmm.SolveSettings(max_iter=own_budget, gtol=1e-9)),
+        x0,
     )
     table["own steps, secant"] = lambda fun, x0: ours(
-        lmm.ProjectedMMOptimizer(fun, majorant=lmm.SecantMajorant(fun), max_iter=budget, gtol=1e-9),
+        lmm.ProjectedMMOptimizer(
+            fun,
+            majorant=lmm.SecantMajorant(fun),
+            settings=lmm.SolveSettings(max_iter=budget, gtol=1e-9),
+        ),
         x0,
     )
     table["momentum"] = direction(Momentum)
@@ -193,7 +201,9 @@ def batches(batch: int, looped: int) -> list[str]:
         theirs = lbfgs(drawn.objective, drawn.x0[:looped], 1000, 10)
         loop = (time.process_time() - begin) * batch / looped
         begin = time.process_time()
-        result = lmm.minimize(drawn.objective, drawn.x0, gtol=1e-9, max_iter=1000)
+        result = lmm.minimize(
+            drawn.objective, drawn.x0, settings=lmm.SolveSettings(gtol=1e-9, max_iter=1000)
+        )
         together = time.process_time() - begin
         shares = [
             float((gap(drawn.objective, drawn.optimum[: len(v)], v) < GAP).double().mean())
@@ -235,11 +245,18 @@ def deblurring(side: int, steps: int) -> list[str]:
         "LimitedMemory(5)": lmm.LimitedMemory(5),
         "LimitedMemory(10)": lmm.LimitedMemory(10),
     }
-    best = lmm.minimize(energy, y, preconditioner=lmm.LimitedMemory(30), max_iter=2000, gtol=1e-8)
+    best = lmm.minimize(
+        energy,
+        y,
+        proposer=lmm.LimitedMemory(30),
+        settings=lmm.SolveSettings(max_iter=2000, gtol=1e-8),
+    )
     target = best.fun + 1e-6 * (best.initial_fun - best.fun)
     rows = []
     for name, rule in track(rules.items(), "deblurring", console=console):
-        optimizer = lmm.ProjectedMMOptimizer(energy, preconditioner=rule, max_iter=steps, gtol=0.0)
+        optimizer = lmm.ProjectedMMOptimizer(
+            energy, proposer=rule, settings=lmm.SolveSettings(max_iter=steps, gtol=0.0)
+        )
         begin = time.process_time()
         result = optimizer.minimize(
             y, callback=lambda state, _: bool((state.value <= target).all())

@@ -79,7 +79,7 @@ def step_cost(name: str, energy: lmm.Atom, x0: Tensor, network: nn.Module | None
     handle = network[0].register_forward_hook(count) if network is not None else None
     rows = []
     for kind, preconditioner in (("own step", None), ("with multipliers", lmm.Constant())):
-        optimizer = lmm.ProjectedMMOptimizer(energy, preconditioner=preconditioner)
+        optimizer = lmm.ProjectedMMOptimizer(energy, proposer=preconditioner)
         state, _ = optimizer.step(optimizer.init(x0))
         passes = 0
         optimizer.step(state)
@@ -143,7 +143,7 @@ def race(
 ) -> str:
     """One row: the whole batch at once, until every problem is where L-BFGS ended."""
     optimizer = lmm.ProjectedMMOptimizer(
-        make(y), preconditioner=COMPONENTS[kind], max_iter=steps, gtol=0
+        make(y), proposer=COMPONENTS[kind], settings=lmm.SolveSettings(max_iter=steps, gtol=0)
     )
     reached = torch.zeros(len(y), dtype=torch.bool)
 

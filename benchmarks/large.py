@@ -64,7 +64,7 @@ def sparse(n: int, generator: torch.Generator) -> tuple[lmm.Atom, Tensor]:
     entries = torch.randn(5 * rows, generator=generator)
     matrix = torch.sparse_coo_tensor(index, entries, (rows, n), check_invariants=False)
     y = torch.randn(1, rows, generator=generator)
-    fit = lmm.HalfQuadratic(y, "huber", 0.5) @ lmm.LinearMap(matrix, form="separable")
+    fit = lmm.HalfQuadratic(y, "huber", 0.5) @ lmm.MatrixMap(matrix, form="separable")
     start = torch.zeros(1, n)
     return fit + 0.01 * lmm.Quadratic(start), start
 
@@ -88,7 +88,9 @@ def measure(make: Callable[[int, torch.Generator], tuple[lmm.Atom, Tensor]], n: 
         times.append(time.process_time() - begin)
     medians.append(statistics.median(times[1:]))
     for rule in (None, lmm.LimitedMemory(HISTORY)):
-        optimizer = lmm.ProjectedMMOptimizer(energy, preconditioner=rule, gtol=0.0)
+        optimizer = lmm.ProjectedMMOptimizer(
+            energy, proposer=rule, settings=lmm.SolveSettings(gtol=0.0)
+        )
         state = optimizer.init(x0)
         times = []
         for _ in range(2 + repeats):

@@ -40,13 +40,12 @@ def measure(backward: str, keep: bool, steps: int) -> None:
         nn.Conv1d(SOURCES, 64, 3, padding=1), lmm.SoftReLU(), nn.Conv1d(64, SOURCES, 3, padding=1)
     )
     prior = lmm.AutoencoderPrior(network)
-    leadfield = lmm.LinearMap(torch.randn(SENSORS, SOURCES))
+    leadfield = lmm.MatrixMap(torch.randn(SENSORS, SOURCES))
     solver = lmm.UnrolledMM(
         lambda y: lmm.CosineDistance(y) @ leadfield + prior,
         lmm.DualConvLSTM(SOURCES, 48),
         steps=steps,
-        backward=backward,
-        keep_iterates=keep,
+        backward=lmm.Backward(backward, keep_iterates=keep),
     )
     y = torch.randn(BATCH, SENSORS, TIMES)
     x0 = torch.randn(BATCH, SOURCES, TIMES)

@@ -45,7 +45,9 @@ def optimizers() -> dict[str, Make]:
     """Rows of the table."""
     ours: dict[str, Make] = {
         "ProjectedMM": lmm.optim.ProjectedMM,
-        "ProjectedMM, 20 a step": lambda p: lmm.optim.ProjectedMM(p, max_iter=20),
+        "ProjectedMM, 20 a step": lambda p: lmm.optim.ProjectedMM(
+            p, settings=lmm.SolveSettings(max_iter=20)
+        ),
         "ProjectedMM, secant": lambda p: lmm.optim.ProjectedMM(p, curvature="secant"),
         "ProjectedMM, hessian": lambda p: lmm.optim.ProjectedMM(p, curvature="hessian"),
     }

@@ -19,7 +19,8 @@ from learnmm.curvature import Curvature, DiagonalCurvature, LowRankCurvature, Sc
 from learnmm.kind import Kind
 from learnmm.learn.backward import Backward
 from learnmm.learn.unrolled import Unrolled, UnrolledMM
-from learnmm.linear.matrix import LinearMap
+from learnmm.linear.base import LinearMap
+from learnmm.linear.matrix import MatrixMap
 from learnmm.linear.operator import LinearOperator
 from learnmm.linear.transforms import convolution, subsampled_fourier
 from learnmm.majorants.hessian import LanczosMajorant, LipschitzMajorant, PowerIterationMajorant
@@ -86,6 +87,7 @@ __all__ = [
     "Logistic",
     "LowRankCurvature",
     "Majorant",
+    "MatrixMap",
     "Multipliers",
     "Objective",
     "Point",

@@ -138,17 +138,17 @@ ATOMS = [
     AtomCase("cosine-map", lambda d: lmm.CosineDistance(d.target(ROWS)) @ d.matrix()),
     AtomCase(
         "cosine-uniform",
-        lambda d: lmm.CosineDistance(d.target(ROWS)) @ lmm.LinearMap(d.matrix(), form="uniform"),
+        lambda d: lmm.CosineDistance(d.target(ROWS)) @ lmm.MatrixMap(d.matrix(), form="uniform"),
     ),
     AtomCase(
         "huber-separable",
-        lambda d: lmm.HalfQuadratic(d.target(ROWS)) @ lmm.LinearMap(d.matrix(), form="separable"),
+        lambda d: lmm.HalfQuadratic(d.target(ROWS)) @ lmm.MatrixMap(d.matrix(), form="separable"),
     ),
     AtomCase(
         "huber-sparse",
         lambda d: (
             lmm.HalfQuadratic(d.target(ROWS))
-            @ lmm.LinearMap(d.matrix().to_sparse_coo(), form="separable")
+            @ lmm.MatrixMap(d.matrix().to_sparse_coo(), form="separable")
         ),
     ),
     AtomCase(

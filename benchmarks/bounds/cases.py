@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import learnmm as lmm
 from learnmm.atoms.separable import LOSSES
-from learnmm.linear.matrix import FORMS
+from learnmm.linear.forms import Form
 from learnmm_problems.matrix_factorisation import Factorisation
 
 SEED = 7
@@ -52,9 +52,9 @@ def cosines() -> Iterator[Case]:
     for bound in ("global", "pointwise", "paper"):
         yield Case("cosine", bound, lmm.CosineDistance(target, bound), start)
     matrix, y = wide(), normal(BATCH, ROWS, key=3)
-    for bound, form in [*(("global", form) for form in FORMS), ("pointwise", "structured"),
+    for bound, form in [*(("global", form) for form in Form), ("pointwise", "structured"),
                         ("paper", "structured"), ("paper", "uniform")]:  # fmt: skip
-        energy = lmm.CosineDistance(y, bound) @ lmm.LinearMap(matrix, form=form)
+        energy = lmm.CosineDistance(y, bound) @ lmm.MatrixMap(matrix, form=form)
         yield Case("cosine of A x", f"{bound}, {form}", energy, start)
 
 
@@ -65,12 +65,12 @@ def losses() -> Iterator[Case]:
     weight = normal(UNKNOWNS, key=20).exp()
     quadratic = lmm.Quadratic(normal(BATCH, UNKNOWNS, key=5), weight)
     yield Case("weighted quadratic", "exact", quadratic, start)
-    for form in FORMS:
-        energy = lmm.least_squares(lmm.LinearMap(matrix, form=form), target)
+    for form in Form:
+        energy = lmm.least_squares(lmm.MatrixMap(matrix, form=form), target)
         yield Case("least squares", form, energy, start)
     for loss in LOSSES:
-        for form in FORMS:
-            energy = lmm.HalfQuadratic(target, loss) @ lmm.LinearMap(matrix, form=form)
+        for form in Form:
+            energy = lmm.HalfQuadratic(target, loss) @ lmm.MatrixMap(matrix, form=form)
             yield Case(f"{loss} of A x", form, energy, start)
 
 
@@ -83,7 +83,7 @@ def operators() -> Iterator[Case]:
     y = blur(2 * normal(BATCH, UNKNOWNS, key=5)) + 0.1 * normal(BATCH, UNKNOWNS, key=6)
     loss, shape = lmm.HalfQuadratic(y), (UNKNOWNS,)
     seeded = torch.Generator().manual_seed(SEED)
-    known = lmm.LinearMap(matrix).norm
+    known = lmm.MatrixMap(matrix).norm(matrix)
     for bound, operator in (
         ("products with absolute entries", blur),
         ("known norm", lmm.LinearOperator(blur.apply, blur.adjoint, shape, shape, norm=known)),
@@ -94,11 +94,11 @@ def operators() -> Iterator[Case]:
                 failure_probability=1e-3, generator=seeded,
             ),
         ),
-        ("matrix, structured", lmm.LinearMap(matrix)),
+        ("matrix, structured", lmm.MatrixMap(matrix)),
     ):  # fmt: skip
         yield Case("huber of a blur", bound, loss @ operator, start)
     for form in ("separable", "uniform"):
-        sparse = lmm.LinearMap(matrix.to_sparse_coo(), form=form)
+        sparse = lmm.MatrixMap(matrix.to_sparse_coo(), form=form)
         twin = loss @ matrix
         yield Case("huber of a blur", f"sparse matrix, {form}", loss @ sparse, start, twin=twin)
 
@@ -118,18 +118,18 @@ def likelihoods() -> Iterator[Case]:
     ridge = lmm.Quadratic(start, RIDGE)
     for name, tight in (("tanh(z/2)/2z", True), ("1/4", False)):
         for form in ("structured", "separable"):
-            energy = lmm.Logistic(labels, tight) @ lmm.LinearMap(matrix, form=form) + ridge
+            energy = lmm.Logistic(labels, tight) @ lmm.MatrixMap(matrix, form=form) + ridge
             yield Case("logistic, ridge", f"{name}, {form}", energy, start)
     yield from measured("logistic, ridge", energy, start)
-    constant = lmm.LinearMap(matrix).norm ** 2 / 4 + RIDGE
+    constant = lmm.MatrixMap(matrix).norm(matrix) ** 2 / 4 + RIDGE
     lipschitz = lmm.LipschitzMajorant(constant)
     yield Case("logistic, ridge", "Lipschitz constant", energy.__call__, start, lipschitz)
 
     scores = matrix @ normal(BATCH, UNKNOWNS, CLASSES, key=7)
     classes = nn.functional.one_hot(scores.argmax(-1), CLASSES).double()
     flat = torch.zeros(BATCH, UNKNOWNS, CLASSES, dtype=torch.float64)
-    for form in FORMS:
-        energy = lmm.Softmax(classes) @ lmm.LinearMap(matrix, form=form)
+    for form in Form:
+        energy = lmm.Softmax(classes) @ lmm.MatrixMap(matrix, form=form)
         yield Case("softmax, ridge", f"Boehning, {form}", energy + lmm.Quadratic(flat, RIDGE), flat)
     chances = normal(BATCH, 8, CLASSES, key=7).softmax(-1)
     yield Case("softmax", "Boehning", lmm.Softmax(chances), 0 * chances)

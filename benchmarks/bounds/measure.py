@@ -70,7 +70,9 @@ def run(case: Case, steps: int) -> Run:
 def solver(case: Case, relaxation: lmm.Relaxation | None) -> lmm.ProjectedMMOptimizer:
     """The majorant's own steps, which stop at nothing but the precision."""
     return lmm.ProjectedMMOptimizer(
-        case.energy, majorant=case.majorant, relaxation=relaxation, gtol=0
+        case.energy,
+        majorant=case.majorant,
+        settings=lmm.SolveSettings(relaxation=relaxation, gtol=0),
     )
 
 

@@ -11,7 +11,7 @@ import torch
 import learnmm as lmm
 from benchmarks.timing import paired_times, ratio
 from learnmm.atoms.base import Atom
-from learnmm.linear.matrix import FORMS
+from learnmm.linear.forms import Form
 from learnmm.objective import differentiate
 
 from .suite import DOUBLE, SEED
@@ -31,7 +31,7 @@ INSTALLED = (
 """Problems whose objective is an atom with a bound in closed form."""
 
 GROWN: tuple[tuple[str, dict[str, Any]], ...] = (
-    *(("quadratic", {"unknowns": 2000, "form": form}) for form in FORMS),
+    *(("quadratic", {"unknowns": 2000, "form": form}) for form in Form),
     ("logistic-regression", {"samples": 1000, "unknowns": 100}),
     ("signal-deconvolution", {"length": 500}),
     ("image-deconvolution", {"side": 32}),

@@ -15,19 +15,10 @@ import matplotlib
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from evaluations import read_evaluations
 from rich.console import Console
 from rich.table import Table
-
-from learnmm_esi.table1 import (
-    COLUMNS,
-    after,
-    classical_rows,
-    markdown,
-    missing,
-    read_evaluations,
-    rows,
-    trainings,
-)
+from table1_rows import COLUMNS, after, classical_rows, markdown, missing, rows, trainings
 
 RESULTS = Path(__file__).parent / "results"
 ABLATION = """What confines the steps, all from the same start. *mm-net-a*: elementwise interval

@@ -103,7 +103,9 @@ class Drawn:
         # Where there are several minima, the least of all says little about one start.
         if exact.optimum is None or "other_minima" in exact.facts:
             rule = lmm.LimitedMemory(10)
-            solver = exact.optimizer(preconditioner=rule, max_iter=LONG, gtol=1e-9)
+            solver = exact.optimizer(
+                proposer=rule, settings=lmm.SolveSettings(max_iter=LONG, gtol=1e-9)
+            )
             self.best = solver.minimize(exact.x0).fun
         else:
             self.best = exact.optimum
@@ -146,7 +148,7 @@ def train(
         component,
         start=lambda drawn: drawn.x0,
         steps=HORIZON,
-        projection=lmm.Projection(upper=1.9998),
+        settings=lmm.SolveSettings(projection=lmm.Projection(upper=1.9998)),
     )
     settings = lmm.FitSettings(
         steps=steps,
@@ -175,10 +177,10 @@ def evaluate(drawn: Drawn, component: Any) -> Run:
     whole = isinstance(component, lmm.Direction)
     optimizer = lmm.ProjectedMMOptimizer(
         drawn.objective,
-        preconditioner=component,
-        projection=None if whole else lmm.Projection(upper=1.9998),
-        max_iter=STEPS,
-        gtol=0.0,
+        proposer=component,
+        settings=lmm.SolveSettings(
+            projection=None if whole else lmm.Projection(upper=1.9998), max_iter=STEPS, gtol=0.0
+        ),
     )
     result = optimizer.minimize(drawn.x0, history=True)
     assert result.history is not None

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from learnmm.bound import Bound, map_bound
 from learnmm.curvature import expand, norm
-from learnmm.linear.base import AffineMap
-from learnmm.linear.matrix import LinearMap
+from learnmm.linear.base import LinearMap
+from learnmm.linear.matrix import MatrixMap
 from learnmm.objective import Evaluation, Objective, differentiate
 from learnmm.truth import holds
 
@@ -55,11 +55,11 @@ class Atom(Objective):
 
     __rmul__ = __mul__
 
-    def __matmul__(self, linear: Tensor | AffineMap) -> Atom:
-        """Atom after an affine map: ``(f @ A)(x) = f(A x)``."""
+    def __matmul__(self, linear: Tensor | LinearMap) -> Atom:
+        """Atom after a linear map: ``(f @ A)(x) = f(A x)``."""
         if isinstance(linear, Tensor):
-            linear = LinearMap(linear)
-        return Composed(self, linear) if isinstance(linear, AffineMap) else NotImplemented
+            linear = MatrixMap(linear)
+        return Composed(self, linear) if isinstance(linear, LinearMap) else NotImplemented
 
 
 def brought(atom: Atom, aux: Any, parts: int) -> tuple[Any, ...]:
@@ -176,9 +176,9 @@ class Scaled(Atom):
 
 
 class Composed(Atom):
-    """``f(A x + c)``: the bound is pulled back through the map, in the map's form."""
+    """``f(A x)``: the bound is pulled back through the map, in the map's form."""
 
-    def __init__(self, atom: Atom, linear: AffineMap) -> None:
+    def __init__(self, atom: Atom, linear: LinearMap) -> None:
         self.atom = atom
         self.linear = linear
 
@@ -193,14 +193,14 @@ class Composed(Atom):
         return value, (image, aux)
 
     def evaluate(self, x: Tensor) -> Evaluation:
-        """Chain rule with the adjoint: the gradient is ``A^T grad f(A x + c)``."""
+        """Chain rule with the adjoint: the gradient is ``A^T grad f(A x)``."""
         image = self.linear(x)
         value, gradient, aux = self.atom.evaluate(image)
         steepness = norm(gradient.detach())
         return Evaluation(value, self.linear.adjoint(gradient), (image, aux, steepness))
 
     def rounding(self, aux: Any, length: Tensor) -> Tensor | float:
-        """The terms of ``A x + c``, times how steep ``f`` is there, and what ``f`` adds."""
+        """The terms of ``A x``, times how steep ``f`` is there, and what ``f`` adds."""
         image, inner, steepness = aux
         terms = norm(image.detach()) + self.linear.magnitude * length
         own: Tensor = steepness * terms

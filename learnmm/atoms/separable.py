@@ -15,7 +15,7 @@ from learnmm.atoms.base import Atom
 from learnmm.bound import Bound
 from learnmm.curvature import DiagonalCurvature
 from learnmm.kind import Kind
-from learnmm.linear.base import AffineMap
+from learnmm.linear.base import LinearMap
 from learnmm.objective import Evaluation
 from learnmm.truth import holds
 
@@ -133,7 +133,7 @@ class Quadratic(_Separable):
         return self.weight.expand_as(z)
 
 
-def least_squares(matrix: Tensor | AffineMap, y: Tensor) -> Atom:
+def least_squares(matrix: Tensor | LinearMap, y: Tensor) -> Atom:
     """``1/2 |A x - y|^2`` with curvature ``A^T A``, exact in the structured form."""
     return Quadratic(y) @ matrix
 

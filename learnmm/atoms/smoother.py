@@ -17,8 +17,8 @@ from learnmm.atoms.cosine import (
 from learnmm.bound import Bound
 from learnmm.curvature import ScalarCurvature
 from learnmm.kind import Kind
-from learnmm.linear.base import AffineMap
-from learnmm.linear.matrix import LinearMap
+from learnmm.linear.base import LinearMap
+from learnmm.linear.matrix import MatrixMap
 from learnmm.objective import Evaluation
 
 SmootherBound = Literal["global", "pointwise"]
@@ -32,7 +32,7 @@ class LinearSmootherPrior(Atom):
 
     Parameters
     ----------
-    smoother : Tensor or AffineMap
+    smoother : Tensor or LinearMap
         ``S``: a square matrix ``(n, n)``, dense or sparse, on the first dimension after the batch,
         or any linear map that keeps the shape of ``x``, such as ``lmm.convolution(...)``. Where
         its norm is only probable, so is the bound.
@@ -58,22 +58,23 @@ class LinearSmootherPrior(Atom):
 
     def __init__(
         self,
-        smoother: Tensor | AffineMap,
+        smoother: Tensor | LinearMap,
         bound: SmootherBound = "global",
         floor: float = 0.0,
     ) -> None:
         if bound not in ("global", "pointwise"):
             raise ValueError(f"bound must be 'global' or 'pointwise', got {bound!r}")
         if isinstance(smoother, Tensor):
-            smoother = LinearMap(smoother, form="uniform")
-        if not isinstance(smoother, AffineMap):
+            smoother = MatrixMap(smoother, form="uniform")
+        if not isinstance(smoother, LinearMap):
             raise TypeError(
                 "LinearSmootherPrior expects a matrix or a linear map, got "
                 f"{type(smoother).__name__}"
             )
         if not smoother.keeps_shape:
             raise ValueError(
-                f"a smoother is a square linear map without offset, got shape {smoother.shape}"
+                "LinearSmootherPrior expects a square linear map, which keeps the shape of x, got "
+                f"one from {smoother.domain} to {smoother.image}"
             )
         if not floor >= 0:
             raise ValueError(f"floor must be non-negative, got {floor}")
@@ -98,7 +99,7 @@ class LinearSmootherPrior(Atom):
         """Theorem 3 with ``M = 0``, or the Gauss-Newton curvature, which is all there is."""
         distance, norm_x, norm_smooth = brought(self, aux, 3)
         # The norm times the inverse: a square of either may leave the range of the dtype.
-        spread = (1 / norm_x) ** 2 + (self.smoother.norm_at(x) / norm_smooth) ** 2
+        spread = (1 / norm_x) ** 2 + (self.smoother.norm(x) / norm_smooth) ** 2
         if self.mode == "pointwise":
             bound = Bound(Kind.POINTWISE, ScalarCurvature(joint_pointwise(distance) * spread))
         else:

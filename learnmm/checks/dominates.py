@@ -7,7 +7,7 @@ from torch import Tensor
 
 from learnmm.checks.laws import LawViolation
 from learnmm.curvature import Curvature, ScalarCurvature, expand, norm
-from learnmm.linear.base import AffineMap
+from learnmm.linear.base import LinearMap
 
 ROUNDING = 64.0
 """Rounding error of ``A v`` in units of ``eps |A| |v|``."""
@@ -15,7 +15,7 @@ ROUNDING = 64.0
 
 def assert_dominates(
     curvature: Curvature,
-    linear: AffineMap,
+    linear: LinearMap,
     x: Tensor,
     inner: Curvature | None = None,
     *,
@@ -36,8 +36,8 @@ def assert_dominates(
     ----------
     curvature : Curvature
         ``B``, one operator per problem.
-    linear : AffineMap
-        ``A``; an offset does not enter.
+    linear : LinearMap
+        ``A``.
     x : Tensor
         Gives shape ``(B, *shape)``, dtype and device of the directions. More problems are more
         directions.
@@ -57,7 +57,7 @@ def assert_dominates(
     --------
     >>> import torch, learnmm as lmm
     >>> from learnmm import checks
-    >>> A, x = lmm.LinearMap(torch.tensor([[1.0, 0.0], [0.0, 0.01]])), torch.zeros(1, 2)
+    >>> A, x = lmm.MatrixMap(torch.tensor([[1.0, 0.0], [0.0, 0.01]])), torch.zeros(1, 2)
     >>> one = lmm.ScalarCurvature(torch.ones(1))
     >>> checks.assert_dominates(A.pull_back(one, x), A, x)
     >>> dropped = lmm.DiagonalCurvature(torch.tensor([[1.0, 0.0]]))
@@ -72,12 +72,11 @@ def assert_dominates(
         inner = ScalarCurvature(x.new_ones(x.shape[0]))
     eps = torch.finfo(x.dtype).eps
     with torch.no_grad():
-        origin = linear(torch.zeros_like(x))
         v = torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
         largest = x.new_zeros(x.shape[0])
         for _ in range(steps):
             v = v * expand(1 / norm(v).clamp(min=torch.finfo(x.dtype).tiny), v)
-            image = linear(v) - origin
+            image = linear(v)
             length = inner.quad(image).clamp(min=0).sqrt()
             largest = torch.maximum(largest, length)
             allowed = curvature.quad(v).clamp(min=0).sqrt() + ROUNDING * eps * largest

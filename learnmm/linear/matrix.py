@@ -1,27 +1,19 @@
-"""An affine map shared by a batch, with the ways to pull a curvature back through it."""
+"""A linear map that is known by its matrix, with the ways to pull a curvature back through it."""
 
 from __future__ import annotations
 
 import copy
-import warnings
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from learnmm.curvature import (
-    Curvature,
-    DiagonalCurvature,
-    LowRankCurvature,
-    ScalarCurvature,
-    left_multiply,
-)
-from learnmm.linear.base import AffineMap
-
-Form = Literal["structured", "uniform", "separable"]
-FORMS: tuple[Form, ...] = ("structured", "uniform", "separable")
+from learnmm.choices import chosen
+from learnmm.curvature import Curvature, DiagonalCurvature, LowRankCurvature
+from learnmm.linear.base import LinearMap
+from learnmm.linear.forms import Form, absolute_sums, separable, trailing, uniform
+from learnmm.linear.products import Products, as_csr
 
 SEEN = 64.0
 """Least singular value that a gradient shows, in units of ``eps`` times the largest."""
@@ -30,8 +22,8 @@ SPREAD = 1e-3
 """Most by which the margin for rounding enlarges strong directions; weak ones may grow more."""
 
 
-class LinearMap(AffineMap):
-    """``x -> A x + c`` on the first dimension after the batch, ``(B, n, *rest) -> (B, m, *rest)``.
+class MatrixMap(LinearMap):
+    """``x -> A x`` on the first dimension after the batch, ``(B, n, *rest) -> (B, m, *rest)``.
 
     Build it once and reuse it: the singular value decomposition behind the structured bound is
     computed on first use and kept.
@@ -41,8 +33,6 @@ class LinearMap(AffineMap):
     matrix : Tensor
         ``A``, shape ``(m, n)``, float32 or float64; sparse (CSR or COO) matrices work with
         ``form="uniform"`` and ``form="separable"``.
-    offset : Tensor, optional
-        ``c``, broadcastable to ``(B, m, *rest)``.
     form : {"structured", "uniform", "separable"}
         How a curvature ``C`` of the outer objective becomes one of the composition:
         ``A^T C A`` through the thin SVD; ``|A|^2 max(C) I`` (MM-Net Eq. 16); or the separable
@@ -54,31 +44,27 @@ class LinearMap(AffineMap):
         If the matrix is not a finite, real floating-point matrix, or the form is unknown.
     """
 
-    def __init__(
-        self, matrix: Tensor, offset: Tensor | None = None, form: Form = "structured"
-    ) -> None:
+    def __init__(self, matrix: Tensor, form: Form | str = Form.STRUCTURED) -> None:
         if not isinstance(matrix, Tensor):
-            raise TypeError(f"LinearMap expects a torch.Tensor, got {type(matrix).__name__}")
+            raise TypeError(f"MatrixMap expects a torch.Tensor, got {type(matrix).__name__}")
         if matrix.dim() != 2 or not matrix.is_floating_point():
             raise ValueError(
-                "LinearMap expects a real floating-point matrix (m, n), got shape "
+                "MatrixMap expects a real floating-point matrix (m, n), got shape "
                 f"{tuple(matrix.shape)} and dtype {matrix.dtype}"
             )
-        if form not in FORMS:
-            raise ValueError(f"form must be one of {FORMS}, got {form!r}")
+        self.form = chosen(Form, form, "MatrixMap: form")
         self.sparse = matrix.layout != torch.strided
-        if self.sparse and form == "structured":
+        if self.sparse and self.form is Form.STRUCTURED:
             raise ValueError(
                 "a sparse matrix has no cheap singular value decomposition: it works with "
-                f"form='uniform' or 'separable', got form={form!r}"
+                f"form='uniform' or 'separable', got form={self.form.value!r}"
             )
         entries = matrix.to_sparse_coo().coalesce().values() if self.sparse else matrix
         if not bool(torch.isfinite(entries).all()):
-            raise ValueError("LinearMap expects a finite matrix, got NaN or infinite entries")
-        self.matrix = _csr(matrix) if self.sparse else matrix
-        self._transposed = _csr(matrix.to_sparse_coo().mT) if self.sparse else matrix.mT
-        self.offset = offset
-        self.form: Form = form
+            raise ValueError("MatrixMap expects a finite matrix, got NaN or infinite entries")
+        super().__init__((matrix.shape[1],), (matrix.shape[0],))
+        self.matrix = as_csr(matrix) if self.sparse else matrix
+        self._transposed = as_csr(matrix.to_sparse_coo().mT) if self.sparse else matrix.mT
         self._magnitude = float(torch.linalg.vector_norm(entries.detach().double()))
 
     @property
@@ -86,20 +72,16 @@ class LinearMap(AffineMap):
         """``(m, n)``."""
         return self.matrix.shape[0], self.matrix.shape[1]
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> LinearMap:
+    def __deepcopy__(self, memo: dict[int, Any]) -> MatrixMap:
         """Copy; torch has no deep copy of sparse CSR tensors."""
         twin = copy.copy(self)
         memo[id(self)] = twin
         for name, value in vars(self).items():
-            if name == "_absolute":  # made anew on demand
+            if name == "absolute":  # made anew on demand
                 continue
             sparse = isinstance(value, Tensor) and value.layout != torch.strided
             vars(twin)[name] = value.clone() if sparse else copy.deepcopy(value, memo)
         return twin
-
-    def with_form(self, form: Form) -> LinearMap:
-        """Return the same map with another form of bound."""
-        return LinearMap(self.matrix, self.offset, form)
 
     def check(self, x: Tensor) -> None:
         """Raise a clear error unless ``A x`` is defined for the iterate ``x``."""
@@ -112,35 +94,14 @@ class LinearMap(AffineMap):
             raise ValueError(f"x has dtype {x.dtype}, but the matrix has {self.matrix.dtype}")
         if x.device != self.matrix.device:
             raise ValueError(f"x is on {x.device}, but the matrix is on {self.matrix.device}")
-        if self.offset is not None:
-            image = (x.shape[0], self.shape[0], *x.shape[2:])
-            try:
-                fits = torch.broadcast_shapes(self.offset.shape, image) == image
-            except RuntimeError:
-                fits = False
-            if not fits:
-                raise ValueError(
-                    f"the offset of shape {tuple(self.offset.shape)} does not broadcast to the "
-                    f"image {image}"
-                )
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """``A x + c``."""
-        z = self._product(x)
-        return z if self.offset is None else z + self.offset
+    def apply(self, x: Tensor) -> Tensor:
+        """``A x``."""
+        return Products(self.matrix, self._transposed)(x)
 
     def adjoint(self, z: Tensor) -> Tensor:
-        """``A^T z`` (the derivative's transpose; the offset does not enter)."""
-        return self._product(z, adjoint=True)
-
-    def _product(self, x: Tensor, *, adjoint: bool = False) -> Tensor:
-        products = _Products(self.matrix, self._transposed)
-        return products.flipped()(x) if adjoint else products(x)
-
-    @property
-    def keeps_shape(self) -> bool:
-        """Whether the matrix is square, without an offset."""
-        return self.shape[0] == self.shape[1] and self.offset is None
+        """``A^T z``."""
+        return Products(self._transposed, self.matrix)(z)
 
     @cached_property
     def svd(self) -> tuple[Tensor, Tensor]:
@@ -179,9 +140,12 @@ class LinearMap(AffineMap):
         known = torch.arange(len(s), device=s.device) < seen
         return torch.where(known, weights, eps ** (2 / 3) * s[0] ** 2).to(dtype), basis
 
-    @cached_property
-    def norm(self) -> float:
+    def norm(self, like: Tensor) -> float:
         """Upper bound of the spectral norm: from the SVD, or ``sqrt(|A|_1 |A|_inf)`` if sparse."""
+        return self._norm
+
+    @cached_property
+    def _norm(self) -> float:
         if self.sparse:
             coo = self.matrix.to_sparse_coo().coalesce()
             rows, columns = coo.indices()
@@ -193,104 +157,32 @@ class LinearMap(AffineMap):
         margin = 1 + max(self.shape) * torch.finfo(torch.float64).eps
         return float(torch.linalg.matrix_norm(self.matrix.detach().double(), 2)) * margin
 
-    def norm_at(self, like: Tensor) -> float:
-        """`norm`, the same for every dtype."""
-        return self.norm
-
     @property
     def magnitude(self) -> float:
         """Frobenius norm: row by row ``|a_i| |x|`` is the most that a product sums."""
         return self._magnitude
 
     @cached_property
-    def _absolute(self) -> _Products:
-        """Products with ``|A|``."""
-        return _Products(self.matrix.abs(), self._transposed.abs())
+    def absolute(self) -> MatrixMap:
+        """The map of the absolute entries."""
+        return MatrixMap(self.matrix.abs(), Form.UNIFORM)
 
     @cached_property
     def _sums(self) -> tuple[Tensor, Tensor]:
         """``|A| 1`` and ``|A|^T |A| 1``, ``(1, m)`` and ``(1, n)``."""
-        ones = torch.ones(1, self.shape[1], dtype=self.matrix.dtype, device=self.matrix.device)
-        rows = self._absolute(ones)
-        return rows, self._absolute.flipped()(rows)
+        return absolute_sums(self.absolute, self.matrix)
 
     def pull_back(self, curvature: Curvature, x: Tensor) -> Curvature:
         """Curvature that dominates ``A^T C A`` in the coordinates of ``x``, in this map's form."""
-        if self.form == "uniform":
-            return ScalarCurvature(curvature.largest() * self.norm**2)
-        if self.form == "separable":
-            # v^T A^T C A v <= v^T diag(|A|^T c |A| 1) v for C = diag(c) (Jensen, row by row).
-            rows, columns = (sums.reshape(1, -1, *([1] * (x.dim() - 2))) for sums in self._sums)
+        if self.form is Form.UNIFORM:
+            return uniform(self, curvature, x)
+        if self.form is Form.SEPARABLE:
+            rows, columns = self._sums
             if isinstance(curvature, DiagonalCurvature):
-                return DiagonalCurvature(self._absolute.flipped()(curvature.entries * rows))
-            level = curvature.largest().reshape(-1, *([1] * (x.dim() - 1)))
-            return DiagonalCurvature((level * columns).expand_as(x))
+                # v^T A^T C A v <= v^T diag(|A|^T c |A| 1) v for C = diag(c) (Jensen, row by row).
+                entries = curvature.entries * trailing(rows, x)
+                return DiagonalCurvature(self.absolute.adjoint(entries))
+            return separable(columns, curvature, x)
         weights, basis = self._cover
         level = curvature.largest()
         return LowRankCurvature(torch.zeros_like(level), level[:, None] * weights, basis)
-
-    def pull_back_radius(self, radius: Tensor | None) -> Tensor | None:
-        """Radius around ``x`` whose image stays within ``radius`` of ``A x``."""
-        return None if radius is None else radius / self.norm
-
-
-@dataclass(frozen=True, eq=False)
-class _Products:
-    """``M x`` on the first dimension after the batch, for a dense or a CSR matrix.
-
-    CSR has no cheap transposed product; a second CSR copy does.
-    """
-
-    matrix: Tensor
-    transposed: Tensor
-
-    def flipped(self) -> _Products:
-        """Products with ``M^T``."""
-        return _Products(self.transposed, self.matrix)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if self.matrix.layout == torch.strided:
-            return left_multiply(self.matrix, x)
-        columns = x.movedim(0, -1).reshape(x.shape[1], -1)
-        image = _sparse_product(self, columns)
-        return image.reshape(-1, *x.shape[2:], x.shape[0]).movedim(-1, 0)
-
-
-class _SparseProduct(torch.autograd.Function):
-    """``M x`` for columns ``x``: torch.func has no derivatives of CSR products."""
-
-    @staticmethod
-    def forward(products: _Products, columns: Tensor) -> Tensor:
-        return products.matrix @ columns
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[_Products, Tensor], output: Tensor) -> None:
-        ctx.products, _ = inputs
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
-        return None, _sparse_product(ctx.products.flipped(), gradient)
-
-    @staticmethod
-    def jvp(ctx: Any, _: None, tangent: Tensor) -> Tensor:
-        return _sparse_product(ctx.products, tangent)
-
-    @staticmethod
-    def vmap(
-        _: Any, in_dims: tuple[None, int], products: _Products, columns: Tensor
-    ) -> tuple[Tensor, int]:
-        columns = columns.movedim(in_dims[1], -1)  # (n, columns, mapped): only more columns
-        image = _sparse_product(products, columns.flatten(1))
-        return image.unflatten(1, columns.shape[1:]), 2
-
-
-def _sparse_product(products: _Products, columns: Tensor) -> Tensor:
-    image: Tensor = _SparseProduct.apply(products, columns)  # type: ignore[no-untyped-call]
-    return image
-
-
-def _csr(matrix: Tensor) -> Tensor:
-    """CSR copy, without torch's notices on sparse tensors: users of a map cannot act on them."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse (CSR tensor support|invariant checks)")
-        return matrix.to_sparse_csr()

@@ -8,16 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from learnmm.curvature import (
-    Curvature,
-    DiagonalCurvature,
-    ScalarCurvature,
-    dot,
-    expand,
-    norm,
-)
-from learnmm.kind import Kind
-from learnmm.linear.base import AffineMap
+from learnmm.curvature import Curvature, dot, norm
+from learnmm.linear.base import LinearMap
+from learnmm.linear.forms import absolute_sums, separable, uniform
 from learnmm.linear.lanczos import start_vector, top_bound
 
 Product = Callable[[Tensor], Tensor]
@@ -26,7 +19,7 @@ MARGIN = 64.0
 """Rounding error of a computed norm in units of eps."""
 
 
-class LinearOperator(AffineMap):
+class LinearOperator(LinearMap):
     """``x -> A x`` from functions that compute ``A x`` and ``A^T z``; no matrix is formed.
 
     A curvature ``C`` behind the operator becomes one of the iterate in the sharpest form that the
@@ -111,35 +104,27 @@ class LinearOperator(AffineMap):
             raise ValueError(
                 f"LinearOperator: failure_probability must be in (0, 1), got {failure_probability}"
             )
-        self.apply = apply
-        self._adjoint = adjoint
-        self.domain = tuple(domain)
-        self.image = tuple(image)
-        self.absolute = absolute
         certain = absolute is not None or norm is not None
-        self.kind = Kind.GLOBAL if certain else Kind.PROBABLE
-        self.failure_probability = 0.0 if certain else failure_probability
+        super().__init__(tuple(domain), tuple(image), 0.0 if certain else failure_probability)
+        self._apply = apply
+        self._adjoint = adjoint
+        self._absolute = None if absolute is None else LinearOperator(*absolute, domain, image)
         self._generator = generator
         self._norm = norm
         self._kept: dict[torch.dtype, Tensor] = {}
 
-    def __call__(self, x: Tensor) -> Tensor:
+    @property
+    def absolute(self) -> LinearOperator | None:
+        """``|A|`` as it was given."""
+        return self._absolute
+
+    def apply(self, x: Tensor) -> Tensor:
         """``A x``."""
-        return self.apply(x)
+        return self._apply(x)
 
     def adjoint(self, z: Tensor) -> Tensor:
         """``A^T z``."""
         return self._adjoint(z)
-
-    @property
-    def shape(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Shapes of one problem's ``A x`` and ``x``."""
-        return self.image, self.domain
-
-    @property
-    def keeps_shape(self) -> bool:
-        """Whether domain and image are the same."""
-        return self.domain == self.image
 
     @property
     def magnitude(self) -> float:
@@ -162,8 +147,8 @@ class LinearOperator(AffineMap):
             image = _checked("apply", self.apply, probe, self.image)
             back = _checked("adjoint", self.adjoint, image, self.domain)
             if self.absolute is not None:
-                rows = _checked("absolute[0]", self.absolute[0], probe.abs(), self.image)
-                _checked("absolute[1]", self.absolute[1], rows, self.domain)
+                rows = _checked("absolute[0]", self.absolute.apply, probe.abs(), self.image)
+                _checked("absolute[1]", self.absolute.adjoint, rows, self.domain)
             expected, found = dot(image, image), dot(probe, back)
             scale = expected + norm(probe) * norm(back)
             if not bool((found - expected).abs() <= torch.finfo(x.dtype).eps ** 0.5 * scale):
@@ -182,35 +167,22 @@ class LinearOperator(AffineMap):
                         lambda v: self.adjoint(self.apply(v)), start, self.failure_probability
                     )
                 else:  # the largest row sum of |A|^T |A|
-                    square = self._columns(like).amax()
+                    square = self._columns(self.absolute, like).amax()
                 rounding = 1 + MARGIN * torch.finfo(like.dtype).eps
                 self._norm = math.sqrt(float(square)) * rounding
         return self._norm
 
-    def norm_at(self, like: Tensor) -> float:
-        """`norm`."""
-        return self.norm(like)
-
     def pull_back(self, curvature: Curvature, x: Tensor) -> Curvature:
         """Curvature that dominates ``A^T C A`` in the coordinates of ``x``."""
         if self.absolute is None:
-            return ScalarCurvature(curvature.largest() * self.norm(x) ** 2)
-        # v^T A^T A v <= v^T diag(|A|^T |A| 1) v (Jensen, row by row).
-        return DiagonalCurvature(expand(curvature.largest(), x) * self._columns(x))
+            return uniform(self, curvature, x)
+        return separable(self._columns(self.absolute, x), curvature, x)
 
-    def pull_back_radius(self, radius: Tensor | None) -> Tensor | None:
-        """Radius around ``x`` whose image stays within ``radius`` of ``A x``."""
-        if radius is None:
-            return None
-        return radius / self.norm(radius.new_zeros(1, *self.domain))
-
-    def _columns(self, like: Tensor) -> Tensor:
+    def _columns(self, absolute: LinearOperator, like: Tensor) -> Tensor:
         """``|A|^T |A| 1``, ``(1, *domain)``."""
         if like.dtype not in self._kept:
-            assert self.absolute is not None
-            apply, adjoint = self.absolute
             with torch.no_grad():
-                self._kept[like.dtype] = adjoint(apply(torch.ones_like(like[:1])))
+                self._kept[like.dtype] = absolute_sums(absolute, like)[1]
         return self._kept[like.dtype]
 
 

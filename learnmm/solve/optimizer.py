@@ -18,11 +18,11 @@ from learnmm.majorants.secant import SecantMajorant
 from learnmm.nested import mapped
 from learnmm.objective import CallableObjective, Evaluation, Objective
 from learnmm.precision import full_precision
+from learnmm.progress import Progress
 from learnmm.proposers.base import Proposer
 from learnmm.proposers.limited_memory import LimitedMemory
 from learnmm.solve import step as stages
 from learnmm.solve.certificate import Certificate
-from learnmm.solve.progress import Progress
 from learnmm.solve.raising import evaluate_candidates, is_numerical, reported
 from learnmm.solve.record import StepInfo, Tally
 from learnmm.solve.result import Result

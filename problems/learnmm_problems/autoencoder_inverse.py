@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from learnmm import AutoencoderPrior, CosineDistance, LinearMap
+from learnmm import AutoencoderPrior, CosineDistance, MatrixMap
 from learnmm.atoms.autoencoder import AutoencoderBound
 from learnmm.registry import Instance, Problem
 
@@ -63,7 +63,7 @@ class AutoencoderInverseProblem(Problem):
         x0 = torch.nn.functional.normalize(y @ matrix, dim=1)
         prior = AutoencoderPrior(autoencoder(subspace.to(dtype)), bound=self.bound)
         return Instance(
-            objective=CosineDistance(y.to(dtype)) @ LinearMap(matrix.to(dtype))
+            objective=CosineDistance(y.to(dtype)) @ MatrixMap(matrix.to(dtype))
             + self.weight * prior,
             x0=x0.to(dtype),
             facts={"truth": truth.to(dtype), "convex": False},

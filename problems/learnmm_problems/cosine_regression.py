@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from learnmm import CosineDistance, LinearMap
+from learnmm import CosineDistance, MatrixMap
 from learnmm.registry import Instance, Problem
 
 
@@ -57,7 +57,7 @@ class CosineRegressionProblem(Problem):
         y = gain * (truth @ matrix.mT + self.noise * noise)
         optimum, minimizer = closest(left, values, right, y)
         return Instance(
-            objective=CosineDistance(y.to(dtype)) @ LinearMap(matrix.to(dtype)),
+            objective=CosineDistance(y.to(dtype)) @ MatrixMap(matrix.to(dtype)),
             x0=x0.to(dtype),
             optimum=optimum.to(dtype),
             minimizer=minimizer.to(dtype),

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from learnmm import HalfQuadratic, LinearMap
+from learnmm import HalfQuadratic, MatrixMap
 from learnmm.atoms.separable import Loss
 from learnmm.registry import Instance, Problem
 from learnmm_problems.bundled import photographs
@@ -88,8 +88,8 @@ class ImageDeconvolutionProblem(Problem):
         flat = torch.zeros(batch, jump.shape[0], dtype=dtype)
         smooth = HalfQuadratic(flat, "hyperbolic", scale=self.noise)
         return Instance(
-            objective=fit @ LinearMap(blur.to(dtype), form="separable")
-            + self.weight * (smooth @ LinearMap(jump, form="separable")),
+            objective=fit @ MatrixMap(blur.to(dtype), form="separable")
+            + self.weight * (smooth @ MatrixMap(jump, form="separable")),
             x0=y.clone(),
             facts={"truth": truth.to(dtype), "convex": self.loss in CONVEX},
         )

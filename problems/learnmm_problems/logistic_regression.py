@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from learnmm import Atom, LinearMap, Logistic, Quadratic
+from learnmm import Atom, Logistic, MatrixMap, Quadratic
 from learnmm.registry import Instance, Problem
 
 NEWTON_STEPS = 50
@@ -73,7 +73,7 @@ def ridge_instance(
 
     def objective(dtype: torch.dtype) -> Atom:
         square = Quadratic(torch.zeros(minimizer.shape, dtype=dtype), ridge)
-        return Logistic(labels.to(dtype)) @ LinearMap(features.to(dtype)) + square
+        return Logistic(labels.to(dtype)) @ MatrixMap(features.to(dtype)) + square
 
     largest = float(torch.linalg.matrix_norm(features, 2)) ** 2 / 4
     return Instance(

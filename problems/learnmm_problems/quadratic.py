@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import torch
 
-from learnmm import LinearMap, least_squares
-from learnmm.linear.matrix import Form
+from learnmm import MatrixMap, least_squares
+from learnmm.linear.forms import Form
 from learnmm.registry import Instance, Problem
 
 
@@ -28,13 +28,13 @@ class QuadraticProblem(Problem):
     condition : float
         Condition number of the Hessian ``A^T A``, at least 1.
     form : {"structured", "uniform", "separable"}
-        Form of the bound, see :class:`learnmm.LinearMap`.
+        Form of the bound, see :class:`learnmm.MatrixMap`.
     """
 
     name: ClassVar[str] = "quadratic"
     unknowns: int = 12
     condition: float = 1e3
-    form: Form = "uniform"
+    form: Form | str = Form.UNIFORM
 
     def instance(
         self,
@@ -52,7 +52,7 @@ class QuadraticProblem(Problem):
         matrix = eigenvalues.sqrt()[:, None] * eigenvectors.mT
         return Instance(
             objective=least_squares(
-                LinearMap(matrix.to(dtype), form=self.form), (minimizer @ matrix.mT).to(dtype)
+                MatrixMap(matrix.to(dtype), form=self.form), (minimizer @ matrix.mT).to(dtype)
             ),
             x0=torch.zeros(batch, n, dtype=dtype),
             optimum=torch.zeros(batch, dtype=dtype),

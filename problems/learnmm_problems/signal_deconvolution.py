@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from learnmm import HalfQuadratic, LinearMap
+from learnmm import HalfQuadratic, MatrixMap
 from learnmm.atoms.separable import Loss
 from learnmm.registry import Instance, Problem
 from learnmm_problems.stencils import differences, gaussian_blur
@@ -70,8 +70,8 @@ class SignalDeconvolutionProblem(Problem):
         flat = torch.zeros(batch, n - 1, dtype=dtype)
         smooth = HalfQuadratic(flat, "hyperbolic", scale=self.noise)
         return Instance(
-            objective=fit @ LinearMap(blur.to(dtype), form="separable")
-            + self.weight * (smooth @ LinearMap(jump.to(dtype), form="separable")),
+            objective=fit @ MatrixMap(blur.to(dtype), form="separable")
+            + self.weight * (smooth @ MatrixMap(jump.to(dtype), form="separable")),
             x0=torch.zeros(batch, n, dtype=dtype),
             facts={"truth": truth.to(dtype), "convex": self.loss in CONVEX},
         )

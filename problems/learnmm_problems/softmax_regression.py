@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from learnmm import Atom, LinearMap, Quadratic, Softmax
+from learnmm import Atom, MatrixMap, Quadratic, Softmax
 from learnmm.registry import Instance, Problem
 from learnmm_problems.bundled import datasets
 
@@ -59,7 +59,7 @@ class SoftmaxRegressionProblem(Problem):
         minimizer = newton(features, targets, ridge)
 
         def objective(dtype: torch.dtype) -> Atom:
-            fit = Softmax(targets.expand(batch, -1, -1).to(dtype)) @ LinearMap(features.to(dtype))
+            fit = Softmax(targets.expand(batch, -1, -1).to(dtype)) @ MatrixMap(features.to(dtype))
             return fit + Quadratic(torch.zeros(shape, dtype=dtype), ridge.to(dtype))
 
         largest = float(torch.linalg.matrix_norm(features, 2)) ** 2 / 2

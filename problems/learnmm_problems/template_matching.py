@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from learnmm import CosineDistance, LinearMap
+from learnmm import CosineDistance, MatrixMap
 from learnmm.registry import Instance, Problem
 from learnmm_problems.cosine_regression import closest
 
@@ -78,7 +78,7 @@ class TemplateMatchingProblem(Problem):
         y = gain * (clean + self.noise * clean.square().mean(1, keepdim=True).sqrt() * noise)
         optimum, minimizer = closest(*torch.linalg.svd(matrix, full_matrices=False), y)
         return Instance(
-            objective=CosineDistance(y.to(dtype)) @ LinearMap(matrix.to(dtype)),
+            objective=CosineDistance(y.to(dtype)) @ MatrixMap(matrix.to(dtype)),
             x0=torch.nn.functional.normalize(y @ matrix, dim=1).to(dtype),
             optimum=optimum.to(dtype),
             minimizer=minimizer.to(dtype),

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from learnmm import HalfQuadratic, LinearMap, least_squares
+from learnmm import HalfQuadratic, MatrixMap, least_squares
 from learnmm.registry import Instance, Problem
 from learnmm_problems.stencils import image_differences
 
@@ -64,8 +64,8 @@ class TomographyProblem(Problem):
         flat = torch.zeros(batch, jump.shape[0], dtype=dtype)
         smooth = HalfQuadratic(flat, "hyperbolic", scale=self.edge)
         return Instance(
-            objective=least_squares(LinearMap(matrix.to(dtype), form="separable"), y.to(dtype))
-            + self.weight * (smooth @ LinearMap(jump.to(dtype), form="separable")),
+            objective=least_squares(MatrixMap(matrix.to(dtype), form="separable"), y.to(dtype))
+            + self.weight * (smooth @ MatrixMap(jump.to(dtype), form="separable")),
             x0=torch.zeros(batch, side * side, dtype=dtype),
             facts={"truth": truth.to(dtype), "convex": True},
         )

@@ -11,7 +11,7 @@ import learnmm as lmm
 from learnmm.atoms.separable import LOSSES
 from learnmm.checks import LawViolation, assert_majorant
 from learnmm.checks.laws import dense
-from learnmm.linear.matrix import FORMS
+from learnmm.linear.forms import Form
 from learnmm.objective import differentiate, hessian_product
 
 BATCH, N, M = 80, 6, 4
@@ -48,18 +48,17 @@ COMPOSITIONS = {
     "scaled": lambda leaf: 2.5 * LEAVES[leaf](normal(BATCH, N, seed=6)),
     "weighted": lambda leaf: LEAVES[leaf](normal(BATCH, N, seed=6)) * normal(BATCH).exp(),
     **{
-        f"map {form}": lambda leaf, form=form: mapped(leaf, lmm.LinearMap(A, form=form))
-        for form in FORMS
+        f"map {form}": lambda leaf, form=form: mapped(leaf, lmm.MatrixMap(A, form=form))
+        for form in Form
     },
-    "map offset": lambda leaf: mapped(leaf, lmm.LinearMap(A, normal(M, seed=7))),
-    "map tall": lambda leaf: mapped(leaf, lmm.LinearMap(TALL)),
-    "map low rank": lambda leaf: mapped(leaf, lmm.LinearMap(LOW_RANK)),
-    "map sparse": lambda leaf: mapped(leaf, lmm.LinearMap(A.to_sparse_coo(), form="uniform")),
+    "map tall": lambda leaf: mapped(leaf, lmm.MatrixMap(TALL)),
+    "map low rank": lambda leaf: mapped(leaf, lmm.MatrixMap(LOW_RANK)),
+    "map sparse": lambda leaf: mapped(leaf, lmm.MatrixMap(A.to_sparse_coo(), form="uniform")),
     "sum": lambda leaf: (
-        mapped(leaf, lmm.LinearMap(A)) + 0.3 * LEAVES[leaf](normal(BATCH, N, seed=6))
+        mapped(leaf, lmm.MatrixMap(A)) + 0.3 * LEAVES[leaf](normal(BATCH, N, seed=6))
     ),
-    "sum shared map": lambda leaf: _shared(leaf, lmm.LinearMap(A)),
-    "times": lambda leaf: mapped(leaf, lmm.LinearMap(A, normal(M, 1, seed=7)), rest=(3,)),
+    "sum shared map": lambda leaf: _shared(leaf, lmm.MatrixMap(A)),
+    "times": lambda leaf: mapped(leaf, lmm.MatrixMap(A), rest=(3,)),
 }
 
 

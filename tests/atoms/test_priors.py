@@ -124,7 +124,7 @@ def test_changed_weights_change_the_bound():
 def test_smoother_prior(bound, floor, sparse):
     torch.manual_seed(5)
     matrix = torch.randn(6, 6, dtype=torch.float64)
-    smoother = lmm.LinearMap(matrix.to_sparse_csr() if sparse else matrix, form="uniform")
+    smoother = lmm.MatrixMap(matrix.to_sparse_csr() if sparse else matrix, form="uniform")
     prior = lmm.LinearSmootherPrior(smoother, bound, floor)
     x = torch.randn(5, 6, 2, dtype=torch.float64)
     evaluation = prior.evaluate(x)

@@ -55,7 +55,7 @@ def test_no_point_lies_above_the_majorant(targets: Tensor) -> None:
 @pytest.mark.parametrize("form", ["structured", "uniform", "separable"])
 def test_no_point_lies_above_the_majorant_after_a_map(form: Any) -> None:
     targets = TARGETS["classes"]
-    atom = lmm.Softmax(targets) @ lmm.LinearMap(MATRIX, form=form)
+    atom = lmm.Softmax(targets) @ lmm.MatrixMap(MATRIX, form=form)
     x = spread(normal(BATCH, 6, 4, seed=3))
     assert_majorant(None, atom, x, points=30, search_steps=30)
     ridge = lmm.Quadratic(torch.zeros_like(x), 0.3)
@@ -151,7 +151,7 @@ def test_steps_of_the_sum_stay_centred() -> None:
     energy = lmm.Softmax(TARGETS["classes"]) @ MATRIX
     energy = energy + lmm.Quadratic(torch.zeros(BATCH, 6, 4, dtype=torch.float64), 0.1)
     x0 = torch.zeros(BATCH, 6, 4, dtype=torch.float64)
-    result = lmm.minimize(energy, x0, preconditioner=None, max_iter=30)
+    result = lmm.minimize(energy, x0, proposer=None, settings=lmm.SolveSettings(max_iter=30))
     assert float(result.x.sum(-1).abs().max()) < 1e-12
     assert int(result.certificate.rejected.sum()) == int(result.certificate.violations.sum()) == 0
 

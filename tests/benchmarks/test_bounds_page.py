@@ -19,7 +19,7 @@ from learnmm.atoms.base import Composed, Scaled, Sum
 from learnmm.atoms.cosine import CosineBound
 from learnmm.atoms.separable import LOSSES
 from learnmm.atoms.smoother import SmootherBound
-from learnmm.linear.matrix import FORMS
+from learnmm.linear.forms import Form
 
 CASES = list(cases())
 PAGE = Path(__file__).parents[2] / "benchmarks/results/bounds.md"
@@ -81,9 +81,9 @@ def test_every_kind_has_a_row() -> None:
 
 
 def test_every_form_of_a_map_has_a_row() -> None:
-    matrices = [one for one in MAPS if isinstance(one, lmm.LinearMap)]
-    assert {one.form for one in matrices if not one.sparse} == set(FORMS)
-    assert {one.form for one in matrices if one.sparse} == set(FORMS) - {"structured"}
+    matrices = [one for one in MAPS if isinstance(one, lmm.MatrixMap)]
+    assert {one.form for one in matrices if not one.sparse} == set(Form)
+    assert {one.form for one in matrices if one.sparse} == set(Form) - {Form.STRUCTURED}
     operators = [one for one in MAPS if isinstance(one, lmm.LinearOperator)]
     assert {one.kind for one in operators} == {lmm.Kind.GLOBAL, lmm.Kind.PROBABLE}
     assert {one.absolute is None for one in operators} == {True, False}

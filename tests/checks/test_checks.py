@@ -157,9 +157,11 @@ def welsch(batch=3):
 def test_descent_passes_and_sees_what_breaks_it():
     atom, x = welsch()
     assert_descent(lmm.ProjectedMMOptimizer(atom), x)
-    assert_descent(lmm.ProjectedMMOptimizer(atom, safeguard=None), x)
+    assert_descent(lmm.ProjectedMMOptimizer(atom, settings=lmm.SolveSettings(safeguard=None)), x)
     # Unverified steps on a bound that is forty times too small go up.
-    reckless = lmm.ProjectedMMOptimizer(atom, majorant=claim(Kind.GLOBAL, 0.025), safeguard=None)
+    reckless = lmm.ProjectedMMOptimizer(
+        atom, majorant=claim(Kind.GLOBAL, 0.025), settings=lmm.SolveSettings(safeguard=None)
+    )
     with pytest.raises(LawViolation, match="step 1: the objective does not rise"):
         assert_descent(reckless, 0.1 * x)
 

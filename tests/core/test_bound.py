@@ -81,7 +81,7 @@ def test_relaxation_touches_the_uncertain_part_alone():
 
 def test_relaxation_leaves_structured_data_terms_exact():
     """A proved low-rank part plus an uncertain number: the basis survives, relaxed or not."""
-    linear = lmm.LinearMap(torch.randn(2, 3).double())
+    linear = lmm.MatrixMap(torch.randn(2, 3).double())
     data = (lmm.Quadratic(torch.zeros(2, 2).double()) @ linear).bound(X)
     total = (data + bound(Kind.POINTWISE, 1.0, 1.0)).relaxed(torch.full((2,), 0.1).double())
     expected = linear.matrix.mT @ linear.matrix + 0.1 * torch.eye(3).double()

@@ -98,7 +98,9 @@ class Counting(lmm.LearnedPreconditioner):
 @pytest.mark.parametrize("grad", [False, True])
 def test_a_refused_memory_is_forgotten(wrap: Callable[[Any], Any], grad: bool) -> None:
     optimizer = lmm.ProjectedMMOptimizer(
-        lmm.Quadratic(TARGET), preconditioner=Counting(wrap, [1]), projection=None
+        lmm.Quadratic(TARGET),
+        proposer=Counting(wrap, [1]),
+        settings=lmm.SolveSettings(projection=None),
     )
     with torch.set_grad_enabled(grad):
         state = optimizer.init(X0)
@@ -111,7 +113,7 @@ def test_a_refused_memory_is_forgotten(wrap: Callable[[Any], Any], grad: bool) -
 @by_wrap
 def test_a_stopped_problem_keeps_its_memory(wrap: Callable[[Any], Any]) -> None:
     start = torch.cat([TARGET[:1], X0[1:]])  # the first is solved
-    optimizer = lmm.ProjectedMMOptimizer(lmm.Quadratic(TARGET), preconditioner=Counting(wrap, []))
+    optimizer = lmm.ProjectedMMOptimizer(lmm.Quadratic(TARGET), proposer=Counting(wrap, []))
     state = optimizer.init(start)
     for _ in range(3):
         state, _ = optimizer.step(state)
@@ -144,7 +146,7 @@ class Wrapped(lmm.Atom):
 @by_wrap
 @pytest.mark.parametrize("grad", [False, True])
 def test_a_refused_aux_is_forgotten(wrap: Callable[[Any], Any], grad: bool) -> None:
-    optimizer = lmm.ProjectedMMOptimizer(Wrapped(wrap), gtol=0)
+    optimizer = lmm.ProjectedMMOptimizer(Wrapped(wrap), settings=lmm.SolveSettings(gtol=0))
     mixed = False
     with torch.set_grad_enabled(grad):
         state = optimizer.init(X0.abs())
@@ -168,7 +170,9 @@ def test_aux_goes_through_torch_func(wrap: Callable[[Any], Any]) -> None:
 def test_a_step_compiles_with_it(wrap: Callable[[Any], Any]) -> None:
     torch.compiler.reset()
     optimizer = lmm.ProjectedMMOptimizer(
-        lmm.Quadratic(TARGET), preconditioner=Counting(wrap, [1]), projection=None
+        lmm.Quadratic(TARGET),
+        proposer=Counting(wrap, [1]),
+        settings=lmm.SolveSettings(projection=None),
     )
     step = torch.compile(optimizer.step, fullgraph=True, backend="eager")
     with torch.no_grad():
@@ -253,7 +257,7 @@ by_refused = pytest.mark.parametrize(("wrap", "message"), REFUSED.values(), ids=
 def test_memories_that_are_not_walked_are_refused_at_the_start(
     wrap: Callable[[Any], Any], message: str
 ) -> None:
-    optimizer = lmm.ProjectedMMOptimizer(lmm.Quadratic(TARGET), preconditioner=Counting(wrap, []))
+    optimizer = lmm.ProjectedMMOptimizer(lmm.Quadratic(TARGET), proposer=Counting(wrap, []))
     with pytest.raises(TypeError, match=f"the memory of Counting must .*{message}"):
         optimizer.init(X0)
 
@@ -308,7 +312,7 @@ def test_what_changes_between_steps_is_a_tensor(first: Any, then: Any, message: 
         def forward(self, features: lmm.Features, state: Any) -> tuple[Tensor, Any]:
             return torch.ones_like(features.x), then
 
-    optimizer = lmm.ProjectedMMOptimizer(lmm.Quadratic(TARGET), preconditioner=Changing())
+    optimizer = lmm.ProjectedMMOptimizer(lmm.Quadratic(TARGET), proposer=Changing())
     with pytest.raises(TypeError, match=f"the memory of Changing .*{message}"):
         optimizer.step(optimizer.init(X0))
 
@@ -325,9 +329,7 @@ def test_a_constant_that_is_not_a_number_stays() -> None:
 @pytest.mark.parametrize("steps", [None, lmm.LimitedMemory()], ids=["own", "memory"])
 def test_an_adaptive_majorant_leaves_aux_to_the_objective(steps: Any) -> None:
     atom = lmm.HalfQuadratic(TARGET, "cauchy") @ torch.eye(2, dtype=DTYPE) + Wrapped(Loose)
-    optimizer = lmm.ProjectedMMOptimizer(
-        atom, majorant=lmm.SecantMajorant(atom), preconditioner=steps
-    )
+    optimizer = lmm.ProjectedMMOptimizer(atom, majorant=lmm.SecantMajorant(atom), proposer=steps)
     state = optimizer.init(X0)
     for _ in range(4):
         state, _ = optimizer.step(state)

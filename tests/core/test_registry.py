@@ -98,7 +98,7 @@ def test_an_entry_point_names_a_problem(monkeypatch: pytest.MonkeyPatch) -> None
 def test_entry_points_name_classes_or_instances(monkeypatch, name) -> None:
     plug_in(monkeypatch, parabola=f"{__name__}:{name}")
     drawn = lmm.problem("parabola").instance(2)
-    result = drawn.optimizer(max_iter=50).minimize(drawn.x0)
+    result = drawn.optimizer(settings=lmm.SolveSettings(max_iter=50)).minimize(drawn.x0)
     assert result.success.all()
 
 

@@ -8,14 +8,12 @@ import json
 
 import pytest
 
-from learnmm_esi.table1 import (
-    COLUMNS,
-    after,
-    missing,
-    read_evaluations,
-    rows,
-    trainings,
-)
+from scripts import EXAMPLES, script
+
+RESULTS = EXAMPLES / "esi" / "results"
+table1 = script("esi", "table1")
+TABLE_I = script("esi", "paper").TABLE_I
+read_evaluations = script("esi", "evaluations").read_evaluations
 
 ROW = {
     **dict.fromkeys(("localization_error", "localization_error_global", "auc", "nmse"), 0.5),
@@ -24,6 +22,7 @@ ROW = {
 }
 RIGHT = {
     "method": "mm-net",
+    "verified": True,
     "start": "learned",
     "trained_on": "erp",
     "tested_on": "erp",
@@ -52,8 +51,8 @@ RIGHT = {
 def pages(folder) -> list:
     """Everything that the script makes of evaluations."""
     evaluations = read_evaluations(folder)
-    lines = [rows(evaluations, []), after(evaluations), missing(evaluations)]
-    return [*lines, trainings(evaluations)]
+    lines = [table1.rows(evaluations, []), table1.after(evaluations), table1.missing(evaluations)]
+    return [*lines, table1.trainings(evaluations)]
 
 
 def paths(value, at=()):
@@ -85,10 +84,18 @@ OPTIONAL = {  # with which the page says less
 }
 
 
+def test_the_committed_table_is_that_of_the_committed_evaluations(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["table1.py", "--out", str(tmp_path)])
+    table1.main()
+    assert (tmp_path / "table1.md").read_text() == (RESULTS / "table1.md").read_text()
+
+
 def test_the_page_of_a_whole_evaluation(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(RIGHT))
     table, each, lacking, how = pages(tmp_path)
-    assert {len(line) for line in table} == {len(COLUMNS)}
+    assert {len(line) for line in table} == {len(table1.COLUMNS)}
+    assert len(table) == len(TABLE_I) + 1
+    assert (table[6][2], table[7][2]) == ("*mm-net, paper*", "mm-net")
     assert len(each) == 2
     assert len(lacking) == 15
     assert "3 min on a core" in how[0]
@@ -111,6 +118,17 @@ def test_an_entry_of_another_type_is_no_other_error(tmp_path, path, wrong):
     (tmp_path / "a.json").write_text(json.dumps(changed(path, [wrong])))
     with contextlib.suppress(ValueError):  # or it is of a type that serves
         pages(tmp_path)
+
+
+def test_a_method_without_safeguard_is_said_to_refuse_nothing(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(changed(("verified",), [False])))
+    table, *_ = pages(tmp_path)
+    assert "not verified" in table[7]
+
+
+def test_a_folder_without_evaluations_says_what_makes_them(tmp_path):
+    with pytest.raises(FileNotFoundError, match="learnmm-esi evaluate"):
+        read_evaluations(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "nul", '{"a": ' * 5000, "\x00"])

@@ -230,7 +230,7 @@ def test_fit_trains_what_is_given_and_speaks_of_the_rest(given: bool) -> None:
 def test_a_plain_loop_without_gradients_keeps_no_graph() -> None:
     """As the notes of the optimizer say; with gradients every state holds all steps before it."""
     optimizer = lmm.ProjectedMMOptimizer(
-        energy_of(network(), Y), preconditioner=lmm.DualConvLSTM(6, 4).to(DTYPE)
+        energy_of(network(), Y), proposer=lmm.DualConvLSTM(6, 4).to(DTYPE)
     )
 
     def depth(state: lmm.State) -> int:

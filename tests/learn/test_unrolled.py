@@ -67,7 +67,11 @@ def test_gradients_are_those_of_finite_differences(name: str, backward: str) -> 
     for weight in energy.network.parameters():
         weight.requires_grad_(False)  # layer norms count as constants, so these are tested apart
     solver = lmm.UnrolledMM(
-        energy, proposing(name, energy), steps=4, backward=backward, relaxation=None
+        energy,
+        proposing(name, energy),
+        steps=4,
+        backward=backward,
+        settings=lmm.SolveSettings(relaxation=None),
     )
     y, x0 = data()
     loss = loss_of(solver(y, x0))
@@ -91,7 +95,9 @@ def test_gradients_are_those_of_finite_differences(name: str, backward: str) -> 
 def test_gradients_of_the_energys_network_are_those_of_finite_differences() -> None:
     """With steps that do not rest on layer norms: whole steps, none of them refused."""
     energy = Energy()
-    solver = lmm.UnrolledMM(energy, proposing("direction", energy), steps=3, safeguard=None)
+    solver = lmm.UnrolledMM(
+        energy, proposing("direction", energy), steps=3, settings=lmm.SolveSettings(safeguard=None)
+    )
     y, x0 = data()
     weight = energy.network[0].weight
     (gradient,) = torch.autograd.grad(loss_of(solver(y, x0)), [weight])
@@ -111,7 +117,7 @@ def test_steps_are_the_optimizers_own() -> None:
     solver = lmm.UnrolledMM(energy, proposing("direction", energy), steps=12)
     y, x0 = data()
     solved = solver(y, x0)
-    result = solver.optimizer(y, max_iter=12).minimize(x0, history=True)
+    result = solver.optimizer(y, settings=lmm.SolveSettings(max_iter=12)).minimize(x0, history=True)
     assert torch.equal(solved.x, result.x)
     assert torch.equal(solved.values[1:], result.history.value)
     assert torch.equal(solver.certificate(solved).accepted, result.certificate.accepted)
@@ -136,9 +142,9 @@ def test_truncation_keeps_the_last_steps_and_the_values(window: int) -> None:
     y, x0 = data()
     component = proposing("multipliers", energy)
     whole = lmm.UnrolledMM(energy, component, steps=8)(y, x0)
-    truncated = lmm.UnrolledMM(energy, component, steps=8, backward="truncated", window=window)(
-        y, x0
-    )
+    truncated = lmm.UnrolledMM(
+        energy, component, steps=8, backward=lmm.Backward("truncated", window=window)
+    )(y, x0)
     torch.testing.assert_close(truncated.values, whole.values)
     assert len(truncated.iterates) == window + 1
     assert not truncated.iterates[0].requires_grad
@@ -166,7 +172,7 @@ def test_callables_unroll_too(backward: str) -> None:
         majorant=lambda x, aux: lmm.Bound(
             lmm.Kind.ESTIMATE, lmm.ScalarCurvature(50 * torch.ones(len(x), dtype=DTYPE))
         ),
-        relaxation=None,
+        settings=lmm.SolveSettings(relaxation=None),
         steps=5,
         backward=backward,
     )
@@ -200,7 +206,7 @@ def test_a_refused_infinite_candidate_spoils_no_gradient(backward: str) -> None:
             steps=1,
             backward=backward,
             majorant=lmm.LipschitzMajorant(2.0),
-            projection=lmm.Projection(upper=1.9998),
+            settings=lmm.SolveSettings(projection=lmm.Projection(upper=1.9998)),
         )
         solved = solver(torch.tensor(starts, dtype=torch.float64)[:, None])
         solved.values[-1].sum().backward()
@@ -292,7 +298,7 @@ def test_iterates_can_be_left_out() -> None:
     energy = Energy()
     y, x0 = data()
     whole = lmm.UnrolledMM(energy, steps=4)(y, x0)
-    last = lmm.UnrolledMM(energy, steps=4, keep_iterates=False)(y, x0)
+    last = lmm.UnrolledMM(energy, steps=4, backward=lmm.Backward(keep_iterates=False))(y, x0)
     assert len(whole.iterates) == 5
     assert len(last.iterates) == 1
     assert torch.equal(last.iterates[0], whole.x)
@@ -381,8 +387,7 @@ def test_eight_times_the_steps_take_at_most_twice_the_memory() -> None:
             watched,
             lmm.DualConvLSTM(UNKNOWNS, 4).to(DTYPE),
             steps=steps,
-            backward="checkpoint",
-            keep_iterates=False,
+            backward=lmm.Backward("checkpoint", keep_iterates=False),
         )
         y, x0 = data(2)
         before = _living()

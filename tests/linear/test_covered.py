@@ -5,6 +5,7 @@ import torch
 
 import learnmm as lmm
 from learnmm.checks import LawViolation, assert_dominates, assert_majorant
+from learnmm.linear.forms import Form
 from learnmm.linear.matrix import SEEN
 
 N = 1000
@@ -36,7 +37,7 @@ by_case = pytest.mark.parametrize(("dtype", "least"), CASES, ids=str)
 
 @pytest.fixture(scope="module")
 def maps():
-    return {case: lmm.LinearMap(reflected(spectrum(case[1])).to(case[0])) for case in CASES}
+    return {case: lmm.MatrixMap(reflected(spectrum(case[1])).to(case[0])) for case in CASES}
 
 
 @by_case
@@ -53,7 +54,7 @@ def test_pulled_back_curvatures_dominate(maps, dtype, least):
 
 @by_case
 def test_dropped_directions_are_found(maps, dtype, least):
-    """What `LinearMap` did: leave out singular values below ``n eps s_0``."""
+    """Leave out singular values below ``n eps s_0``."""
     linear, x = maps[dtype, least], torch.zeros(2, N, dtype=dtype)
     values, basis = linear.svd
     kept = int((values > N * torch.finfo(dtype).eps * values[0]).sum())
@@ -93,7 +94,12 @@ def test_a_weak_direction_is_solved(dtype, least, settings):
     y = torch.zeros(1, N, dtype=dtype)
     y[0, -1] = 1
     energy = lmm.least_squares(torch.diag(diagonal), y)
-    result = lmm.minimize(energy, torch.zeros(1, N, dtype=dtype), gtol=0, max_iter=20, **settings)
+    result = lmm.minimize(
+        energy,
+        torch.zeros(1, N, dtype=dtype),
+        settings=lmm.SolveSettings(gtol=0, max_iter=20),
+        **settings,
+    )
     assert float(result.fun) < 1e-6
     assert float(result.x[0, -1]) == pytest.approx(1 / least, rel=1e-3)
     assert not result.certificate.violations.any()
@@ -107,7 +113,9 @@ def test_a_small_ridge_does_not_slow_weak_directions_down(dtype, settings):
     matrix = reflected(spectrum(least, 50)).to(dtype)
     truth = normal(1, 50, seed=3).to(dtype)
     energy = lmm.least_squares(matrix, truth @ matrix.mT) + least**2 * lmm.Quadratic(0 * truth)
-    result = lmm.minimize(energy, 0 * truth, gtol=0, max_iter=30, **settings)
+    result = lmm.minimize(
+        energy, 0 * truth, settings=lmm.SolveSettings(gtol=0, max_iter=30), **settings
+    )
     exact = torch.linalg.solve(
         matrix.double().mT @ matrix.double() + least**2 * torch.eye(50, dtype=torch.float64),
         matrix.double().mT @ (truth @ matrix.mT)[0].double(),
@@ -124,12 +132,15 @@ def test_what_a_matrix_does_not_see_is_not_moved_along(dtype, shape):
     """Null spaces hold rounding and no curvature: steps along them are no longer than that."""
     rows, columns, rank = shape
     matrix = (normal(rows, rank) @ normal(rank, columns, seed=1)).to(dtype)
-    linear, x = lmm.LinearMap(matrix), torch.zeros(2, columns, dtype=dtype)
+    linear, x = lmm.MatrixMap(matrix), torch.zeros(2, columns, dtype=dtype)
     pulled = linear.pull_back(one(dtype), x)
     assert_dominates(pulled, linear, x)
     y = normal(2, rows, seed=2).to(dtype)
     result = lmm.minimize(
-        lmm.least_squares(linear, y), x, preconditioner=None, gtol=0, max_iter=100
+        lmm.least_squares(linear, y),
+        x,
+        proposer=None,
+        settings=lmm.SolveSettings(gtol=0, max_iter=100),
     )
     left, values, right = torch.linalg.svd(matrix.double())
     null = right[rank:].mT
@@ -146,8 +157,8 @@ def test_the_law_needs_no_square_map_and_takes_inner_curvatures():
     matrix = normal(4, 6)
     inner = lmm.DiagonalCurvature(normal(3, 4).exp())
     x = torch.zeros(3, 6).double()
-    for form in ("structured", "uniform", "separable"):
-        linear = lmm.LinearMap(matrix, torch.ones(4).double(), form=form)
+    for form in Form:
+        linear = lmm.MatrixMap(matrix, form)
         assert_dominates(linear.pull_back(inner, x), linear, x, inner)
         short = linear.pull_back(inner, x).scaled(0.1)
         with pytest.raises(LawViolation, match="in the norm of C"):

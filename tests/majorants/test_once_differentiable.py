@@ -113,14 +113,16 @@ HIDDEN = ("marked", "numpy")
 def test_once_differentiable_functions_are_minimized(name: str) -> None:
     """By the default steps, one problem or a batch, and by a closure."""
     fun, x0 = FUNCTIONS[name]
-    result = lmm.minimize(fun, x0, max_iter=60)
+    result = lmm.minimize(fun, x0, settings=lmm.SolveSettings(max_iter=60))
     assert bool(result.fun < 0.5 * result.initial_fun)
     assert bool(result.certificate.monotone)
-    batch = lmm.minimize(lambda x: torch.stack([fun(z) for z in x]), x0[None], max_iter=3)
-    alone = lmm.minimize(fun, x0, max_iter=3)
+    batch = lmm.minimize(
+        lambda x: torch.stack([fun(z) for z in x]), x0[None], settings=lmm.SolveSettings(max_iter=3)
+    )
+    alone = lmm.minimize(fun, x0, settings=lmm.SolveSettings(max_iter=3))
     torch.testing.assert_close(batch.fun[0], alone.fun)
     x = torch.nn.Parameter(x0.clone())
-    optimizer = lmm.optim.ProjectedMM([x], max_iter=20)
+    optimizer = lmm.optim.ProjectedMM([x], settings=lmm.SolveSettings(max_iter=20))
     start = optimizer.step(lambda: fun(x))
     assert bool(fun(x.detach().requires_grad_()) < start)
 
@@ -128,7 +130,7 @@ def test_once_differentiable_functions_are_minimized(name: str) -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_own_steps_say_what_their_curvature_is(name: str) -> None:
     fun, x0 = FUNCTIONS[name]
-    result = lmm.minimize(fun, x0, preconditioner=None, max_iter=30)
+    result = lmm.minimize(fun, x0, proposer=None, settings=lmm.SolveSettings(max_iter=30))
     assert bool(result.fun < result.initial_fun)
     known = name not in (*NO_PRODUCTS, *HIDDEN)
     assert result.certificate.kind is (lmm.Kind.PROBABLE if known else lmm.Kind.ESTIMATE)
@@ -179,7 +181,7 @@ def test_a_backward_that_refuses_to_be_recorded() -> None:
         return Refusing.apply(x - 1).sum()
 
     assert float(lmm.minimize(fun, torch.zeros(3)).fun) < 1e-9
-    assert float(lmm.minimize(fun, torch.zeros(3), preconditioner=None).fun) < 1e-9
+    assert float(lmm.minimize(fun, torch.zeros(3), proposer=None).fun) < 1e-9
     x = torch.nn.Parameter(torch.zeros(3))
     lmm.optim.ProjectedMM([x], history=0).step(lambda: fun(x))
     with pytest.raises(SecondDerivativeError, match="once only"):
@@ -296,8 +298,7 @@ def test_minimization_ends_at_the_kink(name: str, units: float) -> None:
     result = lmm.minimize(
         (lambda x: units * fun(x[0])[None]) if single else (lambda x: units * fun(x)),
         x0[None] if single else x0,
-        gtol=0.0,
-        max_iter=400,
+        settings=lmm.SolveSettings(gtol=0.0, max_iter=400),
     )
     assert float(result.fun.sum()) < 1e-9 * float(result.initial_fun.sum())
 
@@ -311,7 +312,10 @@ def test_a_valley_that_flattens_is_entered_from_afar(preconditioner: Any, start:
         return (1 + x.square()).sqrt().sum()
 
     result = lmm.minimize(
-        fun, torch.full((1,), start, dtype=DOUBLE), preconditioner=preconditioner, max_iter=300
+        fun,
+        torch.full((1,), start, dtype=DOUBLE),
+        proposer=preconditioner,
+        settings=lmm.SolveSettings(max_iter=300),
     )
     assert float(result.fun) == pytest.approx(1.0, rel=1e-6)
 
@@ -320,7 +324,9 @@ def test_a_far_minimum_is_reached_in_one_step() -> None:
     """A curvature that small is confirmed by the value, at one evaluation, not refused."""
     for distance in (1e7, 1e20):
         result = lmm.minimize(
-            lambda x, d=distance: (x / d - 1).square().sum(), torch.zeros(3, dtype=DOUBLE), gtol=0.0
+            lambda x, d=distance: (x / d - 1).square().sum(),
+            torch.zeros(3, dtype=DOUBLE),
+            settings=lmm.SolveSettings(gtol=0.0),
         )
         torch.testing.assert_close(result.x, torch.full((3,), distance, dtype=DOUBLE))
         assert int(result.iterations) <= 4
@@ -411,7 +417,9 @@ def test_iterates_keep_their_precision(name: str, settings: dict[str, Any]) -> N
         lmm.LanczosMajorant(batched),
         lmm.PowerIterationMajorant(batched),
     ):
-        solver = lmm.ProjectedMMOptimizer(batched, majorant=majorant, max_iter=20)
+        solver = lmm.ProjectedMMOptimizer(
+            batched, majorant=majorant, settings=lmm.SolveSettings(max_iter=20)
+        )
         assert solver.minimize(x0[None]).x.dtype == dtype
 
 
@@ -422,7 +430,7 @@ def test_iterates_keep_their_precision(name: str, settings: dict[str, Any]) -> N
 def test_parameters_keep_their_precision(name: str, settings: dict[str, Any]) -> None:
     fun, dtype = PRECISIONS[name]
     x = torch.nn.Parameter(torch.ones(3, dtype=dtype))
-    optimizer = lmm.optim.ProjectedMM([x], max_iter=5, **settings)
+    optimizer = lmm.optim.ProjectedMM([x], settings=lmm.SolveSettings(max_iter=5), **settings)
     first = optimizer.step(lambda: fun(x))
     assert bool(optimizer.step(lambda: fun(x)) < first)
     assert x.dtype == dtype
@@ -435,7 +443,7 @@ def test_half_precision_inside_a_function(dtype: torch.dtype) -> None:
     def fun(x: Tensor) -> Tensor:
         return (F.linear(x.to(dtype), weights).float() - 1).square().mean()
 
-    result = lmm.minimize(fun, normal(3, seed=1), max_iter=20)
+    result = lmm.minimize(fun, normal(3, seed=1), settings=lmm.SolveSettings(max_iter=20))
     assert bool(result.fun < 0.7 * result.initial_fun)
     assert result.x.dtype == torch.float32
 

@@ -190,7 +190,7 @@ def test_a_start_that_is_not_finite_leaves_the_buffers_before_it() -> None:
 def test_a_closure_that_raises_leaves_the_buffers_before_the_call(failing: int) -> None:
     model = normalised()
     loss = Loss(bad=set())
-    optimizer = lmm.optim.ProjectedMM(model.parameters(), max_iter=3)
+    optimizer = lmm.optim.ProjectedMM(model.parameters(), settings=lmm.SolveSettings(max_iter=3))
     before = buffers(model)
 
     def closure() -> Tensor:
@@ -268,7 +268,9 @@ def test_buffers_of_a_frozen_part_are_restored() -> None:
 def test_buffers_that_products_need_are_not_written_to() -> None:
     """In evaluation mode the statistics are part of the graph that curvature comes from."""
     model = normalised().eval()
-    optimizer = lmm.optim.ProjectedMM(model.parameters(), curvature="hessian", max_iter=3)
+    optimizer = lmm.optim.ProjectedMM(
+        model.parameters(), curvature="hessian", settings=lmm.SolveSettings(max_iter=3)
+    )
     optimizer.step(lambda: model(INPUTS).square().sum())
     assert optimizer.last_result is not None
     assert int(optimizer.last_result.certificate.accepted) == 3

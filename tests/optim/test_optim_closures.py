@@ -114,7 +114,9 @@ def test_at_the_start_they_are_the_users(kind: str) -> None:
 @pytest.mark.parametrize("error", [KeyError, TypeError, NotImplementedError, KeyboardInterrupt])
 def test_other_exceptions_come_through(failing: int, error: type[BaseException]) -> None:
     model, loss = network()
-    optimizer = lmm.optim.ProjectedMM(model.parameters(), max_iter=3, curvature="hessian")
+    optimizer = lmm.optim.ProjectedMM(
+        model.parameters(), settings=lmm.SolveSettings(max_iter=3), curvature="hessian"
+    )
     train(optimizer, loss, 2)
     before, saved = bits(model.parameters()), copy.deepcopy(optimizer.state_dict()["state"])
     calls = itertools.count(1)
@@ -350,7 +352,9 @@ def test_parameters_without_entries_are_refused(shapes: list[tuple[int, ...]]) -
 @by_style
 def test_parameters_without_entries_among_others_do_no_harm(style: Any) -> None:
     x, empty = parameter([1.0, 2.0]), parameter(torch.zeros(0, 4))
-    optimizer = lmm.optim.ProjectedMM([empty, x, parameter(torch.zeros(0))], max_iter=3)
+    optimizer = lmm.optim.ProjectedMM(
+        [empty, x, parameter(torch.zeros(0))], settings=lmm.SolveSettings(max_iter=3)
+    )
     train(optimizer, lambda: style(lambda: x.square().sum() + empty.sum(), optimizer), 5)
     assert float(x.detach().norm()) < 1e-6
 
@@ -382,7 +386,7 @@ def test_parameters_of_lazy_modules_wait_for_a_call() -> None:
 def test_a_saved_state_is_not_changed_by_later_steps() -> None:
     """Also without a copy of it, and however often it was saved."""
     x = parameter(normal(6))
-    optimizer = lmm.optim.ProjectedMM([x], history=3, max_iter=2)
+    optimizer = lmm.optim.ProjectedMM([x], history=3, settings=lmm.SolveSettings(max_iter=2))
     train(optimizer, lambda: rosenbrock(x), 4)
     point, saved = x.detach().clone(), optimizer.state_dict()
     kept = copy.deepcopy(saved)
@@ -390,7 +394,7 @@ def test_a_saved_state_is_not_changed_by_later_steps() -> None:
     assert str(saved) == str(kept)
     for state in (saved, kept):
         y = parameter(point.clone())
-        other = lmm.optim.ProjectedMM([y], history=3, max_iter=2)
+        other = lmm.optim.ProjectedMM([y], history=3, settings=lmm.SolveSettings(max_iter=2))
         other.load_state_dict(state)
         assert train(other, lambda y=y: rosenbrock(y), 5) == following  # type: ignore[misc]
         assert str(saved) == str(kept)
@@ -426,8 +430,8 @@ def test_the_ring_is_written_in_place() -> None:
 def test_a_call_that_fails_puts_back_the_pairs_it_has_overwritten(failing: int) -> None:
     """Without anybody holding a copy of the state."""
     x, y = parameter(normal(6)), parameter(normal(6))
-    optimizer = lmm.optim.ProjectedMM([x], history=2, max_iter=6)
-    undisturbed = lmm.optim.ProjectedMM([y], history=2, max_iter=6)
+    optimizer = lmm.optim.ProjectedMM([x], history=2, settings=lmm.SolveSettings(max_iter=6))
+    undisturbed = lmm.optim.ProjectedMM([y], history=2, settings=lmm.SolveSettings(max_iter=6))
     train(optimizer, lambda: rosenbrock(x), 2)
     train(undisturbed, lambda: rosenbrock(y), 2)
     calls = itertools.count(1)

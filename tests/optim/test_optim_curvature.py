@@ -52,9 +52,13 @@ def test_it_takes_the_steps_of_the_library(relaxation: lmm.Relaxation | None) ->
     """With as many Lanczos steps as unknowns the bound does not depend on the start vector."""
     x = parameter([-1.2, 1.0, -0.5])
     batch = lambda z: torch.stack([rosenbrock(row) for row in z])  # noqa: E731
-    plain = lmm.ProjectedMMOptimizer(batch, relaxation=relaxation, max_iter=60)
+    plain = lmm.ProjectedMMOptimizer(
+        batch, settings=lmm.SolveSettings(relaxation=relaxation, max_iter=60)
+    )
     result = plain.minimize(x.detach()[None].clone())
-    optimizer = lmm.optim.ProjectedMM([x], history=0, relaxation=relaxation)
+    optimizer = lmm.optim.ProjectedMM(
+        [x], history=0, settings=lmm.SolveSettings(relaxation=relaxation)
+    )
     for _ in range(int(result.certificate.accepted)):
         optimizer.step(lambda: rosenbrock(x))
     torch.testing.assert_close(x.detach(), result.x[0], rtol=1e-6, atol=1e-8)
@@ -71,7 +75,7 @@ def test_with_a_history_it_takes_the_steps_of_limited_memory() -> None:
     optimizer = lmm.optim.ProjectedMM([x], history=4)
     losses = train(optimizer, lambda: rosenbrock(x), 1)
     plain = lmm.ProjectedMMOptimizer(
-        lambda z: torch.stack([rosenbrock(row) for row in z]), preconditioner=lmm.LimitedMemory(4)
+        lambda z: torch.stack([rosenbrock(row) for row in z]), proposer=lmm.LimitedMemory(4)
     )
     state = plain.init(x.detach()[None].clone())
     pairs = optimizer.state_dict()["state"][0]["pairs"]
@@ -207,7 +211,10 @@ def test_the_generator_given_is_used() -> None:
         x = parameter(normal(200))
         generator = torch.Generator().manual_seed(seed)
         optimizer = lmm.optim.ProjectedMM(
-            [x], curvature="hessian", relaxation=None, generator=generator
+            [x],
+            curvature="hessian",
+            settings=lmm.SolveSettings(relaxation=None),
+            generator=generator,
         )
         optimizer.step(lambda x=x: rosenbrock(x))  # type: ignore[misc]
         ends.append(x.detach())

@@ -37,7 +37,9 @@ def test_no_call_raises_the_loss(
     style: Any, dtype: torch.dtype, max_iter: int, history: int
 ) -> None:
     model, loss = network(dtype)
-    optimizer = lmm.optim.ProjectedMM(model.parameters(), max_iter=max_iter, history=history)
+    optimizer = lmm.optim.ProjectedMM(
+        model.parameters(), settings=lmm.SolveSettings(max_iter=max_iter), history=history
+    )
     losses = train(optimizer, lambda: style(loss, optimizer), 25)
     losses.append(float(loss().detach()))
     assert all(b <= a for a, b in itertools.pairwise(losses))
@@ -78,7 +80,7 @@ def test_descent_whatever_the_scale(
 def test_a_bound_that_is_not_relaxed_is_never_exceeded_on_a_quadratic() -> None:
     spectrum = torch.linspace(0.1, 5.0, 40, dtype=DOUBLE)
     x = parameter(normal(40))
-    optimizer = lmm.optim.ProjectedMM([x], history=0, relaxation=None)
+    optimizer = lmm.optim.ProjectedMM([x], history=0, settings=lmm.SolveSettings(relaxation=None))
     for _ in range(30):
         optimizer.step(lambda: (spectrum * x * x).sum() / 2)
     assert optimizer.last_result is not None
@@ -154,7 +156,7 @@ def test_a_closure_that_raises_leaves_everything_as_it_was(
     failing: int, error: type[BaseException]
 ) -> None:
     model, loss = network()
-    optimizer = lmm.optim.ProjectedMM(model.parameters(), max_iter=2)
+    optimizer = lmm.optim.ProjectedMM(model.parameters(), settings=lmm.SolveSettings(max_iter=2))
     train(optimizer, loss, 3)
     before, saved = bits(model.parameters()), copy.deepcopy(optimizer.state_dict()["state"])
     calls = itertools.count(1)
@@ -178,7 +180,7 @@ def test_a_vanishing_gradient_makes_no_step() -> None:
     assert optimizer.last_result is not None
     assert int(optimizer.last_result.status) == lmm.Status.GRADIENT
     y = parameter([1e-3])
-    patient = lmm.optim.ProjectedMM([y], gtol=1e-2)
+    patient = lmm.optim.ProjectedMM([y], settings=lmm.SolveSettings(gtol=1e-2))
     patient.step(lambda: y.square().sum())
     assert y.item() == 1e-3
 
@@ -209,7 +211,7 @@ def test_each_minibatch_descends_and_is_counted(style: Any) -> None:
 def test_random_closures_are_found_out() -> None:
     x = parameter(normal(50))
     draw = lambda: (nn.functional.dropout(x, 0.5) ** 2).sum()  # noqa: E731
-    optimizer = lmm.optim.ProjectedMM([x], check_deterministic=True)
+    optimizer = lmm.optim.ProjectedMM([x], settings=lmm.SolveSettings(check_deterministic=True))
     before = bits([x])
     with pytest.raises(RuntimeError, match=r"not deterministic: it returned [\d.]+ and then [\d.]"):
         optimizer.step(draw)
@@ -221,6 +223,8 @@ def test_random_closures_are_found_out() -> None:
 def test_batch_statistics_are_deterministic() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)).double()
     inputs = normal(8, 3)
-    optimizer = lmm.optim.ProjectedMM(model.parameters(), check_deterministic=True)
+    optimizer = lmm.optim.ProjectedMM(
+        model.parameters(), settings=lmm.SolveSettings(check_deterministic=True)
+    )
     losses = train(optimizer, lambda: model(inputs).square().sum(), 5)
     assert all(b <= a for a, b in itertools.pairwise(losses))

@@ -79,7 +79,7 @@ def test_groups_have_learning_rates_of_their_own() -> None:
     x, y, z = (parameter(normal(2, seed=seed)) for seed in range(3))
     starts = [t.detach().clone() for t in (x, y, z)]
     groups = [{"params": [x]}, {"params": [y], "lr": 0.1}, {"params": [z], "lr": 0.0}]
-    optimizer = lmm.optim.ProjectedMM(groups, relaxation=None)
+    optimizer = lmm.optim.ProjectedMM(groups, settings=lmm.SolveSettings(relaxation=None))
     optimizer.step(lambda: 3 * (x.square().sum() + y.square().sum() + z.square().sum()))
     for t, start, share in zip((x, y, z), starts, (0.0, 0.9, 1.0), strict=True):
         torch.testing.assert_close(t.detach(), share * start, rtol=1e-9, atol=1e-12)

@@ -89,7 +89,9 @@ def test_steps_with_rates_of_their_own_are_those_of_scaled_unknowns() -> None:
     rates = (1.0, 0.25)
     x, y = parameter([1.0]), parameter([1.0])
     optimizer = lmm.optim.ProjectedMM(
-        [{"params": [x]}, {"params": [y], "lr": rates[1]}], history=0, relaxation=None
+        [{"params": [x]}, {"params": [y], "lr": rates[1]}],
+        history=0,
+        settings=lmm.SolveSettings(relaxation=None),
     )
     loss = lambda a, b: 2 * a.square().sum() + (2 * b).square().sum()  # noqa: E731
     start: tuple[Tensor, Tensor] = (x.detach().clone(), y.detach().clone())

@@ -32,7 +32,9 @@ by_style = pytest.mark.parametrize("style", STYLES, ids=lambda style: style.__na
 @pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
 def test_a_resumed_run_takes_the_same_steps(style: Any, dtype: torch.dtype) -> None:
     model, loss = network(dtype)
-    optimizer = lmm.optim.ProjectedMM(model.parameters(), lr=0.8, max_iter=2)
+    optimizer = lmm.optim.ProjectedMM(
+        model.parameters(), lr=0.8, settings=lmm.SolveSettings(max_iter=2)
+    )
     train(optimizer, lambda: style(loss, optimizer), 7)
     file = io.BytesIO()
     torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, file)
@@ -40,7 +42,7 @@ def test_a_resumed_run_takes_the_same_steps(style: Any, dtype: torch.dtype) -> N
     saved = torch.load(file, weights_only=True)
 
     other, its_loss = network(dtype)
-    resumed = lmm.optim.ProjectedMM(other.parameters(), max_iter=2)
+    resumed = lmm.optim.ProjectedMM(other.parameters(), settings=lmm.SolveSettings(max_iter=2))
     train(resumed, its_loss, 2)  # a past of its own, to be overwritten
     other.load_state_dict(saved["model"])
     resumed.load_state_dict(saved["optimizer"])

@@ -38,7 +38,9 @@ def test_entries_draw_what_their_networks_take(name: str) -> None:
     drawn = entry.problem.instance(2, generator=seeded, dtype=torch.float32)
     network = entry.network()
     assert isinstance(network, lmm.LearnedPreconditioner)
-    result = drawn.optimizer(preconditioner=network, max_iter=3).minimize(drawn.x0)
+    result = drawn.optimizer(proposer=network, settings=lmm.SolveSettings(max_iter=3)).minimize(
+        drawn.x0
+    )
     assert result.certificate.monotone.all()
 
 

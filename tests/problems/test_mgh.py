@@ -304,7 +304,9 @@ def test_linear_functions_have_their_minimum_in_every_size(name: str, n: int) ->
 @by_name
 def test_every_function_descends_under_the_safeguard(name: str) -> None:
     drawn = draw(name)
-    result = drawn.optimizer(max_iter=15).minimize(drawn.x0, history=True)
+    result = drawn.optimizer(settings=lmm.SolveSettings(max_iter=15)).minimize(
+        drawn.x0, history=True
+    )
     assert result.certificate.monotone.all()
     assert (result.fun < result.initial_fun).all()
     assert result.history is not None

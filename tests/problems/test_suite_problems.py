@@ -54,7 +54,7 @@ def test_tomography_has_fewer_data_than_pixels_and_finds_the_image() -> None:
     drawn = TomographyProblem().instance(BATCH, generator=seeded())
     fit = drawn.objective.parts[0]  # type: ignore[attr-defined]
     assert fit.linear.shape[0] < fit.linear.shape[1]
-    result = drawn.optimizer(max_iter=300).minimize(drawn.x0)
+    result = drawn.optimizer(settings=lmm.SolveSettings(max_iter=300)).minimize(drawn.x0)
     truth = drawn.facts["truth"]
     found = ((result.x - truth).norm(dim=1) / truth.norm(dim=1)).max()
     blind = torch.linalg.lstsq(fit.linear.matrix.to_dense(), fit.atom.target.mT, driver="gelsd")
@@ -69,7 +69,7 @@ def test_matches_do_not_depend_on_phases_or_gain(turn: float) -> None:
     amplitude, phase = drawn.facts["amplitude"], drawn.facts["phase"] + turn
     y = 40 * torch.cat([amplitude * phase.cos(), amplitude * phase.sin()], 1) @ matrix.mT
     energy = lmm.CosineDistance(y) @ matrix
-    result = lmm.minimize(energy, y @ matrix, gtol=1e-9)
+    result = lmm.minimize(energy, y @ matrix, settings=lmm.SolveSettings(gtol=1e-9))
     found = torch.hypot(*result.x.chunk(2, 1))
     cosine = torch.nn.functional.cosine_similarity(found, amplitude)
     torch.testing.assert_close(cosine, torch.ones_like(cosine), rtol=0, atol=1e-6)
@@ -104,7 +104,9 @@ def test_the_region_bound_of_a_factorisation_holds(scale: float) -> None:
 
 def test_factorisation_takes_no_refused_step_and_reaches_eckart_and_young() -> None:
     drawn = MatrixFactorisationProblem().instance(BATCH, generator=seeded())
-    solve = drawn.optimizer(max_iter=400, projection=lmm.Projection(upper=1.9998))
+    solve = drawn.optimizer(
+        settings=lmm.SolveSettings(max_iter=400, projection=lmm.Projection(upper=1.9998))
+    )
     result = solve.minimize(drawn.x0)
     assert int(result.certificate.rejected.sum()) == 0
     assert int(result.certificate.violations.sum()) == 0

@@ -90,7 +90,7 @@ def test_the_known_minimizer_attains_the_known_optimum(case: ProblemCase) -> Non
 @by_problem
 def test_solving_descends_to_the_optimum(case: ProblemCase) -> None:
     drawn = case.load().instance(BATCH, generator=seeded())
-    result = drawn.optimizer(max_iter=100).minimize(drawn.x0)
+    result = drawn.optimizer(settings=lmm.SolveSettings(max_iter=100)).minimize(drawn.x0)
     assert (result.fun < result.initial_fun).all()
     if drawn.optimum is not None:
         assert (result.fun >= drawn.optimum - 1e-12).all()
@@ -111,7 +111,9 @@ def test_the_quadratic_has_its_condition_number() -> None:
 
 def test_the_quadratic_converges_at_the_rate_of_its_condition_number() -> None:
     drawn = draw("quadratic", condition=30.0)
-    result = drawn.optimizer(max_iter=60, gtol=0).minimize(drawn.x0, history=True)
+    result = drawn.optimizer(settings=lmm.SolveSettings(max_iter=60, gtol=0)).minimize(
+        drawn.x0, history=True
+    )
     assert result.history is not None
     steps = torch.arange(1, 61, dtype=torch.float64)[:, None]
     limit = (1 - 1 / 30.0) ** (2 * steps) * result.initial_fun
@@ -120,7 +122,7 @@ def test_the_quadratic_converges_at_the_rate_of_its_condition_number() -> None:
 
 def test_the_structured_bound_solves_the_quadratic_in_one_step() -> None:
     drawn = draw("quadratic", condition=1e6, form="structured")
-    result = drawn.optimizer(max_iter=1).minimize(drawn.x0)
+    result = drawn.optimizer(settings=lmm.SolveSettings(max_iter=1)).minimize(drawn.x0)
     torch.testing.assert_close(result.x, drawn.minimizer, rtol=1e-6, atol=1e-6)
 
 
@@ -139,7 +141,7 @@ def test_rosenbrock_is_solved_without_a_majorant() -> None:
     # Gradient steps follow a curved valley of condition 2508: slow, but down.
     drawn = draw("rosenbrock", unknowns=2)
     assert drawn.majorant is None
-    result = drawn.optimizer(max_iter=150).minimize(drawn.x0)
+    result = drawn.optimizer(settings=lmm.SolveSettings(max_iter=150)).minimize(drawn.x0)
     assert result.certificate.monotone.all()
     assert (result.fun < 0.1 * result.initial_fun).all()
 
@@ -163,7 +165,7 @@ def test_the_known_optimum_is_that_of_scipy(name: str, settings: Any, seed: int)
 def test_convex_deconvolution_reaches_the_optimum_of_scipy(name: str, loss: str) -> None:
     drawn = draw(name, loss=loss)
     assert drawn.facts["convex"]
-    result = drawn.optimizer(max_iter=600, gtol=1e-8).minimize(drawn.x0)
+    result = drawn.optimizer(settings=lmm.SolveSettings(max_iter=600, gtol=1e-8)).minimize(drawn.x0)
     reference = scipy_optimum(drawn, 0)
     assert float(result.fun[0]) == pytest.approx(reference, rel=1e-3)
     assert float(result.fun[0]) >= reference * (1 - 1e-9)
@@ -180,7 +182,7 @@ def test_convex_deconvolution_reaches_the_optimum_of_scipy(name: str, loss: str)
 def test_deconvolution_forgives_outliers(name: str, loss: str) -> None:
     drawn = draw(name, loss=loss)
     truth = drawn.facts["truth"]
-    result = drawn.optimizer(max_iter=200).minimize(drawn.x0)
+    result = drawn.optimizer(settings=lmm.SolveSettings(max_iter=200)).minimize(drawn.x0)
     data = drawn.optimizer().objective.parts[0].atom.target  # type: ignore[attr-defined]
     error, worse = ((x - truth).square().mean(1).sqrt() for x in (result.x, data))
     assert (error < 0.7 * worse).all()
@@ -190,7 +192,7 @@ def test_deconvolution_forgives_outliers(name: str, loss: str) -> None:
 def test_the_gain_has_no_influence_on_the_cosine() -> None:
     drawn = draw("cosine-regression")
     assert float(drawn.facts["gain"].max() / drawn.facts["gain"].min()) > 10
-    result = drawn.optimizer(gtol=1e-9).minimize(drawn.x0)
+    result = drawn.optimizer(settings=lmm.SolveSettings(gtol=1e-9)).minimize(drawn.x0)
     assert drawn.minimizer is not None
     cosine = torch.nn.functional.cosine_similarity(result.x, drawn.minimizer)
     torch.testing.assert_close(cosine, torch.ones(BATCH, dtype=torch.float64))
@@ -198,7 +200,7 @@ def test_the_gain_has_no_influence_on_the_cosine() -> None:
 
 def test_the_autoencoder_finds_what_the_matrix_cannot_see() -> None:
     drawn = draw("autoencoder-inverse", noise=0.01)
-    result = drawn.optimizer(max_iter=300).minimize(drawn.x0)
+    result = drawn.optimizer(settings=lmm.SolveSettings(max_iter=300)).minimize(drawn.x0)
     cosine = torch.nn.functional.cosine_similarity(result.x, drawn.facts["truth"])
     assert (cosine > 0.98).all()
     data_alone = lmm.minimize(drawn.optimizer().objective.parts[0], drawn.x0)  # type: ignore[attr-defined]

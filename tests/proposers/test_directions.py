@@ -101,7 +101,9 @@ def test_the_two_loops_are_the_dense_update(seed: int, history: int, steps: int)
 
 def test_the_first_step_is_the_majorants_own() -> None:
     atom, x0 = lmm.Quadratic(normal(3, 5), normal(3, 5, seed=1).exp()), normal(3, 5, seed=2)
-    result = lmm.minimize(atom, x0, preconditioner=lmm.LimitedMemory(), max_iter=1)
+    result = lmm.minimize(
+        atom, x0, proposer=lmm.LimitedMemory(), settings=lmm.SolveSettings(max_iter=1)
+    )
     torch.testing.assert_close(result.x, atom.target)
     assert result.certificate.kind is lmm.Kind.GLOBAL
     assert not result.certificate.projected
@@ -117,7 +119,7 @@ def test_units_change_nothing(length: int, energy: int) -> None:
 
     x0 = normal(4, 3)
     plain, scaled = (
-        lmm.minimize(f, start, max_iter=15, gtol=0.0)
+        lmm.minimize(f, start, settings=lmm.SolveSettings(max_iter=15, gtol=0.0))
         for f, start in ((rosenbrock, x0), (fun, unit * x0))
     )
     torch.testing.assert_close(scaled.x / unit, plain.x, rtol=1e-7, atol=1e-9)
@@ -129,7 +131,9 @@ def test_units_change_nothing(length: int, energy: int) -> None:
 )
 def test_hard_small_problems_are_solved_without_a_rise(name: str) -> None:
     drawn = MGHProblem(name).instance(3)
-    result = lmm.minimize(drawn.objective, drawn.x0[:1], max_iter=1000, gtol=1e-8)
+    result = lmm.minimize(
+        drawn.objective, drawn.x0[:1], settings=lmm.SolveSettings(max_iter=1000, gtol=1e-8)
+    )
     assert drawn.optimum is not None
     gap = (result.fun - drawn.optimum[:1]) / drawn.optimum[:1].clamp(min=1.0)
     assert (gap < 1e-6).all()
@@ -143,7 +147,9 @@ def test_a_valley_that_bends_down_is_left_quickly() -> None:
     of one length without stretching.
     """
     x0 = MGHProblem("rosenbrock").instance(1024, generator=seeded(11)).x0[399:400]
-    result = lmm.minimize(MGHProblem("rosenbrock").instance(1).objective, x0, gtol=1e-9)
+    result = lmm.minimize(
+        MGHProblem("rosenbrock").instance(1).objective, x0, settings=lmm.SolveSettings(gtol=1e-9)
+    )
     assert result.success.all()
     assert int(result.iterations) < 200
 
@@ -151,7 +157,7 @@ def test_a_valley_that_bends_down_is_left_quickly() -> None:
 def test_fewer_evaluations_than_the_majorants_own_steps() -> None:
     x0 = torch.tensor([[-1.2, 1.0, -1.2, 1.0]], dtype=DTYPE)
     fast = lmm.minimize(rosenbrock, x0)
-    slow = lmm.minimize(rosenbrock, x0, preconditioner=None, max_iter=300)
+    slow = lmm.minimize(rosenbrock, x0, proposer=None, settings=lmm.SolveSettings(max_iter=300))
     assert fast.success.all()
     assert float(fast.fun) < float(slow.fun)
     assert int(fast.iterations) < 100
@@ -162,7 +168,7 @@ def test_descent_holds_where_the_objective_breaks() -> None:
         return -torch.log(1 - x).sum(1) + (x + 3).square().sum(1)
 
     checks.assert_descent(
-        lmm.ProjectedMMOptimizer(fun, preconditioner=lmm.LimitedMemory(3)), normal(5, 4) / 4
+        lmm.ProjectedMMOptimizer(fun, proposer=lmm.LimitedMemory(3)), normal(5, 4) / 4
     )
 
 
@@ -175,7 +181,7 @@ def test_gradients_flow_through_the_steps() -> None:
     assert torch.autograd.gradcheck(
         lambda m: (
             lmm.UnrolledMM(
-                lambda y: lmm.HalfQuadratic(y) @ lmm.LinearMap(m, form="separable"),
+                lambda y: lmm.HalfQuadratic(y) @ lmm.MatrixMap(m, form="separable"),
                 lmm.LimitedMemory(2),
                 steps=2,  # a third comes after a refusal: how much shorter has no gradient
                 start=lambda y: x0,
@@ -188,7 +194,7 @@ def test_gradients_flow_through_the_steps() -> None:
 
 
 def test_a_step_compiles_in_one_graph() -> None:
-    optimizer = lmm.ProjectedMMOptimizer(rosenbrock, preconditioner=lmm.LimitedMemory(3))
+    optimizer = lmm.ProjectedMMOptimizer(rosenbrock, proposer=lmm.LimitedMemory(3))
     state = optimizer.init(normal(3, 4))
     compiled = torch.compile(optimizer.step, fullgraph=True, backend="eager")
     with torch.no_grad():
@@ -204,7 +210,9 @@ def test_a_step_compiles_in_one_graph() -> None:
 def test_a_refused_direction_comes_again_shorter_and_then_the_own_step() -> None:
     atom, x0 = lmm.Quadratic(torch.zeros(2, 6, dtype=DTYPE)), normal(2, 6, seed=8)
     climbing = Fixed(-x0)
-    result = lmm.minimize(atom, x0, preconditioner=climbing, max_iter=4, gtol=0.0, history=True)
+    result = lmm.ProjectedMMOptimizer(
+        atom, proposer=climbing, settings=lmm.SolveSettings(max_iter=4, gtol=0.0)
+    ).minimize(x0, history=True)
     history = result.history
     assert history.learned[:3].all()
     assert not history.accepted[:3].any()
@@ -219,9 +227,9 @@ def test_a_long_step_is_cut_to_the_minimum_of_the_parabola() -> None:
     """On a quadratic that is the minimum along the direction: one refusal is enough."""
     x0 = normal(3, 5)
     atom = lmm.Quadratic(torch.zeros_like(x0))
-    result = lmm.minimize(
-        atom, x0, preconditioner=Fixed(8 * x0), max_iter=2, gtol=0.0, history=True
-    )
+    result = lmm.ProjectedMMOptimizer(
+        atom, proposer=Fixed(8 * x0), settings=lmm.SolveSettings(max_iter=2, gtol=0.0)
+    ).minimize(x0, history=True)
     assert not result.history.accepted[0].any()
     assert result.history.accepted[1].all()
     torch.testing.assert_close(result.x, torch.zeros_like(x0), rtol=0, atol=1e-12)
@@ -259,8 +267,8 @@ def test_a_direction_may_leave_the_region_of_a_bound_where_it_is_verified(safegu
     optimizer = lmm.ProjectedMMOptimizer(
         lambda x: (x * x).sum(1) / 2,
         majorant=bound,
-        preconditioner=Fixed(length[:, None] * x0),
-        safeguard=safeguard,
+        proposer=Fixed(length[:, None] * x0),
+        settings=lmm.SolveSettings(safeguard=safeguard),
     )
     state, info = optimizer.step(optimizer.init(x0))
     if safeguard is None:
@@ -276,7 +284,9 @@ def test_refusals_of_a_neighbour_shorten_nothing() -> None:
     x0 = normal(2, 5)
     step = torch.stack([x0[0], -x0[1]])  # the first is right, the second climbs
     atom = lmm.Quadratic(torch.zeros_like(x0))
-    optimizer = lmm.ProjectedMMOptimizer(atom, preconditioner=Fixed(step / 2), gtol=0.0)
+    optimizer = lmm.ProjectedMMOptimizer(
+        atom, proposer=Fixed(step / 2), settings=lmm.SolveSettings(gtol=0.0)
+    )
     state, info = optimizer.step(optimizer.init(x0))
     assert info.accepted.tolist() == [True, False]
     assert state.shortening.tolist() == [1.0, pytest.approx(0.1)]
@@ -291,7 +301,9 @@ def test_a_run_ends_where_only_steps_too_small_to_matter_are_taken() -> None:
 
     x0 = normal(3, 4)
     majorant = Secants(lambda x: torch.ones_like(x).sum(1))
-    result = lmm.minimize(Kink(), x0, majorant=majorant, gtol=0.0, max_iter=200)
+    result = lmm.minimize(
+        Kink(), x0, majorant=majorant, settings=lmm.SolveSettings(gtol=0.0, max_iter=200)
+    )
     assert (result.status == lmm.Status.STALLED).all()
     assert (result.iterations < 60).all()
     assert result.certificate.monotone.all()
@@ -310,7 +322,7 @@ def test_steps_of_another_shape_or_dtype_are_refused(
 ) -> None:
     atom = lmm.Quadratic(torch.zeros(2, 3))
     with pytest.raises(error, match=message):
-        lmm.minimize(atom, torch.ones(2, 3), preconditioner=Fixed(step))
+        lmm.minimize(atom, torch.ones(2, 3), proposer=Fixed(step))
 
 
 @pytest.mark.parametrize("history", [0, -1, 2.0, None])
@@ -348,7 +360,9 @@ def test_a_secant_lies_within_the_spectrum_of_a_convex_quadratic(seed: int, step
     def fun(x: Tensor) -> Tensor:
         return (spectrum * x * x).sum(1) / 2
 
-    optimizer = lmm.ProjectedMMOptimizer(fun, majorant=lmm.SecantMajorant(fun), gtol=0.0)
+    optimizer = lmm.ProjectedMMOptimizer(
+        fun, majorant=lmm.SecantMajorant(fun), settings=lmm.SolveSettings(gtol=0.0)
+    )
     state = optimizer.init(normal(3, 5, seed=seed + 1))
     for _ in range(steps):
         level = optimizer.majorant(state.x, state.known).curvature.largest()
@@ -377,9 +391,11 @@ def test_the_first_secant_is_the_hessian_along_the_gradient() -> None:
 def test_a_linear_objective_has_no_secant_and_a_step_as_long_as_the_iterate() -> None:
     slope = normal(2, 3)
     x0 = normal(2, 3, seed=1)
-    result = lmm.minimize(lambda x: (slope * x).sum(1), x0, max_iter=1)
+    result = lmm.minimize(lambda x: (slope * x).sum(1), x0, settings=lmm.SolveSettings(max_iter=1))
     torch.testing.assert_close((result.x - x0).norm(dim=1), x0.norm(dim=1))
-    assert torch.isfinite(lmm.minimize(lambda x: (slope * x).sum(1), 0 * x0, max_iter=5).x).all()
+    assert torch.isfinite(
+        lmm.minimize(lambda x: (slope * x).sum(1), 0 * x0, settings=lmm.SolveSettings(max_iter=5)).x
+    ).all()
 
 
 def test_secants_follow_the_steps_within_limits() -> None:
@@ -402,13 +418,13 @@ def test_minimize_takes_limited_memory_unless_told_otherwise() -> None:
     )
     for fun, named, kind in cases:
         wanted = lmm.ProjectedMMOptimizer(
-            fun, preconditioner=lmm.LimitedMemory(), max_iter=20, **named
+            fun, proposer=lmm.LimitedMemory(), settings=lmm.SolveSettings(max_iter=20), **named
         ).minimize(x0)
-        found = lmm.minimize(fun, x0, max_iter=20, **named)
+        found = lmm.minimize(fun, x0, settings=lmm.SolveSettings(max_iter=20), **named)
         assert torch.equal(found.x, wanted.x)
         assert found.certificate.directed.all()
         assert not found.certificate.learned.any()
-        own = lmm.minimize(fun, x0, max_iter=20, preconditioner=None, **named)
+        own = lmm.minimize(fun, x0, settings=lmm.SolveSettings(max_iter=20), proposer=None, **named)
         assert own.certificate.kind is kind
         assert not own.certificate.directed.any()
         assert not torch.equal(own.x, found.x)

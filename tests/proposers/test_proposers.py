@@ -74,8 +74,10 @@ def test_spectral_multipliers_of_one_are_the_majorants_own_step() -> None:
 
     matrix, y, x0 = normal(4, 6), normal(3, 4, seed=1), normal(3, 6, seed=2)
     atom = lmm.least_squares(matrix, y)
-    plain = lmm.minimize(atom, x0, max_iter=3, gtol=0.0)
-    spectral = lmm.minimize(atom, x0, max_iter=3, gtol=0.0, preconditioner=Ones(matrix).to(DTYPE))
+    plain = lmm.minimize(atom, x0, settings=lmm.SolveSettings(max_iter=3, gtol=0.0))
+    spectral = lmm.minimize(
+        atom, x0, settings=lmm.SolveSettings(max_iter=3, gtol=0.0), proposer=Ones(matrix).to(DTYPE)
+    )
     torch.testing.assert_close(spectral.x, plain.x)
 
 
@@ -93,7 +95,9 @@ def test_a_direction_is_taken_in_units_of_the_iterate() -> None:
     for unit in (1.0, 1e-6):
         x0 = unit * normal(2, 6, seed=4)
         optimizer = lmm.ProjectedMMOptimizer(
-            lmm.Quadratic(0 * x0), preconditioner=Fixed(), safeguard=None, gtol=0.0
+            lmm.Quadratic(0 * x0),
+            proposer=Fixed(),
+            settings=lmm.SolveSettings(safeguard=None, gtol=0.0),
         )
         state, _ = optimizer.step(optimizer.init(x0))
         size = x0.square().mean(1, keepdim=True).sqrt()
@@ -112,7 +116,9 @@ def test_unprojected_multiplies_the_scale_free_direction() -> None:
 def test_a_direction_that_climbs_is_refused_and_the_majorants_step_comes_next() -> None:
     atom, x0 = lmm.Quadratic(torch.zeros(2, 6, dtype=DTYPE)), normal(2, 6, seed=8)
     climbing = lmm.Unprojected(Returning(lambda features: (-torch.ones_like(features.x), None)))
-    result = lmm.minimize(atom, x0, preconditioner=climbing, max_iter=2, gtol=0.0, history=True)
+    result = lmm.ProjectedMMOptimizer(
+        atom, proposer=climbing, settings=lmm.SolveSettings(max_iter=2, gtol=0.0)
+    ).minimize(x0, history=True)
     assert not result.history.accepted[0].any()
     assert result.history.learned[0].all()
     assert result.history.accepted[1].all()
@@ -126,6 +132,9 @@ def test_an_iterate_of_zero_has_no_unit_and_falls_back() -> None:
     target = normal(2, 6, seed=9)
     pushing = lmm.Unprojected(lmm.Constant(initial=0.5).to(DTYPE))
     result = lmm.minimize(
-        lmm.Quadratic(target), torch.zeros(2, 6, dtype=DTYPE), preconditioner=pushing, max_iter=50
+        lmm.Quadratic(target),
+        torch.zeros(2, 6, dtype=DTYPE),
+        proposer=pushing,
+        settings=lmm.SolveSettings(max_iter=50),
     )
     torch.testing.assert_close(result.x, target, rtol=1e-4, atol=1e-5)

@@ -34,7 +34,7 @@ def build(
     """Those problems of the case, with multipliers that no bound expects."""
     draw = Draw(len(rows), torch.float64, rows=rows, scales=scales or {})
     optimizer = lmm.ProjectedMMOptimizer(
-        case.build(draw), preconditioner=Hostile(), max_iter=STEPS, gtol=1e-9
+        case.build(draw), proposer=Hostile(), settings=lmm.SolveSettings(max_iter=STEPS, gtol=1e-9)
     )
     return optimizer, case.point(draw)
 
@@ -124,9 +124,8 @@ def breaking(
     optimizer = lmm.ProjectedMMOptimizer(
         Breaking(atom, lambda x: broken(x, x0)),
         majorant=atom.bound,
-        preconditioner=Hostile(),
-        max_iter=4 * STEPS,
-        gtol=1e-9,
+        proposer=Hostile(),
+        settings=lmm.SolveSettings(max_iter=4 * STEPS, gtol=1e-9),
     )
     return optimizer, x0
 
@@ -181,7 +180,9 @@ def with_lanczos(
     # So many unknowns that the Ritz values depend on the start vector.
     x0 = Draw(len(rows), torch.float64, rows=rows, scales={2: factor}).point(40)
     majorant = lmm.LanczosMajorant(fun, generator=torch.Generator().manual_seed(0))
-    return lmm.ProjectedMMOptimizer(fun, majorant=majorant, max_iter=STEPS), x0
+    return lmm.ProjectedMMOptimizer(
+        fun, majorant=majorant, settings=lmm.SolveSettings(max_iter=STEPS)
+    ), x0
 
 
 def test_lanczos_is_independent_of_the_batch() -> None:
@@ -201,7 +202,9 @@ def test_lanczos_bears_a_neighbour_of_nan_curvature() -> None:
     for broken in (-1, 2):
         objective = lambda x, broken=broken: fun(x, broken)  # noqa: E731
         majorant = lmm.LanczosMajorant(objective, generator=torch.Generator().manual_seed(0))
-        optimizer = lmm.ProjectedMMOptimizer(objective, majorant=majorant, max_iter=40)
+        optimizer = lmm.ProjectedMMOptimizer(
+            objective, majorant=majorant, settings=lmm.SolveSettings(max_iter=40)
+        )
         runs.append(trajectory(optimizer, x0))
     assert_same(*runs)
     assert torch.isfinite(runs[1][0].x).all()
@@ -218,7 +221,9 @@ def test_preconditioners_of_the_library_see_one_problem_at_a_time(
     def make(rows: Sequence[int], factor: float = 1.0) -> tuple[lmm.ProjectedMMOptimizer, Tensor]:
         draw = Draw(len(rows), torch.float64, rows=rows, scales={2: factor})
         atom = lmm.HalfQuadratic(draw.target(*case.shape), "cauchy")
-        optimizer = lmm.ProjectedMMOptimizer(atom, preconditioner=proposer, max_iter=STEPS)
+        optimizer = lmm.ProjectedMMOptimizer(
+            atom, proposer=proposer, settings=lmm.SolveSettings(max_iter=STEPS)
+        )
         return optimizer, draw.point(*case.shape)
 
     assert_batch_independent(make, BATCH)

@@ -139,14 +139,14 @@ def assert_true_to_itself(optimizer: lmm.ProjectedMMOptimizer) -> None:
 @by_write
 @pytest.mark.parametrize("at", ["features", "memory"])
 def test_preconditioners_do_not_reach_the_iterate(write: Write, at: str) -> None:
-    assert_true_to_itself(lmm.ProjectedMMOptimizer(quadratic, preconditioner=Writing(write, at)))
+    assert_true_to_itself(lmm.ProjectedMMOptimizer(quadratic, proposer=Writing(write, at)))
 
 
 @by_write
 @pytest.mark.parametrize("at", ["point", "curvature", "memory"])
 def test_directions_do_not_reach_the_iterate(write: Write, at: str) -> None:
     proposer = WritingDirection(write, at)
-    assert_true_to_itself(lmm.ProjectedMMOptimizer(quadratic, preconditioner=proposer))
+    assert_true_to_itself(lmm.ProjectedMMOptimizer(quadratic, proposer=proposer))
 
 
 def test_what_a_direction_does_to_the_curvature_does_not_change_the_own_step() -> None:
@@ -163,7 +163,7 @@ def test_what_a_direction_does_to_the_curvature_does_not_change_the_own_step() -
             return -point.gradient, None
 
     majorant = WritingMajorant(add, "nowhere")
-    optimizer = lmm.ProjectedMMOptimizer(quadratic, majorant=majorant, preconditioner=Climbing())
+    optimizer = lmm.ProjectedMMOptimizer(quadratic, majorant=majorant, proposer=Climbing())
     result = optimizer.minimize(X0)
     torch.testing.assert_close(result.x, TARGET)
     assert result.certificate.violations.tolist() == [0, 0]
@@ -198,7 +198,10 @@ def test_a_refusal_takes_back_what_was_counted(in_place: bool) -> None:
             return counted(aux)
 
     optimizer = lmm.ProjectedMMOptimizer(
-        quadratic, majorant=Following(add, "nowhere"), preconditioner=Counting(), projection=None
+        quadratic,
+        majorant=Following(add, "nowhere"),
+        proposer=Counting(),
+        settings=lmm.SolveSettings(projection=None),
     )
     state, info = optimizer.step(optimizer.init(X0))
     assert info.accepted.tolist() == [True, False]
@@ -295,7 +298,7 @@ def test_buffers_that_are_used_again_spoil_nothing() -> None:
 
 
 def test_the_start_belongs_to_the_caller() -> None:
-    optimizer = lmm.ProjectedMMOptimizer(quadratic, preconditioner=lmm.LimitedMemory())
+    optimizer = lmm.ProjectedMMOptimizer(quadratic, proposer=lmm.LimitedMemory())
     x0 = X0.clone()
     state = optimizer.init(x0)
     x0.zero_()
@@ -306,14 +309,16 @@ def test_the_start_belongs_to_the_caller() -> None:
 @pytest.mark.parametrize("iterations", [0, 1, 5])
 def test_results_share_no_memory(iterations: int) -> None:
     start = TARGET if iterations == 0 else X0
-    result = lmm.minimize(quadratic, start, max_iter=max(1, iterations))
+    result = lmm.minimize(quadratic, start, settings=lmm.SolveSettings(max_iter=max(1, iterations)))
     tensors = [result.x, result.fun, result.gradient, result.initial_fun, start]
     places = [tensor.untyped_storage().data_ptr() for tensor in tensors]
     assert len(set(places)) == len(places)
 
 
 def test_a_callback_sees_copies() -> None:
-    plain = lmm.minimize(quadratic, X0, history=True)
+    plain = lmm.ProjectedMMOptimizer(quadratic, proposer=lmm.LimitedMemory()).minimize(
+        X0, history=True
+    )
 
     def callback(state: lmm.State, info: lmm.StepInfo) -> None:
         for tensor in (*state, *info):
@@ -322,7 +327,9 @@ def test_a_callback_sees_copies() -> None:
         state.tally.accepted.zero_()
         state.memory.moves.zero_()
 
-    result = lmm.minimize(quadratic, X0, history=True, callback=callback)
+    result = lmm.ProjectedMMOptimizer(quadratic, proposer=lmm.LimitedMemory()).minimize(
+        X0, callback=callback, history=True
+    )
     assert torch.equal(result.x, plain.x)
     assert torch.equal(result.fun, plain.fun)
     assert torch.equal(result.certificate.accepted, plain.certificate.accepted)
@@ -420,7 +427,7 @@ def test_no_atom_writes(case: AtomCase) -> None:
 def test_no_preconditioner_writes(case: PreconditionerCase) -> None:
     data = Draw(3, DTYPE)
     atom = lmm.Quadratic(data.target(*case.shape))
-    optimizer = lmm.ProjectedMMOptimizer(atom, preconditioner=case.build(DTYPE))
+    optimizer = lmm.ProjectedMMOptimizer(atom, proposer=case.build(DTYPE))
     checks.assert_unmodified(optimizer, data.point(*case.shape))
 
 

@@ -57,7 +57,7 @@ def assert_goes_on(optimizer: lmm.ProjectedMMOptimizer, x0: Tensor, copied: Copy
 )
 def test_atoms(case: AtomCase, copied: Copy) -> None:
     """All but the one whose products are lambdas of the test."""
-    optimizer = lmm.ProjectedMMOptimizer(case.build(DATA), max_iter=4)
+    optimizer = lmm.ProjectedMMOptimizer(case.build(DATA), settings=lmm.SolveSettings(max_iter=4))
     assert_goes_on(optimizer, case.point(DATA), copied)
     state = optimizer.init(case.point(DATA))
     for mine, its in zip(tensors_of(state), tensors_of(copied(state)), strict=True):
@@ -70,7 +70,9 @@ def test_preconditioners(case: PreconditionerCase, copied: Copy) -> None:
     torch.manual_seed(0)
     atom = lmm.HalfQuadratic(DATA.target(*case.shape), "cauchy")
     component = case.build(torch.float64)
-    optimizer = lmm.ProjectedMMOptimizer(atom, preconditioner=component, max_iter=4)
+    optimizer = lmm.ProjectedMMOptimizer(
+        atom, proposer=component, settings=lmm.SolveSettings(max_iter=4)
+    )
     assert_goes_on(optimizer, DATA.point(*case.shape), copied)
 
 
@@ -80,7 +82,11 @@ def test_preconditioners(case: PreconditionerCase, copied: Copy) -> None:
 def test_functions(fun: Any, majorant: Any, copied: Copy) -> None:
     x0 = DATA.point() if fun is valley else DATA.point()[0]
     given = None if majorant is None else majorant(valley)
-    assert_goes_on(lmm.ProjectedMMOptimizer(fun, majorant=given, max_iter=4), x0, copied)
+    assert_goes_on(
+        lmm.ProjectedMMOptimizer(fun, majorant=given, settings=lmm.SolveSettings(max_iter=4)),
+        x0,
+        copied,
+    )
 
 
 @by_copy
@@ -90,7 +96,9 @@ def test_optimizers_that_have_compiled(
 ) -> None:
     torch.compiler.reset()
     x0 = DATA.point() if fun is valley else DATA.point()[0]
-    optimizer = lmm.ProjectedMMOptimizer(fun, preconditioner=lmm.LimitedMemory(2), max_iter=3)
+    optimizer = lmm.ProjectedMMOptimizer(
+        fun, proposer=lmm.LimitedMemory(2), settings=lmm.SolveSettings(max_iter=3)
+    )
     with monkeypatch.context() as patched:
         patched.setattr(torch, "compile", partial(torch.compile, backend="eager"))
         result = optimizer.minimize(x0, compiled=True)
@@ -107,7 +115,7 @@ def test_unrolled_solvers(copied: Copy) -> None:
 
 def test_a_deep_copy_shares_nothing_that_is_sparse() -> None:
     matrix = torch.eye(3, dtype=torch.float64).to_sparse_csr()
-    linear = lmm.LinearMap(matrix, form="separable")
+    linear = lmm.MatrixMap(matrix, form="separable")
     twin = copy.deepcopy(linear)
     twin.matrix.values().zero_()
     assert linear.matrix.values().tolist() == [1, 1, 1]

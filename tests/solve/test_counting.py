@@ -23,9 +23,8 @@ def test_a_step_evaluates_once(proposer, projection) -> None:
     optimizer = lmm.ProjectedMMOptimizer(
         counted,
         majorant=atom.bound_at,
-        preconditioner=proposer,
-        projection=projection,
-        gtol=0,
+        proposer=proposer,
+        settings=lmm.SolveSettings(projection=projection, gtol=0),
     )
     state = optimizer.init(DATA.point())
     assert counted.evaluations == 1
@@ -37,16 +36,15 @@ def test_a_step_evaluates_once(proposer, projection) -> None:
 def test_iterations_count_evaluations() -> None:
     atom = lmm.HalfQuadratic(DATA.target())
     counted = Counted(atom)
-    result = lmm.minimize(counted, DATA.point(), majorant=atom.bound_at, preconditioner=Hostile())
+    result = lmm.minimize(counted, DATA.point(), majorant=atom.bound_at, proposer=Hostile())
     assert counted.evaluations == 1 + int(result.iterations.max())
 
 
 def test_the_certificate_adds_up() -> None:
     optimizer = lmm.ProjectedMMOptimizer(
         lmm.HalfQuadratic(DATA.target(), "welsch"),
-        preconditioner=Hostile(),
-        projection=None,
-        max_iter=30,
+        proposer=Hostile(),
+        settings=lmm.SolveSettings(projection=None, max_iter=30),
     )
     result = optimizer.minimize(DATA.point(), history=True)
     certificate, history = result.certificate, result.history
@@ -68,7 +66,7 @@ def test_the_failure_probability_adds_up() -> None:
         lambda x: (x**4).sum(1),
         torch.ones(2, 40, dtype=torch.float64),
         majorant=lmm.LanczosMajorant(lambda x: (x**4).sum(1), failure_probability=0.01),
-        max_iter=3,
+        settings=lmm.SolveSettings(max_iter=3),
     )
     assert result.certificate.kind is lmm.Kind.PROBABLE
     torch.testing.assert_close(
@@ -82,7 +80,9 @@ def test_steps_are_cut_to_the_region() -> None:
         level = lmm.ScalarCurvature(torch.ones_like(x[:, 0]))
         return lmm.Bound(lmm.Kind.REGION, level, radius=torch.full_like(x[:, 0], 0.25))
 
-    optimizer = lmm.ProjectedMMOptimizer(lambda x: (x * x).sum(1) / 2, majorant=majorant, gtol=1e-9)
+    optimizer = lmm.ProjectedMMOptimizer(
+        lambda x: (x * x).sum(1) / 2, majorant=majorant, settings=lmm.SolveSettings(gtol=1e-9)
+    )
     x0 = torch.tensor([[3.0, 4.0], [0.1, 0.1]], dtype=torch.float64)
     result = optimizer.minimize(x0, history=True)
     assert result.history is not None
@@ -108,7 +108,9 @@ def test_a_refused_proposal_is_forgotten() -> None:
             )
 
     atom = lmm.Quadratic(DATA.target())
-    optimizer = lmm.ProjectedMMOptimizer(atom, preconditioner=Counting(), gtol=0)
+    optimizer = lmm.ProjectedMMOptimizer(
+        atom, proposer=Counting(), settings=lmm.SolveSettings(gtol=0)
+    )
     state, info = optimizer.step(optimizer.init(DATA.point()))
     assert info.accepted.tolist() == [True, False, True]
     assert state.memory.tolist() == [1, 0, 1]
@@ -122,9 +124,8 @@ def test_relaxation_makes_up_for_a_loose_estimate() -> None:
             lambda x: ((x - target) ** 2).sum(1) / 2,
             DATA.point(),
             majorant=Curvatures(lambda x: torch.full_like(x[:, 0], 1e3), kind),
-            preconditioner=None,
-            relaxation=relaxation,
-            max_iter=200,
+            proposer=None,
+            settings=lmm.SolveSettings(relaxation=relaxation, max_iter=200),
         )
 
     with_it = run(lmm.Relaxation(), lmm.Kind.ESTIMATE)

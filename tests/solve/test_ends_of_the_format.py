@@ -135,7 +135,10 @@ def test_cosines_keep_their_value_where_a_square_overflows(dtype):
 def test_large_gradients_are_followed(dtype, settings):
     """Gradients near 1e20, whose squares overflow in float32."""
     result = lmm.minimize(
-        lambda x: 1e20 * ((x - 3) ** 2).sum(), torch.zeros(4, dtype=dtype), gtol=0, **settings
+        lambda x: 1e20 * ((x - 3) ** 2).sum(),
+        torch.zeros(4, dtype=dtype),
+        settings=lmm.SolveSettings(gtol=0),
+        **settings,
     )
     torch.testing.assert_close(result.x, torch.full((4,), 3.0, dtype=dtype))
 
@@ -151,9 +154,7 @@ def test_a_far_step_is_not_reported_as_success():
             return torch.full_like(features.x, 1e30), None
 
     y = torch.tensor([[1.0, 1.0]])
-    result = lmm.minimize(
-        lmm.CosineDistance(y), y + torch.tensor([[0.5, -0.3]]), preconditioner=Far()
-    )
+    result = lmm.minimize(lmm.CosineDistance(y), y + torch.tensor([[0.5, -0.3]]), proposer=Far())
     torch.testing.assert_close(result.fun, lmm.CosineDistance(y)(result.x))
     assert float(result.fun) < 1e-3
 

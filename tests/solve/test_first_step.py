@@ -29,7 +29,11 @@ def test_small_problems_are_solved_by_default(name: str) -> None:
 @pytest.mark.parametrize("name", ["eckerle4", "boxbod", "log-hairy"])
 def test_no_step_is_longer_than_a_few_times_the_one_before(name: str) -> None:
     problem = PROBLEMS[name]
-    history = lmm.minimize(problem.fun, problem.x0(), history=True).history
+    history = (
+        lmm.ProjectedMMOptimizer(problem.fun, proposer=lmm.LimitedMemory())
+        .minimize(problem.x0(), history=True)
+        .history
+    )
     taken = history.step_norm[history.accepted]
     directed = history.learned[history.accepted]
     assert (taken[1:] <= REACH * taken[:-1] * (1 + 1e-12))[directed[1:]].all()
@@ -49,7 +53,7 @@ def test_a_refused_step_that_was_cut_comes_again_shorter() -> None:
     """Else the cut would propose the same candidate for every trial."""
     x0 = torch.tensor([[1.0, 1.0]], dtype=DTYPE)
     optimizer = lmm.ProjectedMMOptimizer(
-        lambda x: (x**4).sum(1), preconditioner=Doubling(), majorant=lmm.LipschitzMajorant(12.0)
+        lambda x: (x**4).sum(1), proposer=Doubling(), majorant=lmm.LipschitzMajorant(12.0)
     )
     state = optimizer.init(x0)
     state = state._replace(reach=torch.tensor([50.0], dtype=DTYPE))

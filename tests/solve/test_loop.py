@@ -23,7 +23,7 @@ def leaves(part: Any) -> list[Tensor]:
 
 @pytest.mark.parametrize("case", ATOMS, ids=lambda case: case.name)
 def test_steps_are_pure(case: AtomCase) -> None:
-    optimizer = lmm.ProjectedMMOptimizer(case.build(DATA), preconditioner=Hostile())
+    optimizer = lmm.ProjectedMMOptimizer(case.build(DATA), proposer=Hostile())
     x0 = case.point(DATA)
     start = x0.clone()
     state = optimizer.init(x0)
@@ -67,7 +67,9 @@ def test_stopped_problems_stay_as_they_are() -> None:
     # Targets at different distances stop at different steps.
     target = torch.tensor([[0.0], [1.0], [1e4]], dtype=torch.float64)
     optimizer = lmm.ProjectedMMOptimizer(
-        lambda x: ((x - target) ** 2).sum(1), majorant=lmm.LipschitzMajorant(4.0), gtol=1e-6
+        lambda x: ((x - target) ** 2).sum(1),
+        majorant=lmm.LipschitzMajorant(4.0),
+        settings=lmm.SolveSettings(gtol=1e-6),
     )
     result = optimizer.minimize(torch.zeros_like(target), history=True)
     history = result.history
@@ -91,13 +93,20 @@ def test_history_has_one_row_per_step() -> None:
 def test_there_is_no_history_unless_asked_for_or_without_a_step() -> None:
     optimizer, x0 = quadratic(max_iter=5)
     assert optimizer.minimize(x0).history is None
-    assert lmm.minimize(lmm.Quadratic(x0), x0, history=True).history is None
+    assert (
+        lmm.ProjectedMMOptimizer(lmm.Quadratic(x0), proposer=lmm.LimitedMemory())
+        .minimize(x0, history=True)
+        .history
+        is None
+    )
 
 
 @pytest.mark.parametrize("shape", [(), (4,), (2, 3)])
 def test_functions_of_one_problem(shape: tuple[int, ...]) -> None:
     target = torch.full(shape, 2.0)
-    result = lmm.minimize(lambda x: ((x - target) ** 2).sum(), torch.zeros(shape), history=True)
+    result = lmm.ProjectedMMOptimizer(
+        lambda x: ((x - target) ** 2).sum(), proposer=lmm.LimitedMemory()
+    ).minimize(torch.zeros(shape), history=True)
     assert result.x.shape == result.gradient.shape == shape
     assert result.fun.shape == result.status.shape == result.iterations.shape == ()
     assert result.initial_fun.shape == ()
@@ -118,9 +127,8 @@ def test_batches_of_any_shape(shape: tuple[int, ...], given: str) -> None:
     result = lmm.minimize(
         atom if given == "atom" else fun,
         torch.zeros_like(target),
-        preconditioner=lmm.Constant(initial=0.9),
-        max_iter=400,
-        gtol=1e-5,
+        proposer=lmm.Constant(initial=0.9),
+        settings=lmm.SolveSettings(max_iter=400, gtol=1e-5),
     )
     assert result.x.shape == shape
     assert result.fun.shape == result.status.shape == (3,)
@@ -142,7 +150,9 @@ def test_matrices_act_on_the_first_dimension_after_the_batch(shape: tuple[int, .
 def test_gradients_flow_through_the_steps(name: str) -> None:
     (case,) = (case for case in ATOMS if case.name == name)
     proposer = lmm.Constant(case.shape).double()
-    optimizer = lmm.ProjectedMMOptimizer(case.build(DATA), preconditioner=proposer, gtol=0)
+    optimizer = lmm.ProjectedMMOptimizer(
+        case.build(DATA), proposer=proposer, settings=lmm.SolveSettings(gtol=0)
+    )
     weight = torch.linspace(0.4, 0.8, 6, dtype=torch.float64)  # inside the interval
 
     def loss(multipliers: Tensor) -> Tensor:
@@ -169,7 +179,7 @@ def test_gradients_flow_through_the_steps(name: str) -> None:
 def test_minimize_leaves_no_graph_behind() -> None:
     x0 = DATA.point().requires_grad_()
     optimizer = lmm.ProjectedMMOptimizer(
-        lmm.Quadratic(DATA.target()), preconditioner=lmm.Constant().double()
+        lmm.Quadratic(DATA.target()), proposer=lmm.Constant().double()
     )
     result = optimizer.minimize(x0)
     assert not result.x.requires_grad

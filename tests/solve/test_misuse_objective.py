@@ -184,10 +184,18 @@ def test_random_objectives_are_found_out() -> None:
     message = r"not deterministic: it returned 2\.\d+ and then 2\.\d+ .*\(problem 1\).*dropout"
     for strict in (True, False):
         with pytest.raises(RuntimeError, match=message):
-            minimize(noisy, x0, check_deterministic=True, strict=strict)
+            lmm.ProjectedMMOptimizer(
+                noisy,
+                proposer=lmm.LimitedMemory(),
+                settings=lmm.SolveSettings(check_deterministic=True),
+            ).minimize(x0, strict=strict)
     with pytest.raises(RuntimeError, match=r"\(problem 0\)"):
-        minimize(lambda x: squares(x[None])[0] + torch.rand(()), x0[0], check_deterministic=True)
-    minimize(noisy, x0, max_iter=2)  # unless asked
+        minimize(
+            lambda x: squares(x[None])[0] + torch.rand(()),
+            x0[0],
+            settings=lmm.SolveSettings(check_deterministic=True),
+        )
+    minimize(noisy, x0, settings=lmm.SolveSettings(max_iter=2))  # unless asked
 
 
 def test_rounding_is_not_taken_for_chance() -> None:
@@ -197,7 +205,7 @@ def test_rounding_is_not_taken_for_chance() -> None:
         calls[0] += 1
         return squares(x) * (1 + (calls[0] % 2) * torch.finfo(x.dtype).eps)
 
-    minimize(rounded, max_iter=2, check_deterministic=True)
+    minimize(rounded, settings=lmm.SolveSettings(max_iter=2, check_deterministic=True))
 
 
 def test_finding_out_costs_one_evaluation() -> None:
@@ -212,7 +220,11 @@ def test_finding_out_costs_one_evaluation() -> None:
     for check in (False, True):
         objective = Counting()
         majorant = lmm.LipschitzMajorant(3.0)
-        result = minimize(objective, majorant=majorant, check_deterministic=check, max_iter=5)
+        result = minimize(
+            objective,
+            majorant=majorant,
+            settings=lmm.SolveSettings(check_deterministic=check, max_iter=5),
+        )
         assert objective.calls == int(result.iterations.max()) + 1 + check
         ends.append(result.x)
     assert torch.equal(*ends)

@@ -57,7 +57,8 @@ def test_no_problem_rises_under_hostile_multipliers(
 ) -> None:
     drawn = draw(case, dtype, seed)
     optimizer = drawn.optimizer(
-        preconditioner=Hostile(palette, stride), projection=projection, max_iter=STEPS, gtol=0
+        proposer=Hostile(palette, stride),
+        settings=lmm.SolveSettings(projection=projection, max_iter=STEPS, gtol=0),
     )
     assert_descent(optimizer, drawn.x0, steps=STEPS)
     assert_result(optimizer.minimize(drawn.x0), optimizer.objective)
@@ -79,10 +80,8 @@ def test_no_atom_rises_under_hostile_multipliers(
     data = Draw(BATCH, dtype, seed)
     optimizer = lmm.ProjectedMMOptimizer(
         case.build(data),
-        preconditioner=Hostile(palette, stride),
-        projection=projection,
-        max_iter=STEPS,
-        gtol=0,
+        proposer=Hostile(palette, stride),
+        settings=lmm.SolveSettings(projection=projection, max_iter=STEPS, gtol=0),
     )
     assert_descent(optimizer, case.point(data), steps=STEPS)
     assert_result(optimizer.minimize(case.point(data)), optimizer.objective)
@@ -96,7 +95,9 @@ def test_no_problem_rises_when_preconditioners_are_switched_at_random(
 ) -> None:
     drawn = draw(case, dtype)
     optimizers = [
-        drawn.optimizer(preconditioner=proposer, projection=projection, gtol=0)
+        drawn.optimizer(
+            proposer=proposer, settings=lmm.SolveSettings(projection=projection, gtol=0)
+        )
         for proposer in (Random(0), Random(1), lmm.Constant(initial=1.5), None)
     ]
     choice = torch.Generator().manual_seed(0)
@@ -124,10 +125,10 @@ def test_no_preconditioner_of_the_library_makes_it_rise(case, dtype, projection)
     whole = not isinstance(component, lmm.LearnedPreconditioner)
     optimizer = lmm.ProjectedMMOptimizer(
         lmm.HalfQuadratic(data.target(*case.shape), "welsch"),
-        preconditioner=component,
-        projection=None if whole else projection,  # whole steps refuse one
-        max_iter=STEPS,
-        gtol=0,
+        proposer=component,
+        settings=lmm.SolveSettings(
+            projection=None if whole else projection, max_iter=STEPS, gtol=0
+        ),
     )
     assert_descent(optimizer, data.point(*case.shape), steps=STEPS)
     assert_result(optimizer.minimize(data.point(*case.shape)), optimizer.objective)
@@ -154,7 +155,9 @@ def assert_no_rejection(optimizer: lmm.ProjectedMMOptimizer, x0: Tensor) -> None
 @pytest.mark.parametrize("seed", [0, 1])
 def test_proved_bounds_are_never_refused_on_problems(case: ProblemCase, seed: int) -> None:
     drawn = draw(case, torch.float64, seed)
-    assert_no_rejection(drawn.optimizer(max_iter=200, gtol=1e-7), drawn.x0)
+    assert_no_rejection(
+        drawn.optimizer(settings=lmm.SolveSettings(max_iter=200, gtol=1e-7)), drawn.x0
+    )
 
 
 @pytest.mark.parametrize(
@@ -164,7 +167,9 @@ def test_proved_bounds_are_never_refused_on_problems(case: ProblemCase, seed: in
 @given(seed=seeds)
 def test_proved_bounds_are_never_refused_on_atoms(case: AtomCase, seed: int) -> None:
     data = Draw(BATCH, torch.float64, seed)
-    optimizer = lmm.ProjectedMMOptimizer(case.build(data), max_iter=60, gtol=1e-6)
+    optimizer = lmm.ProjectedMMOptimizer(
+        case.build(data), settings=lmm.SolveSettings(max_iter=60, gtol=1e-6)
+    )
     assert_no_rejection(optimizer, case.point(data))
 
 
@@ -181,10 +186,10 @@ def test_projected_multipliers_are_never_refused_under_a_proved_bound(
     data = Draw(BATCH, torch.float64, seed)
     optimizer = lmm.ProjectedMMOptimizer(
         case.build(data),
-        preconditioner=Hostile(palette, stride),
-        projection=lmm.Projection(upper=upper),
-        max_iter=STEPS,
-        gtol=1e-6,
+        proposer=Hostile(palette, stride),
+        settings=lmm.SolveSettings(
+            projection=lmm.Projection(upper=upper), max_iter=STEPS, gtol=1e-6
+        ),
     )
     assert_no_rejection(optimizer, case.point(data))
 
@@ -194,10 +199,8 @@ def test_multipliers_up_to_almost_two_are_accepted_under_a_proved_bound(dtype) -
     data = Draw(BATCH, dtype)
     optimizer = lmm.ProjectedMMOptimizer(
         lmm.Logistic(torch.ones(BATCH, 5, dtype=dtype)),
-        preconditioner=lmm.Constant(initial=1.9).to(dtype),
-        projection=lmm.Projection(upper=1.9998),
-        max_iter=20,
-        gtol=0,
+        proposer=lmm.Constant(initial=1.9).to(dtype),
+        settings=lmm.SolveSettings(projection=lmm.Projection(upper=1.9998), max_iter=20, gtol=0),
     )
     certificate = optimizer.minimize(data.point(5)).certificate
     assert not certificate.rejected.any()
@@ -226,7 +229,12 @@ def test_cancellation_in_the_objective_does_not_count_against_a_proved_bound() -
     # |f| alone says nothing of the rounding there; the caller, who sees the terms, can.
     noise = 16 * torch.finfo(torch.float32).eps * float(constant)
     safeguard = lmm.Safeguard(noise=noise)
-    result = lmm.minimize(fun, torch.zeros(1, 50), majorant=majorant, gtol=0, safeguard=safeguard)
+    result = lmm.minimize(
+        fun,
+        torch.zeros(1, 50),
+        majorant=majorant,
+        settings=lmm.SolveSettings(gtol=0, safeguard=safeguard),
+    )
     assert not result.certificate.violations.any()
     assert lmm.Status(int(result.status)) is lmm.Status.PRECISION
 
@@ -241,7 +249,7 @@ def test_a_wrong_majorant_descends_with_the_safeguard_and_is_exposed(dtype: torc
     drawn = lmm.problem("quadratic").instance(
         BATCH, generator=torch.Generator().manual_seed(0), dtype=dtype
     )
-    optimizer = drawn.optimizer(majorant=too_small(drawn), max_iter=60)
+    optimizer = drawn.optimizer(majorant=too_small(drawn), settings=lmm.SolveSettings(max_iter=60))
     assert_descent(optimizer, drawn.x0, steps=60)
     result = optimizer.minimize(drawn.x0)
     assert_result(result, optimizer.objective)
@@ -256,7 +264,9 @@ def test_a_wrong_majorant_rises_without_the_safeguard(dtype: torch.dtype) -> Non
     drawn = lmm.problem("quadratic").instance(
         BATCH, generator=torch.Generator().manual_seed(0), dtype=dtype
     )
-    optimizer = drawn.optimizer(majorant=too_small(drawn), safeguard=None, max_iter=5)
+    optimizer = drawn.optimizer(
+        majorant=too_small(drawn), settings=lmm.SolveSettings(safeguard=None, max_iter=5)
+    )
     result = optimizer.minimize(drawn.x0)
     assert (result.fun > 10 * result.initial_fun).all()
     assert not result.certificate.monotone.any()
@@ -276,9 +286,8 @@ def test_iterates_stay_finite_where_the_objective_is_finite_at_infinity() -> Non
     optimizer = lmm.ProjectedMMOptimizer(
         AtInfinity(),
         majorant=lmm.LipschitzMajorant(1.0),
-        preconditioner=Hostile([1e308]),
-        projection=None,
-        max_iter=3,
+        proposer=Hostile([1e308]),
+        settings=lmm.SolveSettings(projection=None, max_iter=3),
     )
     x0 = torch.full((1, 1), -1e308, dtype=torch.float64)
     assert torch.isfinite(optimizer.minimize(x0).x).all()
@@ -291,8 +300,7 @@ def test_iterates_keep_away_from_where_the_gradient_does_not_exist(safeguard) ->
         lambda x: x.abs().sqrt().sum(1),
         torch.ones(2, 1),
         majorant=lmm.LipschitzMajorant(0.5),
-        safeguard=safeguard,
-        max_iter=10,
+        settings=lmm.SolveSettings(safeguard=safeguard, max_iter=10),
     )
     assert torch.isfinite(result.gradient).all()
     assert (result.x != 0).all()
@@ -305,7 +313,9 @@ def test_not_even_a_rounding_error_upwards_is_accepted(dtype, projection) -> Non
     drawn = lmm.problem("logistic-regression").instance(
         8, generator=torch.Generator().manual_seed(0), dtype=dtype
     )
-    optimizer = drawn.optimizer(preconditioner=Random(), projection=projection, gtol=0)
+    optimizer = drawn.optimizer(
+        proposer=Random(), settings=lmm.SolveSettings(projection=projection, gtol=0)
+    )
     assert drawn.minimizer is not None
     assert_descent(optimizer, drawn.minimizer + 1e-4, steps=60)
 

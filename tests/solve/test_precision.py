@@ -24,7 +24,7 @@ def test_iterates_keep_their_dtype(wide: str) -> None:
         MIXED[wide],
         torch.ones(2, 3),
         majorant=majorant,
-        preconditioner=lmm.Constant(initial=0.5),
+        proposer=lmm.Constant(initial=0.5),
         callback=lambda state, info: seen.add((state.x.dtype, state.gradient.dtype)),
     )
     assert seen == {(torch.float32, torch.float32)}
@@ -33,14 +33,20 @@ def test_iterates_keep_their_dtype(wide: str) -> None:
 
 
 def test_values_are_never_below_float32() -> None:
-    result = lmm.minimize(lambda x: (x * x).sum(1).bfloat16(), torch.ones(2, 3), max_iter=3)
+    result = lmm.minimize(
+        lambda x: (x * x).sum(1).bfloat16(),
+        torch.ones(2, 3),
+        settings=lmm.SolveSettings(max_iter=3),
+    )
     assert result.fun.dtype == torch.float32
 
 
 @pytest.mark.parametrize("case", ATOMS, ids=lambda case: case.name)
 def test_autocast_changes_nothing_in_the_loop(case: AtomCase) -> None:
     data = Draw(3, torch.float32)
-    optimizer = lmm.ProjectedMMOptimizer(case.build(data), max_iter=5, gtol=0)
+    optimizer = lmm.ProjectedMMOptimizer(
+        case.build(data), settings=lmm.SolveSettings(max_iter=5, gtol=0)
+    )
     plain = optimizer.minimize(case.point(data))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cast = optimizer.minimize(case.point(data))
@@ -54,9 +60,8 @@ def test_autocast_reaches_the_preconditioner_alone() -> None:
     torch.manual_seed(0)
     optimizer = lmm.ProjectedMMOptimizer(
         lmm.least_squares(data.matrix(), data.target(4, 3)),
-        preconditioner=case.build(torch.float32),
-        max_iter=5,
-        gtol=0,
+        proposer=case.build(torch.float32),
+        settings=lmm.SolveSettings(max_iter=5, gtol=0),
     )
     plain = optimizer.minimize(data.point(*case.shape))
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -102,8 +102,12 @@ def test_the_others_take_the_steps_that_they_take_without(holes: set[int], steps
 
     component = lmm.LimitedMemory(4) if steps else None
     settings = {"majorant": LONG, "preconditioner": component, "max_iter": 12, "gtol": 0.0}
-    loud = lmm.minimize(Barrier(cholesky, holes), START, history=True, **settings)
-    expected = lmm.minimize(quiet, START, history=True, **settings)
+    loud = lmm.ProjectedMMOptimizer(
+        Barrier(cholesky, holes), proposer=lmm.LimitedMemory(), **settings
+    ).minimize(START, history=True)
+    expected = lmm.ProjectedMMOptimizer(quiet, proposer=lmm.LimitedMemory(), **settings).minimize(
+        START, history=True
+    )
     assert torch.equal(loud.x, expected.x)
     assert torch.equal(loud.fun, expected.fun)
     assert torch.equal(loud.status, expected.status)
@@ -134,7 +138,9 @@ def test_at_the_start_it_is_the_callers(name: str) -> None:
 
 def test_one_problem_without_a_batch() -> None:
     fun = Barrier(cholesky, {0})
-    result = lmm.minimize(lambda x: fun(x[None])[0], START[0], majorant=LONG, gtol=1e-6)
+    result = lmm.minimize(
+        lambda x: fun(x[None])[0], START[0], majorant=LONG, settings=lmm.SolveSettings(gtol=1e-6)
+    )
     assert fun.failures > 0
     assert bool(result.success)
     assert result.x[0].item() == pytest.approx(0.5**0.5)
@@ -162,7 +168,9 @@ def test_problems_that_raise_together_only_are_refused_together() -> None:
 
     x0 = torch.full((2, 1), 4.0, dtype=DTYPE)
     majorant = lmm.LipschitzMajorant(2.0)  # the first step, to zero, and half of it go too far
-    result = lmm.minimize(fun, x0, majorant=majorant, preconditioner=None, max_iter=2)
+    result = lmm.minimize(
+        fun, x0, majorant=majorant, proposer=None, settings=lmm.SolveSettings(max_iter=2)
+    )
     assert torch.equal(result.x, x0)
     assert (result.certificate.rejected == 2).all()
     assert "ValueError: two are too many" in result.message(1)
@@ -185,7 +193,7 @@ def test_the_message_says_what_was_raised_last() -> None:
 
 def test_what_was_raised_on_the_way_is_no_message() -> None:
     fun = Barrier(cholesky, {1})
-    result = lmm.minimize(fun, START, majorant=LONG, gtol=1e-6)
+    result = lmm.minimize(fun, START, majorant=LONG, settings=lmm.SolveSettings(gtol=1e-6))
     assert fun.failures > 0
     assert result.raised == {}
 
@@ -205,7 +213,7 @@ def test_gradients_flow_past_what_raises() -> None:
 
     def solve(fun: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         majorant = lmm.LipschitzMajorant(1.5)
-        optimizer = lmm.ProjectedMMOptimizer(fun, majorant=majorant, preconditioner=component)
+        optimizer = lmm.ProjectedMMOptimizer(fun, majorant=majorant, proposer=component)
         state = optimizer.init(START)
         for _ in range(4):
             state, _ = optimizer.step(state)
@@ -252,7 +260,7 @@ def test_a_closure_that_raises_is_a_refused_step() -> None:
             raise torch.linalg.LinAlgError("not positive definite")
         return (x * x - x.clamp(min=1e-3).log()).sum()
 
-    optimizer = lmm.optim.ProjectedMM([x], max_iter=40)
+    optimizer = lmm.optim.ProjectedMM([x], settings=lmm.SolveSettings(max_iter=40))
     losses = [float(optimizer.step(closure)) for _ in range(3)]
     assert failures > 0
     assert losses == sorted(losses, reverse=True)
@@ -280,7 +288,7 @@ def test_a_gaussian_process_is_fitted_past_its_failures() -> None:
         return fit.square().sum((1, 2)) / 2 + factor.diagonal(dim1=1, dim2=2).log().sum(1)
 
     x0 = torch.tensor([[-1.0, -2.0], [0.0, -1.0], [-2.0, 0.0]], dtype=DTYPE)
-    result = lmm.minimize(evidence, x0, max_iter=200)
+    result = lmm.minimize(evidence, x0, settings=lmm.SolveSettings(max_iter=200))
     assert failures > 0
     assert result.certificate.monotone.all()
     assert (result.fun < evidence(x0)).all()

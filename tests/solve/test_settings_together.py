@@ -89,7 +89,9 @@ def test_what_works_together_is_taken(
 
 def test_a_pass_without_the_safeguard_takes_any_relaxation() -> None:
     component = lmm.Constant().double()
-    solver = lmm.UnrolledMM(lmm.Quadratic, component, steps=2, relaxation=QUICK)
+    solver = lmm.UnrolledMM(
+        lmm.Quadratic, component, steps=2, settings=lmm.SolveSettings(relaxation=QUICK)
+    )
     solved = solver(X0, torch.zeros_like(X0), verified=False)
     assert torch.isfinite(solved.values).all()
 
@@ -121,7 +123,7 @@ def test_who_is_confined_to_the_region_of_a_bound(kind: str) -> None:
 
     components = {"direction": Far(), "learned": FarLearned(), "multipliers": lmm.Constant()}
     component = components[kind].double()
-    optimizer = lmm.ProjectedMMOptimizer(quadratic, majorant=majorant, preconditioner=component)
+    optimizer = lmm.ProjectedMMOptimizer(quadratic, majorant=majorant, proposer=component)
     state, info = optimizer.step(optimizer.init(X0))
     assert info.accepted.all()
     assert info.cut.tolist() == [kind != "direction"] * 2

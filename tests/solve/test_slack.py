@@ -71,7 +71,12 @@ def test_noise_at_an_optimum_is_no_violation(dtype, settings, condition):
     matrix = ((left * spectrum) @ right.mT).to(dtype)
     x = 100 * normal(3, 40, seed=2).to(dtype)
     y = x @ matrix.mT + 1e-2 * normal(3, 120, seed=3).to(dtype)
-    result = lmm.minimize(lmm.least_squares(matrix, y), x + 1, gtol=0, max_iter=60, **settings)
+    result = lmm.minimize(
+        lmm.least_squares(matrix, y),
+        x + 1,
+        settings=lmm.SolveSettings(gtol=0, max_iter=60),
+        **settings,
+    )
     assert not result.certificate.violations.any()
     assert result.certificate.monotone.all()
 
@@ -86,6 +91,10 @@ def test_a_bound_that_is_a_percent_too_small_is_still_seen(dtype):
         return atom.bound_at(x, aux).scaled(0.99)
 
     result = lmm.minimize(
-        atom, torch.zeros(3, 20, dtype=dtype), majorant=short, preconditioner=None, max_iter=1
+        atom,
+        torch.zeros(3, 20, dtype=dtype),
+        majorant=short,
+        proposer=None,
+        settings=lmm.SolveSettings(max_iter=1),
     )
     assert (result.certificate.violations == 1).all()

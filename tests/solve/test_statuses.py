@@ -53,7 +53,9 @@ def test_precision_is_reached_where_the_objective_cannot_fall(proposer, dtype) -
     drawn = lmm.problem("logistic-regression").instance(
         3, generator=torch.Generator().manual_seed(0), dtype=dtype
     )
-    result = drawn.optimizer(preconditioner=proposer, gtol=0, max_iter=3000).minimize(drawn.x0)
+    result = drawn.optimizer(
+        proposer=proposer, settings=lmm.SolveSettings(gtol=0, max_iter=3000)
+    ).minimize(drawn.x0)
     assert statuses(result) == [Status.PRECISION] * 3
     assert result.success.all()
 
@@ -79,8 +81,8 @@ def test_stalled_where_no_step_descends() -> None:
             Deceitful(),
             x0,
             majorant=lmm.LipschitzMajorant(2.0),
-            safeguard=guard,
-            preconditioner=proposer,
+            settings=lmm.SolveSettings(safeguard=guard),
+            proposer=proposer,
         )
         assert statuses(result) == [Status.STALLED] * 3
         assert (result.iterations == tries).all()
@@ -99,8 +101,8 @@ def test_bad_bound_stops_the_problem_alone(broken: float) -> None:
         lambda x: (x * x).sum(1),
         torch.ones(3, 2),
         majorant=Curvatures(level),
-        preconditioner=None,
-        gtol=1e-4,
+        proposer=None,
+        settings=lmm.SolveSettings(gtol=1e-4),
     )
     assert statuses(result) == [Status.GRADIENT, Status.BAD_BOUND, Status.GRADIENT]
     assert torch.isfinite(result.x).all()
@@ -108,9 +110,9 @@ def test_bad_bound_stops_the_problem_alone(broken: float) -> None:
 
 def test_bad_bound_at_the_start_freezes_the_problem_unless_strict() -> None:
     majorant = Curvatures(lambda x: torch.tensor([4.0, torch.nan, 4.0]))
-    result = lmm.minimize(
-        lambda x: (x * x).sum(1), torch.ones(3, 2), majorant=majorant, strict=False
-    )
+    result = lmm.ProjectedMMOptimizer(
+        lambda x: (x * x).sum(1), proposer=lmm.LimitedMemory(), majorant=majorant
+    ).minimize(torch.ones(3, 2), strict=False)
     assert statuses(result)[1] is Status.BAD_BOUND
     assert torch.equal(result.x[1], torch.ones(2))
 
@@ -120,7 +122,7 @@ def test_non_finite_without_a_safeguard() -> None:
         lambda x: torch.where(x < 0.5, torch.nan, x * x).sum(1),
         torch.ones(1, 2),
         majorant=lmm.LipschitzMajorant(1.0),
-        safeguard=None,
+        settings=lmm.SolveSettings(safeguard=None),
     )
     assert statuses(result) == [Status.NON_FINITE]
     assert torch.isfinite(result.x).all()
@@ -132,7 +134,7 @@ def test_non_finite_candidates_are_retried_with_the_safeguard() -> None:
         lambda x: (x - torch.log(x)).sum(1),
         torch.full((1, 2), 0.1),
         majorant=lmm.LipschitzMajorant(1e-1),
-        gtol=1e-3,
+        settings=lmm.SolveSettings(gtol=1e-3),
     )
     assert result.success.all()
     torch.testing.assert_close(result.x, torch.ones(1, 2), atol=1e-2, rtol=0)
@@ -168,7 +170,7 @@ def test_results_say_why_each_problem_stopped() -> None:
         lambda x: (x * x).sum(1),
         torch.tensor([[0.0], [1.0]]),
         majorant=lmm.LipschitzMajorant(9.0),
-        max_iter=1,
+        settings=lmm.SolveSettings(max_iter=1),
     )
     assert result.message(0) == f"No step was needed. {Status.GRADIENT.message}"
     assert result.message(1) == Status.MAX_ITER.message

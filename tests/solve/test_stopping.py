@@ -67,7 +67,7 @@ def test_a_far_start_does_not_make_the_tolerance_lax(
     """Gradients at the start are up to 1e9 times those along the valley."""
     drawn = MGHProblem(name).instance(1, dtype=dtype)
     x0 = factor * drawn.x0
-    result = lmm.minimize(drawn.objective, x0, max_iter=2000)
+    result = lmm.minimize(drawn.objective, x0, settings=lmm.SolveSettings(max_iter=2000))
     if dtype == DTYPE:
         assert float(result.fun) <= 1e-10, result
     if bool(result.success):
@@ -91,9 +91,9 @@ def test_a_start_at_the_end_of_another_run_succeeds_at_once(
 ) -> None:
     x0 = torch.randn(4, 3, generator=torch.Generator().manual_seed(1)).to(dtype)
     for fun in (smooth, rosenbrock):
-        once = lmm.minimize(fun, x0, gtol=0.0)
+        once = lmm.minimize(fun, x0, settings=lmm.SolveSettings(gtol=0.0))
         assert once.success.all(), once
-        again = lmm.minimize(fun, once.x, gtol=gtol)
+        again = lmm.minimize(fun, once.x, settings=lmm.SolveSettings(gtol=gtol))
         assert again.success.all(), again
         assert (again.iterations <= 10).all()
         assert (again.fun <= once.fun).all()
@@ -110,7 +110,9 @@ def test_a_start_near_the_minimum_is_brought_to_it(offset: float) -> None:
 def test_a_tolerance_that_is_given_is_taken_as_it_is() -> None:
     x0 = torch.tensor([[-1.2, 1.0], [2.0, 2.0]], dtype=DTYPE)
     for gtol in (1.0, 1e-3, 1e-8):
-        result = lmm.minimize(rosenbrock, x0, gtol=gtol, history=True)
+        result = lmm.ProjectedMMOptimizer(
+            rosenbrock, proposer=lmm.LimitedMemory(), settings=lmm.SolveSettings(gtol=gtol)
+        ).minimize(x0, history=True)
         assert statuses(result) == [Status.GRADIENT] * 2
         assert (result.gradient.abs() <= gtol).all()
         last = result.history.gradient_norm[result.iterations - 2, range(2)]
@@ -119,9 +121,9 @@ def test_a_tolerance_that_is_given_is_taken_as_it_is() -> None:
 
 def test_neighbours_do_not_change_the_end() -> None:
     x0 = torch.tensor([[-1.2, 1.0], [1.0, 1.0], [200.0, -100.0], [1.0 + 1e-7, 1.0]], dtype=DTYPE)
-    together = lmm.minimize(rosenbrock, x0, max_iter=400)
+    together = lmm.minimize(rosenbrock, x0, settings=lmm.SolveSettings(max_iter=400))
     for i in range(len(x0)):
-        alone = lmm.minimize(rosenbrock, x0[i : i + 1], max_iter=400)
+        alone = lmm.minimize(rosenbrock, x0[i : i + 1], settings=lmm.SolveSettings(max_iter=400))
         assert int(alone.status) == int(together.status[i])
         assert int(alone.iterations) == int(together.iterations[i])
 
@@ -135,9 +137,11 @@ def test_precision_is_claimed_where_nothing_is_left_and_soon(
     component: Any, dtype: torch.dtype
 ) -> None:
     x0 = torch.randn(5, 4, generator=torch.Generator().manual_seed(3)).to(dtype)
-    result = lmm.minimize(smooth, x0, gtol=0.0, preconditioner=component, max_iter=400)
+    result = lmm.minimize(
+        smooth, x0, settings=lmm.SolveSettings(gtol=0.0, max_iter=400), proposer=component
+    )
     assert set(statuses(result)) <= {Status.PRECISION, Status.GRADIENT}
-    best = lmm.minimize(smooth, x0.double(), gtol=0.0).fun
+    best = lmm.minimize(smooth, x0.double(), settings=lmm.SolveSettings(gtol=0.0)).fun
     assert (smooth(result.x.double()) - best <= 2 * rounding_slack(result.fun).double()).all()
     assert (result.certificate.rejected < 10).all()
 
@@ -157,9 +161,8 @@ def test_a_bound_that_is_far_too_large_is_no_reason_for_success(
         lambda x: 1 + ((x - 1) ** 2).sum(1) / 2,
         x0,
         majorant=loose(level),
-        preconditioner=component,
-        gtol=1e-8,
-        max_iter=40,
+        proposer=component,
+        settings=lmm.SolveSettings(gtol=1e-8, max_iter=40),
     )
     good = (result.gradient.abs() <= 1e-6).all(1)
     assert torch.equal(result.success & good, result.success)
@@ -186,8 +189,8 @@ def test_a_bound_without_curvature_where_the_gradient_is_stalls() -> None:
             lambda x: 0.5 + ((x - target) ** 2).sum(1) / 2,
             torch.zeros(1, 3, dtype=DTYPE),
             majorant=bound,
-            preconditioner=component,
-            gtol=1e-5,
+            proposer=component,
+            settings=lmm.SolveSettings(gtol=1e-5),
         )
         assert statuses(result) == [Status.STALLED]
         assert not result.success.any()
@@ -198,7 +201,7 @@ def test_a_bound_without_curvature_where_the_gradient_is_stalls() -> None:
 def test_success_means_that_the_gradient_has_gone_or_rounding_hides_the_rest(name: str) -> None:
     """By the exact Newton decrement at the end, where the Hessian is positive definite."""
     problem = PROBLEMS[name]
-    result = lmm.minimize(problem.fun, problem.x0(), max_iter=300)
+    result = lmm.minimize(problem.fun, problem.x0(), settings=lmm.SolveSettings(max_iter=300))
     if not bool(result.success):
         return
     x = result.x[0]
@@ -272,7 +275,7 @@ def test_an_estimate_is_not_called_a_promise() -> None:
     assert estimated.startswith("ESTIMATE (no promise), every step verified. ")
     assert "above the estimate" in estimated
     assert "majorant" not in estimated
-    proved = str(lmm.minimize(lmm.HalfQuadratic(x0), 3 * x0, preconditioner=None).certificate)
+    proved = str(lmm.minimize(lmm.HalfQuadratic(x0), 3 * x0, proposer=None).certificate)
     assert proved.startswith("GLOBAL bound, every step verified. ")
     assert "0 above the majorant" in proved
 
@@ -285,11 +288,15 @@ def test_steps_are_counted_by_who_made_them() -> None:
     assert (memory.directed <= memory.accepted).all()
     assert "of a direction" in str(memory)
     assert "learned" not in str(memory)
-    learned = lmm.minimize(rosenbrock, x0, preconditioner=lmm.Constant(), max_iter=5).certificate
+    learned = lmm.minimize(
+        rosenbrock, x0, proposer=lmm.Constant(), settings=lmm.SolveSettings(max_iter=5)
+    ).certificate
     assert (learned.learned > 0).all()
     assert not learned.directed.any()
     assert "learned" in str(learned)
-    own = lmm.minimize(rosenbrock, x0, preconditioner=None, max_iter=5).certificate
+    own = lmm.minimize(
+        rosenbrock, x0, proposer=None, settings=lmm.SolveSettings(max_iter=5)
+    ).certificate
     assert not (own.learned | own.directed).any()
     assert "(" not in str(own).split(". ")[1]
 
@@ -316,7 +323,7 @@ def test_many_refusals_come_with_a_hint() -> None:
 def test_a_healthy_run_has_no_hint() -> None:
     for name in ("eckerle4", "boxbod", "rat42"):
         problem = PROBLEMS[name]
-        result = lmm.minimize(problem.fun, problem.x0(), gtol=0.0)
+        result = lmm.minimize(problem.fun, problem.x0(), settings=lmm.SolveSettings(gtol=0.0))
         assert not result.certificate.mostly_refused.any()
 
 
@@ -338,7 +345,7 @@ def test_a_loss_scaled_apart_from_its_gradient_comes_with_a_hint() -> None:
 
 def test_results_print_in_a_few_lines_whatever_their_size() -> None:
     x0 = torch.randn(200, 50, generator=torch.Generator().manual_seed(0))
-    result = lmm.minimize(rosenbrock, x0, max_iter=30)
+    result = lmm.minimize(rosenbrock, x0, settings=lmm.SolveSettings(max_iter=30))
     for text in (str(result), repr(result)):
         assert len(text) < 1200
         assert "200 problems of shape (50,)" in text

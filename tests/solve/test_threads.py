@@ -39,7 +39,9 @@ def minimized(**settings: Any) -> Callable[[int], Tensor]:
         named = dict(settings)
         if "majorant" in named:
             named["majorant"] = named["majorant"](seed)
-        x: Tensor = lmm.minimize(rosenbrock, normal(2, 4, seed=seed), max_iter=3, **named).x
+        x: Tensor = lmm.minimize(
+            rosenbrock, normal(2, 4, seed=seed), settings=lmm.SolveSettings(max_iter=3), **named
+        ).x
         return x
 
     return solve
@@ -82,14 +84,14 @@ def implicit(seed: int) -> Tensor:
 TASK: dict[str, Callable[[int], Tensor]] = {
     "products": product,
     "default steps": minimized(),
-    "secants": minimized(majorant=lambda _: lmm.SecantMajorant(rosenbrock), preconditioner=None),
+    "secants": minimized(majorant=lambda _: lmm.SecantMajorant(rosenbrock), proposer=None),
     "lanczos": minimized(
         majorant=lambda seed: lmm.LanczosMajorant(rosenbrock, generator=generator(seed)),
-        preconditioner=None,
+        proposer=None,
     ),
     "power iteration": minimized(
         majorant=lambda seed: lmm.PowerIterationMajorant(rosenbrock, generator=generator(seed)),
-        preconditioner=None,
+        proposer=None,
     ),
     "closures": closure,
     "implicit": implicit,

@@ -28,14 +28,14 @@ def valley(x: Tensor) -> Tensor:
 
 def of_atom(case: AtomCase) -> lmm.ProjectedMMOptimizer:
     proposer = lmm.Constant(initial=0.6).double()
-    return lmm.ProjectedMMOptimizer(case.build(DATA), preconditioner=proposer)
+    return lmm.ProjectedMMOptimizer(case.build(DATA), proposer=proposer)
 
 
 def of_component(case: PreconditionerCase) -> tuple[lmm.ProjectedMMOptimizer, Tensor]:
     torch.manual_seed(0)
     fit = lmm.least_squares(DATA.matrix(), DATA.target(4, *case.shape[1:]))
     component = case.build(torch.float64)
-    return lmm.ProjectedMMOptimizer(fit, preconditioner=component), DATA.point(*case.shape)
+    return lmm.ProjectedMMOptimizer(fit, proposer=component), DATA.point(*case.shape)
 
 
 MAJORANTS: dict[str, lmm.Majorant | None] = {
@@ -50,7 +50,7 @@ def of_callable(name: str) -> lmm.ProjectedMMOptimizer:
     torch.manual_seed(0)
     component = lmm.CoordinatewiseLSTM(4).double()
     return lmm.ProjectedMMOptimizer(
-        valley, majorant=MAJORANTS[name], preconditioner=component, gtol=0
+        valley, majorant=MAJORANTS[name], proposer=component, settings=lmm.SolveSettings(gtol=0)
     )
 
 
@@ -87,7 +87,9 @@ def test_a_compiled_run_compiles_once_and_takes_the_same_steps(
 
     x0 = DATA.point()
     for fun, start in ((valley, x0), (alone, x0[0])):
-        optimizer = lmm.ProjectedMMOptimizer(fun, preconditioner=lmm.LimitedMemory(), max_iter=40)
+        optimizer = lmm.ProjectedMMOptimizer(
+            fun, proposer=lmm.LimitedMemory(), settings=lmm.SolveSettings(max_iter=40)
+        )
         plain = optimizer.minimize(start)
         assert not graphs
         for _ in range(3):
@@ -110,8 +112,8 @@ def test_more_optimizers_compile_than_torch_lets_one_function(
     for bump in bumps:
         optimizer = lmm.ProjectedMMOptimizer(
             lambda x, f=bump: f(x).sum(1) + valley(x),
-            preconditioner=lmm.LimitedMemory(2),
-            max_iter=2,
+            proposer=lmm.LimitedMemory(2),
+            settings=lmm.SolveSettings(max_iter=2),
         )
         optimizer.minimize(DATA.point(), compiled=True)
         kept.append(optimizer)
@@ -220,13 +222,13 @@ def test_one_compilation_serves_every_batch() -> None:
 
     torch.compiler.reset()
     step = torch.compile(lmm.ProjectedMMOptimizer.step, fullgraph=True, backend=backend)
-    matrix = lmm.LinearMap(DATA.matrix())
+    matrix = lmm.MatrixMap(DATA.matrix())
     component = lmm.CoordinatewiseLSTM(4).double()
     with torch.no_grad():
         for seed in range(3):
             draw = Draw(3, torch.float64, seed=seed)
             energy = lmm.CosineDistance(draw.target(4)) @ matrix + lmm.Quadratic(draw.target())
-            optimizer = lmm.ProjectedMMOptimizer(energy, preconditioner=component)
+            optimizer = lmm.ProjectedMMOptimizer(energy, proposer=component)
             state = optimizer.init(draw.point())
             for _ in range(3):
                 expected = optimizer.step(state)
@@ -363,7 +365,7 @@ def test_steps_on_a_device_are_those_of_the_cpu(case: AtomCase, device: str) -> 
     here = of_atom(case)
     there = lmm.ProjectedMMOptimizer(
         case.build(Draw(3, torch.float64, device=device)),
-        preconditioner=here.preconditioner.to(device),
+        proposer=here.preconditioner.to(device),
     )
     x0 = case.point(DATA)
     with torch.device("meta"):  # where tensors end up that are made without saying where

@@ -18,7 +18,7 @@ SOLVERS: tuple[Solver, ...] = (
     Solver("learnmm minimize, compiled", learnmm_solvers.compiled, batched=True, ours=True),
     Solver(
         "learnmm minimize, own steps",
-        learnmm_solvers.minimize(preconditioner=None),
+        learnmm_solvers.minimize(proposer=None),
         batched=True,
         ours=True,
     ),

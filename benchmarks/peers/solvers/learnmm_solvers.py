@@ -64,10 +64,9 @@ def minimize(**settings: Any) -> Callable[[Case, Recorder], None]:
         lmm.minimize(
             objective,
             case.x0,
-            max_iter=UNLIMITED,
-            gtol=0.0,
+            settings=lmm.SolveSettings(max_iter=UNLIMITED, gtol=0.0),
             callback=note,
-            **(own | settings),
+            **own | settings,
         )
 
     return run
@@ -82,7 +81,10 @@ def compiled(case: Case, recorder: Recorder) -> None:
     watched, own = counted(case, recorder)
     starting, stepping = (
         lmm.ProjectedMMOptimizer(
-            objective, preconditioner=lmm.LimitedMemory(), gtol=0.0, max_iter=UNLIMITED, **own
+            objective,
+            proposer=lmm.LimitedMemory(),
+            settings=lmm.SolveSettings(gtol=0.0, max_iter=UNLIMITED),
+            **own,
         )
         for objective in (watched, watched.objective)
     )

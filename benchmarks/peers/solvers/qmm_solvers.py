@@ -17,7 +17,7 @@ from learnmm.atoms.base import Atom, Composed, Scaled, Sum
 from ..recorder import Recorder
 from ..suite import Case
 
-Term = tuple[float, Any, lmm.LinearMap, np.ndarray]
+Term = tuple[float, Any, lmm.MatrixMap, np.ndarray]
 
 
 def terms(objective: Any, weight: float = 1.0) -> list[Term] | None:
@@ -30,7 +30,7 @@ def terms(objective: Any, weight: float = 1.0) -> list[Term] | None:
     if not isinstance(objective, Composed):
         return None
     found = _loss(objective.atom)
-    if found is None or objective.linear.offset is not None:
+    if found is None:
         return None
     factor, loss = found
     return [(weight * factor, loss, objective.linear, objective.atom.target[0].numpy())]

@@ -44,7 +44,7 @@ class CorruptCacheError(Exception):
     """A cache file exists and cannot be trusted; the message says why."""
 
 
-def cache_directory(cache_dir: str | os.PathLike | None = None) -> Path:
+def cache_directory(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     """Return where files are kept: `cache_dir`, else ``$LEARNMM_CACHE``, else the user's cache.
 
     ``~`` in it is the user's home.

@@ -141,7 +141,8 @@ class Evaluator:
         )
 
     def _distance_mm(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> Floats:
-        return 1e3 * np.linalg.norm(self._positions[a] - self._positions[b], axis=1)
+        apart: Floats = np.linalg.norm(self._positions[a] - self._positions[b], axis=1)
+        return 1e3 * apart
 
     def _checked(
         self, truth: Any, estimate: Any, seed_source: ArrayLike
@@ -213,7 +214,8 @@ def roc_auc(active: NDArray[np.bool_], score: Floats) -> Floats:
     if (positives == 0).any() or (negatives == 0).any():
         raise ValueError("roc_auc: every row needs an active and an inactive region")
     rank_sum = np.where(active, rankdata(score, axis=1), 0.0).sum(axis=1)
-    return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
+    area: Floats = (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
+    return area
 
 
 def _psnr(truth: NDArray[Any], estimate: NDArray[Any]) -> Floats:
@@ -221,13 +223,15 @@ def _psnr(truth: NDArray[Any], estimate: NDArray[Any]) -> Floats:
     peak = x.min(axis=(1, 2)) - y.max(axis=(1, 2))
     error = np.mean((x - y) ** 2, axis=(1, 2), dtype=np.float64)
     with np.errstate(divide="ignore"):  # no error at all is infinitely many decibels
-        return 10.0 * np.log10(peak.astype(np.float64) ** 2 / error)
+        ratio: Floats = 10.0 * np.log10(peak.astype(np.float64) ** 2 / error)
+    return ratio
 
 
 def _unit_peak(value: NDArray[Any]) -> NDArray[Any]:
     """Divide every sample by its largest absolute value."""
     rest = tuple(range(1, value.ndim))
-    return value / np.abs(value).max(axis=rest, keepdims=True)
+    scaled: NDArray[Any] = value / np.abs(value).max(axis=rest, keepdims=True)
+    return scaled
 
 
 def _array(value: Any) -> NDArray[Any]:
@@ -237,4 +241,4 @@ def _array(value: Any) -> NDArray[Any]:
 
 
 def _where(mask: NDArray[np.bool_]) -> list[int]:
-    return np.flatnonzero(mask)[:10].tolist()
+    return [int(sample) for sample in np.flatnonzero(mask)[:10]]

@@ -6,7 +6,7 @@ A patch grows over the neighbour graph of the head model: a seed region and all 
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,24 +20,29 @@ UNREACHABLE = np.iinfo(np.int16).max
 
 
 class SourceModel(Protocol):
-    """What simulation and evaluation need to know of a head model.
+    """What simulation and evaluation need to know of a head model."""
 
-    Attributes
-    ----------
-    leadfield : ndarray of float64, shape (sensors, sources)
-        Gain in V/(A m), average-referenced.
-    positions : ndarray of float64, shape (sources, 3)
-        Region centres in metres.
-    neighbours : scipy.sparse.csr_matrix of bool, shape (sources, sources)
-        Symmetric, without diagonal.
-    distances : ndarray of float64, shape (sources, sources), or None
-        Geodesic distances in metres; infinite across hemispheres.
-    """
+    @property
+    def leadfield(self) -> NDArray[np.float64]:
+        """Gain in V/(A m), average-referenced, shape (sensors, sources)."""
 
-    leadfield: NDArray[np.float64]
-    positions: NDArray[np.float64]
-    neighbours: sparse.csr_matrix
-    distances: NDArray[np.float64] | None
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """Region centres in metres, shape (sources, 3)."""
+
+    @property
+    def neighbours(self) -> sparse.csr_matrix:
+        """Which regions touch, shape (sources, sources): symmetric, without diagonal."""
+
+    @property
+    def distances(self) -> NDArray[np.float64] | None:
+        """Geodesic distances in metres, shape (sources, sources); infinite across hemispheres."""
+
+
+def check_distance(distance: str) -> None:
+    """Raise a ValueError if there is no such distance."""
+    if distance not in get_args(Distance):
+        raise ValueError(f"distance must be 'geodesic' or 'euclidean', got {distance!r}")
 
 
 def hop_counts(neighbours: sparse.spmatrix) -> NDArray[np.int16]:
@@ -60,7 +65,8 @@ def hop_counts(neighbours: sparse.spmatrix) -> NDArray[np.int16]:
         raise ValueError("hop_counts: the neighbour graph must be symmetric")
     hops = dijkstra(graph.astype(np.float64), directed=False, unweighted=True)
     hops[~np.isfinite(hops)] = UNREACHABLE
-    return hops.astype(np.int16)
+    counts: NDArray[np.int16] = hops.astype(np.int16)
+    return counts
 
 
 def region_distances(model: SourceModel, distance: Distance) -> NDArray[np.float64]:
@@ -82,17 +88,17 @@ def region_distances(model: SourceModel, distance: Distance) -> NDArray[np.float
     ValueError
         If the head model has no geodesic distances and they are asked for.
     """
+    check_distance(distance)
     if distance == "geodesic":
         if model.distances is None:
             raise ValueError(
                 "this head model knows no geodesic distances: use distance='euclidean'"
             )
         return np.asarray(model.distances, dtype=np.float64)
-    if distance == "euclidean":
-        # One coordinate at a time: an (n, n, 3) temporary would triple the memory.
-        squared = sum((axis[:, None] - axis[None, :]) ** 2 for axis in model.positions.T)
-        return np.sqrt(squared)
-    raise ValueError(f"distance must be 'geodesic' or 'euclidean', got {distance!r}")
+    # One coordinate at a time: an (n, n, 3) temporary would triple the memory.
+    x, y, z = ((axis[:, None] - axis[None, :]) ** 2 for axis in model.positions.T)
+    straight: NDArray[np.float64] = np.sqrt(x + y + z)
+    return straight
 
 
 class Patches:

@@ -45,8 +45,8 @@ def test_no_step_is_refused_where_every_bound_is_proved(energies, recordings):
     result = lmm.minimize(
         energy(recordings.sensors),
         energy.start(recordings.sensors),
-        preconditioner=None,
-        max_iter=100,
+        proposer=None,
+        settings=lmm.SolveSettings(max_iter=100),
     )
     assert int(result.certificate.rejected.sum()) == 0
     assert int(result.certificate.violations.sum()) == 0
@@ -60,7 +60,9 @@ def test_no_step_is_refused_where_every_bound_is_proved(energies, recordings):
 def test_descends_whatever_proposes(energies, recordings, dtype, bound, adversary, projection):
     energy = energies[bound, dtype]
     optimizer = lmm.ProjectedMMOptimizer(
-        energy(recordings.sensors), preconditioner=adversary, projection=projection
+        energy(recordings.sensors),
+        proposer=adversary,
+        settings=lmm.SolveSettings(projection=projection),
     )
     assert_descent(optimizer, energy.start(recordings.sensors), steps=15)
 

@@ -19,15 +19,16 @@ from learnmm_esi.metrics import Evaluator
 from learnmm_esi.networks.files import load_solver, save_solver
 from learnmm_esi.networks.settings import FIXED_LENGTH, METHODS, UNVERIFIED, MethodSettings
 from learnmm_esi.networks.solver import SourceSolver, fingerprint, same_leadfield
-from learnmm_esi.paper import TABLE_I
 from learnmm_esi.recordings.apply import MMInverse
+from learnmm_esi.recordings.settings import InverseSettings
+from learnmm_esi.simulation.data_sets import simulator
 from learnmm_esi.simulation.erp import ERPSimulator
-from learnmm_esi.table1 import COLUMNS, missing, read_evaluations, rows
 from learnmm_esi.training.data import SimulatedRecordings
 from learnmm_esi.training.evaluate import evaluate
 from learnmm_esi.training.losses import LOSSES, deep_loss, distance, paper_loss
 from learnmm_esi.training.presets import PRESETS, Preset, TrainingSettings, load_preset
-from learnmm_esi.training.train import simulator, train
+from learnmm_esi.training.train import train
+from scripts import script
 
 TIMES = 16
 
@@ -374,34 +375,6 @@ def test_evaluation_of_a_method_that_is_not_verified_says_so(head) -> None:
     assert found["steps"]["30"]["rejected"] == 0
 
 
-def test_table_holds_every_row_of_the_paper_and_names_what_is_missing(head, tmp_path) -> None:
-    solver = build(head, "mm-net")
-    found = evaluate(solver, ERPSimulator(head, seed=5, times=TIMES), 4, horizons=(4,)).summary()
-    content = {
-        "method": "mm-net",
-        "trained_on": "erp",
-        "tested_on": "erp",
-        "start": "sLORETA",
-        "horizon": 4,
-        "parameters": solver.parameter_counts(),
-        "training": {"minutes": 1.0},
-        **found,
-    }
-    (tmp_path / "a.json").write_text(json.dumps(content))
-    evaluations = read_evaluations(tmp_path)
-    lines = rows(evaluations, [])
-    assert {len(line) for line in lines} == {len(COLUMNS)}
-    assert len(lines) == len(TABLE_I) + 1
-    assert lines[7][2] == "mm-net"
-    assert lines[6][2] == "*mm-net, paper*"
-    assert len(missing(evaluations)) == 15
-    (tmp_path / "b.json").write_text("{}")
-    with pytest.raises(ValueError, match="not an evaluation"):
-        read_evaluations(tmp_path)
-    with pytest.raises(FileNotFoundError, match="learnmm-esi evaluate"):
-        read_evaluations(tmp_path / "empty")
-
-
 # --- as a user would -----------------------------------------------------------------------------
 
 
@@ -429,6 +402,7 @@ def test_train_evaluate_and_reconstruct_from_the_command_line(coarse_model, tmp_
     assert weights.is_file()
     evaluated = ["--samples", 4, "--steps", 3, "--steps", 6, "--out", tmp_path / "found"]
     run("evaluate", weights, *own, *evaluated)
+    read_evaluations = script("esi", "evaluations").read_evaluations
     assert set(read_evaluations(tmp_path / "found")[0]["steps"]) == {"3", "6"}
 
     model = head_model_from_forward(tmp_path / "own-fwd.fif")
@@ -438,7 +412,7 @@ def test_train_evaluate_and_reconstruct_from_the_command_line(coarse_model, tmp_
     run("reconstruct", tmp_path / "x-ave.fif", *own, "--weights", weights, "--no-picture")
     assert list(tmp_path.glob("x*lh.stc"))
 
-    inverse = MMInverse(model, weights=weights)
+    inverse = MMInverse(model, InverseSettings(weights=weights))
     stc, fit = inverse.apply(evoked, return_result=True)
     assert stc.data.shape == (len(model.positions), 64)
     assert fit.monotone
@@ -451,7 +425,7 @@ def test_train_evaluate_and_reconstruct_from_the_command_line(coarse_model, tmp_
     with pytest.raises(ValueError, match=rf"no good {evoked.ch_names[0]}\. Interpolate"):
         inverse.apply(lacking)
     with pytest.raises(FileNotFoundError, match="shipped with the library"):
-        MMInverse(model, weights="mm-net-meg")
+        MMInverse(model, InverseSettings(weights="mm-net-meg"))
     assert "no weights and no file" in run(
         "reconstruct", tmp_path / "x-ave.fif", *own, "--weights", "nothing", code=1
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -75,6 +74,7 @@ def train(
     Writes weights.safetensors, which evaluate and reconstruct read, log.jsonl and curve.png.
     """
     with plain_errors(context):
+        from learnmm.hardware import hardware
         from learnmm.storage import peek_weights
         from learnmm_esi.cli.outputs import make_writable
 
@@ -172,13 +172,16 @@ def evaluate(
         from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
+        from learnmm.hardware import hardware
         from learnmm.storage import replacing
         from learnmm_esi.cli.outputs import make_writable
         from learnmm_esi.networks.files import describe, load_solver
+        from learnmm_esi.networks.settings import UNVERIFIED
         from learnmm_esi.recordings.learned import find_weights
+        from learnmm_esi.simulation.data_sets import simulator
         from learnmm_esi.training.allocation import keep_freed_memory
         from learnmm_esi.training.evaluate import evaluate as run
-        from learnmm_esi.training.train import RECORDED, simulator
+        from learnmm_esi.training.train import RECORDED
 
         make_writable(folder)
         _limit(threads)
@@ -205,6 +208,7 @@ def evaluate(
         summary = found.summary()
         content = {
             "method": solver.settings.method,
+            "verified": solver.settings.method not in UNVERIFIED,
             "trained_on": trained_on,
             "tested_on": data.value,
             "seed": seed,
@@ -247,24 +251,6 @@ def cells(row: dict[str, Any]) -> list[str]:
         f"{100 * row['monotone']:.1f}",
         f"{100 * row['rejected']:.1f}",
     ]
-
-
-def hardware() -> str:
-    """Name processor, cores in use and GPU."""
-    import torch
-
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{processor()}, {torch.get_num_threads()} of {os.cpu_count()} cores, {gpu}"
-
-
-def processor() -> str:
-    """Name the processor, where the system tells."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def _check_method(method: str) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import math
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -60,7 +61,8 @@ def counting() -> Progress:
 
 
 def _check_numbers(context: typer.Context) -> None:
-    for parameter in context.command.params:
+    parameters: list[Any] = context.command.params  # typer's class or click's, by its version
+    for parameter in parameters:
         value = context.params.get(parameter.name)
         for number in value if isinstance(value, (tuple, list)) else (value,):
             if isinstance(number, float) and not math.isfinite(number):

@@ -68,7 +68,7 @@ def fsaverage5() -> tuple[Hemisphere, Hemisphere]:
     return _hemisphere(files, "lh", "left"), _hemisphere(files, "rh", "right")
 
 
-def _hemisphere(files: dict, name: str, side: str) -> Hemisphere:
+def _hemisphere(files: dict[str, str], name: str, side: str) -> Hemisphere:
     white = surface.load_surf_mesh(files[f"white_{side}"])
     pial = surface.load_surf_mesh(files[f"pial_{side}"])
     thickness = surface.load_surf_data(files[f"thick_{side}"])
@@ -92,4 +92,5 @@ def _largest_patch(mask: np.ndarray, edges: np.ndarray) -> np.ndarray:
     inside = edges[mask[edges].all(axis=1)]
     graph = sparse.coo_array((np.ones(len(inside)), inside.T), shape=(len(mask),) * 2)
     component = connected_components(graph, directed=False)[1]
-    return mask & (component == np.bincount(component[mask]).argmax())
+    largest: np.ndarray = mask & (component == np.bincount(component[mask]).argmax())
+    return largest

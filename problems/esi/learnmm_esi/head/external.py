@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import mne
 import numpy as np
@@ -36,7 +38,7 @@ NEEDED = ("leadfield", "positions", "neighbours", "channel_names")
 FURTHER = ("normals", "distances")
 
 
-def read_head_model(model: mne.Forward | str | os.PathLike) -> HeadModel:
+def read_head_model(model: mne.Forward | str | os.PathLike[str]) -> HeadModel:
     """Make a head model of a file: a forward solution, or a bare lead field.
 
     Parameters
@@ -157,7 +159,7 @@ def head_model_from_leadfield(
 
 
 def head_model_from_forward(
-    forward: mne.Forward | str | os.PathLike,
+    forward: mne.Forward | str | os.PathLike[str],
     info: mne.Info | None = None,
     *,
     neighbours: ArrayLike | sparse.spmatrix | None = None,
@@ -218,18 +220,10 @@ def head_model_from_forward(
         distances=_surface_distances(fixed["src"]) if distances else None,
     )
     spaces = fixed["src"]
-    both = len(spaces) == 2 and all(space["type"] == "surf" for space in spaces)
-    return HeadModel(
-        leadfield=bare.leadfield,
-        positions=bare.positions,
-        normals=bare.normals,
-        neighbours=bare.neighbours,
-        distances=bare.distances,
-        vertices=tuple(np.array(space["vertno"]) for space in spaces) if both else None,
-        regions=None,
-        channel_names=bare.channel_names,
-        template=replace_gain(fixed, bare.leadfield),
-    )
+    vertices = None
+    if [space["type"] for space in spaces] == ["surf", "surf"]:
+        vertices = np.array(spaces[0]["vertno"]), np.array(spaces[1]["vertno"])
+    return replace(bare, vertices=vertices, template=replace_gain(fixed, bare.leadfield))
 
 
 # ------------------------------------------------------------------- what a forward solution has
@@ -256,7 +250,7 @@ def _picked(forward: mne.Forward, info: mne.Info | None) -> mne.Forward:
     return forward.copy().pick_channels(wanted, ordered=True)
 
 
-def _has_normals(space: dict) -> bool:
+def _has_normals(space: dict[str, Any]) -> bool:
     """MNE calls a grid without an MRI "discrete" too, and lets all its normals point upwards."""
     normals = space["nn"][space["vertno"]]
     return space["type"] == "surf" or (
@@ -278,7 +272,7 @@ def _fixed_gain(forward: mne.Forward, patch_normals: bool) -> tuple[np.ndarray, 
     return np.einsum("csi,si->cs", columns, fixed["source_nn"]), fixed
 
 
-def _surface(space: dict) -> tuple[trimesh.Trimesh, np.ndarray]:
+def _surface(space: dict[str, Any]) -> tuple[trimesh.Trimesh, np.ndarray]:
     """The mesh of a source space and which of its vertices belong to triangles."""
     if space["type"] != "surf" or space.get("tris") is None or len(space["tris"]) == 0:
         raise ValueError(
@@ -291,7 +285,7 @@ def _surface(space: dict) -> tuple[trimesh.Trimesh, np.ndarray]:
     return mesh, used
 
 
-def _voronoi_neighbours(space: dict) -> sparse.csr_matrix:
+def _voronoi_neighbours(space: dict[str, Any]) -> sparse.csr_matrix:
     mesh, used = _surface(space)
     sources = np.array(space["vertno"])
     graph = edge_graph(mesh, used, diagonals=False)

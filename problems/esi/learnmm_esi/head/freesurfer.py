@@ -35,7 +35,7 @@ NEAR = 0.010  # metres: how far the inner skull may extend elsewhere than the on
 
 
 def read_surfaces(
-    ico: int, subjects_dir: str | os.PathLike | None = None
+    ico: int, subjects_dir: str | os.PathLike[str] | None = None
 ) -> dict[str, trimesh.Trimesh]:
     """Read inner skull, outer skull and skin of a fetched fsaverage.
 

@@ -18,6 +18,7 @@ import numpy as np
 import trimesh
 from scipy import sparse
 
+from learnmm.progress import StageFactory, stages
 from learnmm_esi.cache import (
     CorruptCacheError,
     cache_directory,
@@ -31,7 +32,6 @@ from learnmm_esi.head.electrodes import electrode_info, electrode_names
 from learnmm_esi.head.freesurfer import freesurfer_boundaries, read_surfaces, surfaces_hash
 from learnmm_esi.head.gain import CorticalGain, cortical_gain
 from learnmm_esi.head.model import HeadModel, HeadModelSettings
-from learnmm_esi.head.progress import StageFactory, stages
 from learnmm_esi.head.regions import cell_neighbours, equal_area_cells, geodesic_distances
 from learnmm_esi.head.skull import HeadBoundaries, head_boundaries
 
@@ -44,8 +44,8 @@ _logger = logging.getLogger(__name__)
 def fsaverage_head_model(
     settings: HeadModelSettings | None = None,
     *,
-    subjects_dir: str | os.PathLike | None = None,
-    cache_dir: str | os.PathLike | None = None,
+    subjects_dir: str | os.PathLike[str] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> HeadModel:
     """Build the fsaverage head model, or read it from the cache.
@@ -141,7 +141,8 @@ def region_sums(gain: np.ndarray, regions: np.ndarray, n_regions: int) -> np.nda
     member = sparse.csr_matrix(
         (np.ones(len(kept)), (regions[kept], kept)), shape=(n_regions, len(regions))
     )
-    return (member @ gain.T).T
+    sums: np.ndarray = (member @ gain.T).T
+    return sums
 
 
 def _build(

@@ -58,7 +58,7 @@ class HeadModelSettings:
     skull: str = "half"
     min_depth: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         allowed = {
             "ico": (2, 3, 4, 5),
             "surface": ("pial", "white"),
@@ -162,7 +162,7 @@ class HeadModel:
         """
         if self.template is not None:
             return self.template.copy()
-        if self.settings is None:
+        if self.settings is None or self.normals is None or self.vertices is None:
             raise ValueError(
                 "a model from a bare lead field has no sensor positions and surfaces to make an "
                 "mne.Forward of; use head_model_from_forward, or fsaverage_head_model. To train on "

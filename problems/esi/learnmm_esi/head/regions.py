@@ -112,7 +112,7 @@ def equal_area_cells(
     seeds = _farthest_points(graph, keep, n_cells)
     radius = np.sqrt(areas[keep].sum() / n_cells / np.pi)
     weights = np.zeros(n_cells)
-    best, spread = None, np.inf
+    best, spread = np.empty(0, dtype=np.int64), np.inf
     for iteration in range(ITERATIONS):
         labels = _weighted_cells(graph, keep, seeds, weights)
         area = np.bincount(labels[keep], areas[keep], minlength=n_cells)
@@ -221,4 +221,6 @@ def geodesic_distances(mesh: trimesh.Trimesh, keep: np.ndarray, vertices: np.nda
     """
     graph = edge_graph(mesh, keep, diagonals=True)
     distance = dijkstra(graph, indices=vertices)[:, vertices]
-    return np.minimum(distance, distance.T)  # sums along a path round differently each way
+    # Sums along a path round differently each way.
+    symmetric: np.ndarray = np.minimum(distance, distance.T)
+    return symmetric

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from learnmm_esi.head.model import HeadModel
+from learnmm_esi.head.model import HeadModel, HeadModelSettings
 
 __all__ = ["lead_field_spectrum", "report"]
 
@@ -52,10 +54,10 @@ def report(model: HeadModel) -> str:
         left, right = map(len, model.vertices)
         lines.append(("sources", f"{sources} ({left} left, {right} right)"))
     if model.settings is not None:
-        lines.append(("columns", _columns(model)))
-        lines.append(("conductivity", _conductivity(model)))
-    if "region_area_mean" in model.facts:
-        lines += _construction(model)
+        lines.append(("columns", _columns(model.settings)))
+        lines.append(("conductivity", _conductivity(model.settings)))
+    if model.regions is not None and "region_area_mean" in model.facts:
+        lines += _construction(model.facts, model.regions)
     lines += _graph(model)
     spectrum = lead_field_spectrum(model.leadfield)
     size = np.linalg.norm(model.leadfield, axis=0)
@@ -75,23 +77,21 @@ def _range(values: np.ndarray, digits: int = 3) -> str:
     return f"{low:.{digits}g} to {high:.{digits}g}, median {middle:.{digits}g}"
 
 
-def _columns(model: HeadModel) -> str:
-    settings = model.settings
+def _columns(settings: HeadModelSettings) -> str:
     what = "sums over the vertices of a region" if settings.column == "sum" else "centre vertices"
     return f"{what}, {settings.surface} surface"
 
 
-def _conductivity(model: HeadModel) -> str:
-    brain, skull, scalp = model.settings.conductivity
+def _conductivity(settings: HeadModelSettings) -> str:
+    brain, skull, scalp = settings.conductivity
     return f"{brain:g}, {skull:g}, {scalp:g} S/m (brain, skull, scalp)"
 
 
-def _construction(model: HeadModel) -> list[tuple[str, str]]:
-    facts = model.facts
+def _construction(facts: Mapping[str, float], regions: np.ndarray) -> list[tuple[str, str]]:
     mean, cm2 = facts["region_area_mean"], 1e4
     low, high = facts["region_area_min"] / mean - 1, facts["region_area_max"] / mean - 1
     spread = facts["region_area_std"] / mean
-    kept = model.regions[model.regions >= 0]
+    kept = regions[regions >= 0]
 
     def thickness(layer: str) -> str:
         low, middle, high = (

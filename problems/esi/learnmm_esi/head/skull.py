@@ -104,7 +104,8 @@ def head_boundaries(ico: int = 4, skull: str = "half") -> HeadBoundaries:
     def thick_enough(radius: np.ndarray, rays: np.ndarray) -> np.ndarray:
         points = CENTRE + directions[rays] * radius[:, None]
         to_brain, to_skin = closest_point(brain, points)[1], closest_point(head, points)[1]
-        return to_brain >= thickness(to_brain, to_skin)
+        enough: np.ndarray = to_brain >= thickness(to_brain, to_skin)
+        return enough
 
     low, high = inner.copy(), inner.copy()
     marching = np.arange(len(directions))

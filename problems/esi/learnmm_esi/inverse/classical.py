@@ -25,8 +25,6 @@ _SHOWN = 12  # sources in a message
 class ForwardModel(Protocol):
     """What MNE-Python needs to know of a head model."""
 
-    leadfield: NDArray[np.float64]
-
     def info(self, sfreq: float) -> mne.Info:
         """Channels and sampling rate."""
 
@@ -93,7 +91,7 @@ def mne_python_inverse(
         for evoked in recordings
     ]
     stacked = np.asarray(estimates, dtype=np.float64)
-    return stacked[0] if data.ndim == 2 else stacked
+    return stacked.reshape(*data.shape[:-2], *stacked.shape[1:])
 
 
 def inverse_kernel(
@@ -147,7 +145,8 @@ def inverse_kernel(
     covariance = _scaled(gain, np.ones(gain.shape[1]))  # diagonal of R
     if method == "eLORETA":
         covariance = _eloreta_covariance(gain, covariance, lambda2)
-    kernel = (covariance[:, None] * gain.T) @ _whitener(gain, covariance, lambda2)
+    whitener = _whitener(gain, covariance, lambda2)
+    kernel: NDArray[np.float64] = (covariance[:, None] * gain.T) @ whitener
     if method == "dSPM":
         kernel /= np.sqrt(np.einsum("ij,ij->i", kernel, kernel))[:, None]
     elif method == "sLORETA":
@@ -195,7 +194,8 @@ def apply_kernel(kernel: NDArray[Any], sensors: NDArray[Any]) -> NDArray[Any]:
             f"apply_kernel: sensors must have shape (..., {kernel.shape[1]}, times), "
             f"got {sensors.shape}"
         )
-    return kernel.astype(sensors.dtype) @ sensors
+    estimates: NDArray[Any] = kernel.astype(sensors.dtype) @ sensors
+    return estimates
 
 
 def _check(method: str, lambda2: float) -> None:
@@ -220,7 +220,8 @@ def _whitener(
     # The sum is H-invariant and invertible on its range; adding the projector on the constants
     # and subtracting it again is an exact pseudo-inverse without a threshold.
     total = (gain * covariance) @ gain.T + lambda2 * (np.eye(n) - mean) + mean
-    return np.linalg.inv(total) - mean
+    whitener: NDArray[np.float64] = np.linalg.inv(total) - mean
+    return whitener
 
 
 def _eloreta_covariance(

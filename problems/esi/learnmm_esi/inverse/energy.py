@@ -87,7 +87,7 @@ class SourceEnergy:
         self.weight = float(weight)
         # Dividing by the norm keeps x, y and gradients near one whatever the units were.
         self._gain = float(np.linalg.norm(leadfield, 2))
-        self.leadfield = lmm.LinearMap(torch.tensor(leadfield / self._gain, dtype=dtype))
+        self.leadfield = lmm.MatrixMap(torch.tensor(leadfield / self._gain, dtype=dtype))
         smoother = heat_kernel(model.neighbours, diffusion)
         self.smoothness = lmm.LinearSmootherPrior(torch.tensor(smoother, dtype=dtype), bound)
 
@@ -119,7 +119,9 @@ class SourceEnergy:
         Reconstruction
         """
         y = self._normalized(sensors)
-        optimizer = lmm.ProjectedMMOptimizer(self(y), max_iter=max_iter, rtol=1e-5)
+        optimizer = lmm.ProjectedMMOptimizer(
+            self(y), settings=lmm.SolveSettings(max_iter=max_iter, rtol=1e-5)
+        )
         result = optimizer.minimize(self.start(y), history=True, progress=progress)
         return Reconstruction(self.amplitude(result.x, sensors), result)
 

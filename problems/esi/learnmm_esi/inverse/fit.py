@@ -28,8 +28,8 @@ class MMFit:
         whitening, if there was a noise covariance), in [0, 1].
     status : learnmm.Status
         Why it stopped; ``status.message`` is a sentence.
-    kind : learnmm.Kind
-        What kind of bound the steps rest on.
+    kind : learnmm.Kind or None
+        What kind of bound the steps rest on; None if no step was tried.
     monotone : bool
         No step raised the energy.
     violations : int
@@ -40,16 +40,21 @@ class MMFit:
     energies: NDArray[np.float64]
     explained: float
     status: lmm.Status
-    kind: lmm.Kind
+    kind: lmm.Kind | None
     monotone: bool
     violations: int
 
     def __str__(self) -> str:
+        promise = "no step was tried"
+        if self.kind is not None:
+            promise = (
+                f"{self.kind.name} bound, {'' if self.monotone else 'not '}monotone, "
+                f"{self.violations} candidates above it"
+            )
         return (
             f"energy {self.energies[0]:.4g} to {self.energies[-1]:.4g} in "
             f"{len(self.energies) - 1} steps, {100 * self.explained:.1f} % of the recording "
-            f"explained; {self.kind.name} bound, {'' if self.monotone else 'not '}monotone, "
-            f"{self.violations} candidates above it. {self.status.message}"
+            f"explained; {promise}. {self.status.message}"
         )
 
 
@@ -68,14 +73,24 @@ def fits_of(result: lmm.Result, image: Tensor, recordings: Tensor) -> list[MMFit
     Returns
     -------
     list of MMFit
+
+    Raises
+    ------
+    ValueError
+        If steps were made and `result` has no history.
     """
+    values = [result.initial_fun[None]]
+    if result.history is not None:
+        values.append(result.history.value)
+    elif bool(result.iterations.any()):
+        raise ValueError("fits_of: expected a result of minimize(history=True), got no history")
+    energies = torch.cat(values).double().numpy()  # (steps + 1, batch)
     image, recordings = (v / expand(norm(v), v) for v in (image, recordings))
     explained = (image * recordings).sum((1, 2)).square()
-    values = torch.cat([result.initial_fun[None], result.history.value]).double().numpy()
     certificate = result.certificate
     return [
         MMFit(
-            energies=values[: int(result.iterations[i]) + 1, i],
+            energies=energies[: int(result.iterations[i]) + 1, i],
             explained=float(explained[i]),
             status=lmm.Status(int(result.status[i])),
             kind=certificate.kind,

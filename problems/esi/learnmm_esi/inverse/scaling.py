@@ -16,7 +16,7 @@ def unit_norm(v: Tensor) -> Tensor:
     return v / _norm(v)
 
 
-def normalized(name: str, sensors: ArrayLike | Tensor, leadfield: lmm.LinearMap) -> Tensor:
+def normalized(name: str, sensors: ArrayLike | Tensor, leadfield: lmm.MatrixMap) -> Tensor:
     """Check recordings ``(batch, sensors, times)`` and scale each to norm one.
 
     Raises
@@ -38,7 +38,7 @@ def normalized(name: str, sensors: ArrayLike | Tensor, leadfield: lmm.LinearMap)
 
 
 def amplitude(
-    x: Tensor, sensors: ArrayLike | Tensor, leadfield: lmm.LinearMap, gain: float
+    x: Tensor, sensors: ArrayLike | Tensor, leadfield: lmm.MatrixMap, gain: float
 ) -> NDArray[np.float32]:
     """Scale estimates to the recordings by least squares, giving A m.
 
@@ -48,7 +48,7 @@ def amplitude(
         Estimates in any unit.
     sensors : array or Tensor, shape (batch, sensors, times)
         Recordings in V.
-    leadfield : learnmm.LinearMap
+    leadfield : learnmm.MatrixMap
         Lead field divided by `gain`, V/(A m).
     gain : float
         What it was divided by.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import learnmm as lmm
 from learnmm.atoms.autoencoder import AutoencoderBound
 from learnmm.atoms.cosine import CosineBound
-from learnmm.linear.matrix import Form
+from learnmm.linear.forms import Form
 from learnmm_esi.inverse.classical import inverse_kernel
 from learnmm_esi.inverse.scaling import amplitude, normalized
 from learnmm_esi.networks.settings import Start
@@ -42,7 +42,7 @@ class LearnedEnergy(nn.Module):
         Where iterates start: a network on the maps of a linear estimate (see `LearnedStart`), the
         linear estimate, or ``1e-3 N(0, 1) / max`` (the paper's).
     form, cosine_bound, prior_bound
-        Of the bounds, see `learnmm.LinearMap`, `learnmm.CosineDistance` and
+        Of the bounds, see `learnmm.MatrixMap`, `learnmm.CosineDistance` and
         `learnmm.AutoencoderPrior`.
     """
 
@@ -58,7 +58,7 @@ class LearnedEnergy(nn.Module):
         weight: float = 1.0,
         learn_weight: bool = True,
         start: Start = "sLORETA",
-        form: Form = "structured",
+        form: Form | str = Form.STRUCTURED,
         cosine_bound: CosineBound = "global",
         prior_bound: AutoencoderBound = "scalar",
     ) -> None:
@@ -74,15 +74,15 @@ class LearnedEnergy(nn.Module):
         self.prior = lmm.AutoencoderPrior(self.autoencoder, prior_bound)
         self.initial: Start = start
         self.sharpener = LearnedStart(self.kernel) if start == "learned" else None
-        self._form: Form = form
+        self._form = form
         self._cosine_bound: CosineBound = cosine_bound
-        self._map: lmm.LinearMap | None = None
+        self._map: lmm.MatrixMap | None = None
 
     @property
-    def leadfield(self) -> lmm.LinearMap:
+    def leadfield(self) -> lmm.MatrixMap:
         """``A``, divided by its norm, on the device of the module."""
         if self._map is None or self._map.matrix.device != self.matrix.device:
-            self._map = lmm.LinearMap(self.matrix, form=self._form)
+            self._map = lmm.MatrixMap(self.matrix, form=self._form)
         return self._map
 
     @property

@@ -109,7 +109,9 @@ class SourceSolver(nn.Module):
         Reconstruction
         """
         y = self.energy.normalized(sensors)
-        optimizer = self.unrolled.optimizer(y, max_iter=steps or self.settings.steps)
+        optimizer = self.unrolled.optimizer(
+            y, settings=lmm.SolveSettings(max_iter=steps or self.settings.steps)
+        )
         result = optimizer.minimize(self.energy.start(y), history=True, progress=progress)
         return Reconstruction(self.energy.amplitude(result.x, sensors), result)
 

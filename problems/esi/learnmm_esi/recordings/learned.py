@@ -68,7 +68,7 @@ class LearnedInverse:
         return self.solver.settings.times
 
     @property
-    def leadfield(self) -> lmm.LinearMap:
+    def leadfield(self) -> lmm.MatrixMap:
         """What the sensors see, divided by its norm."""
         return self.solver.energy.leadfield
 

@@ -73,7 +73,8 @@ class SpikeClips:
         number, offset = divmod(int(index), SHARD)
         if number not in self._shards:
             self._shards[number] = self._shard(number)
-        return self._shards[number][offset]
+        clip: NDArray[np.float32] = self._shards[number][offset]
+        return clip
 
     def prepare(self, size: int, first: int = 0) -> Iterator[int]:
         """Make sure that `size` clips exist, from the one numbered `first` on, file by file.

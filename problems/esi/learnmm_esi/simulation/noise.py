@@ -47,7 +47,8 @@ def scale_to_snr(
         raise ValueError("scale_to_snr: the signal is zero or not finite, so no ratio is defined")
     if snr_db == np.inf:
         return np.zeros_like(noise)
-    return noise * (power / frobenius_norm(noise) * 10.0 ** (-snr_db / 20.0))
+    scale: float = power / frobenius_norm(noise) * 10.0 ** (-snr_db / 20.0)
+    return noise * scale
 
 
 def add_sensor_noise(

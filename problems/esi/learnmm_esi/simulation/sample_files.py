@@ -48,7 +48,17 @@ def write_samples(
     ------
     Path
         Of the evoked file just written.
+
+    Raises
+    ------
+    ValueError
+        If the head model has no vertices.
     """
+    if model.vertices is None:
+        raise ValueError(
+            "write_samples: expected a head model on two surfaces, whose vertices a source "
+            f"estimate names, got one without: {model}"
+        )
     info = model.info(sfreq)
     vertices = [np.array(v) for v in model.vertices]
     vertex = np.concatenate(vertices)

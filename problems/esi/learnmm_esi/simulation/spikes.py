@@ -127,7 +127,8 @@ def background_clips(
         series = _series(generators, parameters)[:, _WARM_UP * CLIP_TIMES :]
         pieces.append(series[:, : _CLIPS * CLIP_TIMES].reshape(-1, CLIP_TIMES))
     clips = np.concatenate(pieces)[:count]
-    return (clips - clips.mean(axis=1, keepdims=True)).astype(np.float32)
+    centred: NDArray[np.float32] = (clips - clips.mean(axis=1, keepdims=True)).astype(np.float32)
+    return centred
 
 
 def _series(
@@ -138,7 +139,8 @@ def _series(
     noise = np.stack([g.standard_normal(times * _DECIMATION) for g in generators], axis=1)
     fine = simulate_columns(noise, parameters, _STEP)
     # A linear-phase low-pass below the new Nyquist rate, then every fourth sample.
-    return resample_poly(fine, 1, _DECIMATION, axis=0).T
+    series: NDArray[np.float64] = resample_poly(fine, 1, _DECIMATION, axis=0).T
+    return series
 
 
 def _first_clip(series: NDArray[np.float64], choice: Choice) -> int | None:

@@ -128,7 +128,7 @@ def _evaluate_batch(
 ) -> Evaluation:
     sensors = torch.from_numpy(batch.sensors)
     y = solver.energy.normalized(sensors)
-    optimizer = solver.unrolled.optimizer(y, max_iter=horizons[-1])
+    optimizer = solver.unrolled.optimizer(y, settings=lmm.SolveSettings(max_iter=horizons[-1]))
     metrics, monotone, rejected, worst = {}, {}, {}, {}
     start = solver.energy.start(y)
     terms = [solver.energy.terms(start, y)]

@@ -1,4 +1,4 @@
-"""Table I beside the paper's, from the evaluations in a folder."""
+"""Rows of Table I beside the paper's, as text."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from learnmm_esi.networks.settings import UNVERIFIED
-from learnmm_esi.paper import TABLE_I
+from evaluations import HOW, horizon, minutes, unfit
+from paper import TABLE_I, PaperRow
 
 COLUMNS = (
     "tested on",
@@ -28,82 +28,6 @@ COLUMNS = (
     "clipped",
     "minutes",
 )
-
-
-_ROW = {
-    **dict.fromkeys(
-        ("localization_error", "localization_error_global", "auc", "nmse", "psnr", "time_error"),
-        float,
-    ),
-    **dict.fromkeys(("localization_error_error", "auc_error", "psnr_error"), float),
-    **dict.fromkeys(("monotone", "rejected", "worst_increase"), float),
-}
-EVALUATION = {
-    **dict.fromkeys(("method", "start", "trained_on", "tested_on"), str),
-    **dict.fromkeys(("samples", "horizon"), int),
-    **dict.fromkeys(("energy", "data_term", "prior_term"), list),
-    "clipped": float,
-    "parameters": {"all": int},
-    "steps": {"*": _ROW},
-    "training": {"minutes": float, "start?": {"seconds?": float}},
-}
-"""What the tables need: types of entries; ``*`` stands for any name, ``?`` for one left out."""
-
-HOW = {
-    **dict.fromkeys(("command", "hardware"), str),
-    "training": {
-        **dict.fromkeys(("preset", "hardware"), str),
-        **dict.fromkeys(("steps", "batch_size", "best_step"), int),
-        "start?": {"settings?": dict.fromkeys(("steps", "batch_size"), int)},
-    },
-}
-"""What `trainings` needs besides."""
-
-
-def read_evaluations(folder: Path) -> list[dict[str, Any]]:
-    """Read every ``*.json`` of `learnmm-esi evaluate` in a folder, sorted by name.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    ValueError
-        If a file is something else.
-    """
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path} is no JSON: {error}") from error
-        if wrong := _unfit(content, EVALUATION):
-            raise ValueError(f"{path} is not an evaluation of learnmm-esi evaluate: {wrong}")
-        if _steps(content) not in content["steps"]:
-            raise ValueError(f"{path} has no row after the {_steps(content)} steps of its horizon")
-        found.append(content)
-    if not found:
-        raise FileNotFoundError(f"no evaluations (*.json) in {folder}: learnmm-esi evaluate")
-    return found
-
-
-def _unfit(content: Any, wanted: Any, at: str = "") -> str:
-    """Name the first entry that is missing or of another type, or nothing."""
-    if not isinstance(wanted, dict):
-        fits = isinstance(content, (int, float) if wanted is float else wanted)
-        return "" if fits else f"{at} should be {wanted.__name__}, got {content!r:.60}"
-    if not isinstance(content, dict):
-        return f"{at or 'it'} should have entries, got {content!r:.60}"
-    for name, kind in wanted.items():
-        plain = name.removesuffix("?")
-        for each in content if name == "*" else (plain,):
-            where = f"{at}.{each}" if at else each
-            if each not in content:
-                if name.endswith("?"):
-                    continue
-                return f"no {where}"
-            if wrong := _unfit(content[each], kind, where):
-                return wrong
-    return ""
 
 
 def rows(evaluations: list[dict[str, Any]], classical: list[list[str]]) -> list[list[str]]:
@@ -127,18 +51,17 @@ def rows(evaluations: list[dict[str, Any]], classical: list[list[str]]) -> list[
         for number, content in enumerate(evaluations):
             key = (content["tested_on"], content["trained_on"], content["method"])
             if key == row[:3]:
-                lines.append(our_line(content, _steps(content)))
+                lines.append(our_line(content, horizon(content)))
                 used.add(number)
     for number, content in enumerate(evaluations):
         if number not in used:
-            lines.append(our_line(content, _steps(content)))
+            lines.append(our_line(content, horizon(content)))
     return lines
 
 
 def our_line(content: dict[str, Any], steps: str) -> list[str]:
     """Format one evaluation after a number of steps."""
     row = content["steps"][steps]
-    verified = content["method"] not in UNVERIFIED
     moved = steps != "0"
     return [
         content["tested_on"],
@@ -155,7 +78,7 @@ def our_line(content: dict[str, Any], steps: str) -> list[str]:
         f"{row['time_error']:.2f}",
         f"{100 * row['monotone']:.1f} %" if moved else "",
         f"{row['worst_increase']:.1e}" if moved else "",
-        f"{100 * row['rejected']:.1f} %" if verified else "not verified",
+        f"{100 * row['rejected']:.1f} %" if content["verified"] else "not verified",
         f"{100 * content['clipped']:.1f} %" if moved else "",
         f"{minutes(content['training']):g}",
     ]
@@ -215,7 +138,7 @@ def trainings(evaluations: list[dict[str, Any]]) -> list[str]:
     """
     lines = []
     for content in evaluations:
-        if wrong := _unfit(content, HOW):
+        if wrong := unfit(content, HOW):
             raise ValueError(
                 f"the evaluation of {content['method']}, trained on {content['trained_on']}, does "
                 f"not say how it was made: {wrong}"
@@ -231,21 +154,11 @@ def trainings(evaluations: list[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def minutes(notes: dict[str, Any]) -> float:
-    """Minutes of a training, those of its start included."""
-    return round(float(notes["minutes"]) + float(notes.get("start", {}).get("seconds", 0)) / 60, 1)
-
-
 def markdown(header: tuple[str, ...], lines: list[list[str]]) -> str:
     """Write a table."""
     return "\n".join(
         "| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *lines]
     )
-
-
-def _steps(content: dict[str, Any]) -> str:
-    """The number of steps of Table I: the one that the method was trained for."""
-    return str(content["horizon"])
 
 
 def _of_the_start(notes: dict[str, Any]) -> str:
@@ -259,7 +172,7 @@ def _of_the_start(notes: dict[str, Any]) -> str:
     )
 
 
-def _paper_line(row: Any) -> list[str]:
+def _paper_line(row: PaperRow) -> list[str]:
     return [
         row.tested_on,
         row.trained_on or "",
