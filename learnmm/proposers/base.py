@@ -100,9 +100,10 @@ class Proposer(nn.Module, ABC):
     reach : float
         Longest whole step over the last one that was taken.
     curvature_from_steps : bool
-        What bounds a callable that nobody has named a majorant for: True takes its curvature from
-        the gradients of the steps (`SecantMajorant`), which serves where the majorant's own step is
-        rare; False spends Hessian-vector products on it.
+        Whether it measures curvature itself, from the steps taken, and needs the majorant's own
+        rarely. Then a callable that nobody has named a majorant for is bounded by the secants of
+        the steps (`SecantMajorant`) and not by Hessian-vector products, and what it proposes does
+        not adapt the relaxation of the bound.
     """
 
     trials: int = 1

@@ -192,13 +192,16 @@ def advance(
 def _relaxation(
     solver: ProjectedMMOptimizer, state: State, trial: Trial, verdict: Verdict
 ) -> Tensor:
-    """Next factor on the uncertain part of the curvature, from steps that rest on the bound."""
+    """Next factor on the uncertain part of the curvature."""
     relaxation = solver.settings.relaxation
     if relaxation is None or trial.bound.uncertain is None:
         return state.relaxation
     # f(x - d) = f(x) - <g, d> + <d, H d> / 2. The factor steers; no gradient through it.
     measured = 2 * (trial.proposal.slope - verdict.actual)
-    measurable = trial.proposal.bounded & (verdict.predicted > 8 * verdict.slack)
+    measurable = verdict.predicted > 8 * verdict.slack
+    if solver.proposer is not None and solver.proposer.curvature_from_steps:
+        # It goes where the curvature is small, which says little about the majorant's own step.
+        measurable = measurable & ~trial.proposed
     return relaxation.update(
         state.relaxation,
         verdict.accepted & measurable,
