@@ -35,33 +35,40 @@ BATCHED = ("rosenbrock", "helical-valley", "wood", "osborne-2", "broyden-banded"
 console = Console(stderr=True)
 
 
-class Momentum(lmm.Direction):
+class Whole(lmm.Proposer):
+    """Whole steps, tried and limited as those of limited memory."""
+
+    trials = lmm.LimitedMemory.trials
+    reach = lmm.LimitedMemory.reach
+    curvature_from_steps = True
+
+
+class Momentum(Whole):
     """``B^+ g - beta (x - x_prev)``, ``beta = k / (k + 3)``, restarted when it climbs.
 
     The weights of Beck & Teboulle (2009) and the restart of O'Donoghue & Candes (2015), at the
     only gradient that the loop evaluates.
     """
 
-    def init_state(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def init_memory(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Start, the last move, and moves since the last restart."""
         return x, torch.zeros_like(x), x.new_zeros(len(x))
 
-    def forward(self, point: lmm.Point, state: Any) -> tuple[Tensor, Any]:
+    def observe(self, point: lmm.Point, memory: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Take the move to this iterate; the start is none."""
+        before, _, age = memory
+        move = point.x - before
+        moved = (move != 0).flatten(1).any(1)
+        return point.x, move, torch.where(dot(point.gradient, move) > 0, 0.0, age + moved)
+
+    def propose(self, point: lmm.Point, memory: Any) -> lmm.Step:
         """Heavy ball."""
-        move, moved = last_move(point, *state[:2])
-        age = torch.where(dot(point.gradient, move) > 0, 0.0, state[2] + moved)
+        _, move, age = memory
         step = point.curvature.solve(point.gradient) - expand(age / (age + 3), move) * move
-        return step, (point.x, move, age)
+        return lmm.Step(step)
 
 
-def last_move(point: lmm.Point, before: Tensor, move: Tensor) -> tuple[Tensor, Tensor]:
-    """The last move, also when a refusal asks again from the same point; and who has moved."""
-    new = point.x - before
-    moved = (new != 0).flatten(1).any(1)
-    return torch.where(expand(moved, new), new, move), moved
-
-
-class MemoryGradient(lmm.Direction):
+class MemoryGradient(Whole):
     """Minimizer of a quadratic majorant on the span of gradient and last step.
 
     3MG (Chouzenoux, Idier & Moussaoui 2011; Chouzenoux et al. 2013), with products ``B v`` of a
@@ -72,20 +79,24 @@ class MemoryGradient(lmm.Direction):
         super().__init__()
         self.product = product
 
-    def init_state(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def init_memory(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Start, and the last move."""
         return x, torch.zeros_like(x)
 
-    def forward(self, point: lmm.Point, state: Any) -> tuple[Tensor, Any]:
+    def observe(self, point: lmm.Point, memory: Any) -> tuple[Tensor, Tensor]:
+        """Take the move to this iterate."""
+        return point.x, point.x - memory[0]
+
+    def propose(self, point: lmm.Point, memory: Any) -> lmm.Step:
         """Solve the system of two unknowns."""
-        move, _ = last_move(point, *state)
+        move = memory[1]
         span = torch.stack([point.gradient, move], 1)  # (B, 2, *shape)
         bent = torch.stack([self.product(point.x)(v) for v in span.unbind(1)], 1)
         flat = span.flatten(2)
         gram = flat @ bent.flatten(2).mT
         slopes = flat @ point.gradient.flatten(1)[:, :, None]
         weights = torch.linalg.pinv(gram, hermitian=True, rtol=1e-10) @ slopes
-        return (weights.mT @ flat).reshape(point.x.shape), (point.x, move)
+        return lmm.Step((weights.mT @ flat).reshape(point.x.shape))
 
 
 class Ends(NamedTuple):
@@ -131,7 +142,7 @@ def ours(optimizer: lmm.ProjectedMMOptimizer, x0: Tensor) -> Ends:
 def solvers(budget: int, own_budget: int) -> dict[str, Callable[[Any, Tensor], Ends]]:
     """Name to solver of an objective from a start."""
 
-    def direction(make: Callable[[], lmm.Direction]) -> Callable[[Any, Tensor], Ends]:
+    def direction(make: Callable[[], lmm.Proposer]) -> Callable[[Any, Tensor], Ends]:
         return lambda fun, x0: ours(
             lmm.ProjectedMMOptimizer(
                 fun, proposer=make(), settings=lmm.SolveSettings(max_iter=budget, gtol=1e-9)
@@ -238,7 +249,7 @@ def deblurring(side: int, steps: int) -> list[str]:
         weighted = [(w * atom.curvatures(a(x)), a) for w, atom, a in parts]
         return lambda v: sum(a.adjoint(c * a(v)) for c, a in weighted)
 
-    rules: dict[str, lmm.Direction | None] = {
+    rules: dict[str, lmm.Proposer | None] = {
         "own steps, separable bound": None,
         "momentum": Momentum(),
         "memory gradient": MemoryGradient(product),

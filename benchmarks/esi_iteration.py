@@ -78,8 +78,8 @@ def step_cost(name: str, energy: lmm.Atom, x0: Tensor, network: nn.Module | None
 
     handle = network[0].register_forward_hook(count) if network is not None else None
     rows = []
-    for kind, preconditioner in (("own step", None), ("with multipliers", lmm.Constant())):
-        optimizer = lmm.ProjectedMMOptimizer(energy, proposer=preconditioner)
+    for kind, proposer in (("own step", None), ("with multipliers", lmm.Constant())):
+        optimizer = lmm.ProjectedMMOptimizer(energy, proposer=proposer)
         state, _ = optimizer.step(optimizer.init(x0))
         passes = 0
         optimizer.step(state)

@@ -107,7 +107,7 @@ def main() -> None:
             f"{platform.machine()}. Cosine data term ({SENSORS} x {SOURCES}) and convolutional "
             f"autoencoder prior, dual ConvLSTM with 48 channels; batch {BATCH}, {TIMES} times, "
             f"float32: an iterate takes {iterate:.1f} MiB, the state between two steps (iterate, "
-            "gradient, memory of the preconditioner) about three times as much.",
+            "gradient, memory of the proposer) about three times as much.",
             "",
             "MiB by which the peak of resident memory rises during forward and backward, each in "
             "a process of its own. glibc's malloc is told to return freed arrays to the system "

@@ -174,7 +174,7 @@ class Run(NamedTuple):
 @torch.no_grad()
 def evaluate(drawn: Drawn, component: Any) -> Run:
     """Solve unseen instances in float64. A step is one evaluation, refused or not."""
-    whole = isinstance(component, lmm.Direction)
+    whole = isinstance(component, lmm.LimitedMemory)
     optimizer = lmm.ProjectedMMOptimizer(
         drawn.objective,
         proposer=component,

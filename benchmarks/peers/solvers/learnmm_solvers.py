@@ -52,8 +52,8 @@ def counted(case: Case, recorder: Recorder) -> tuple[Counted, dict[str, Any]]:
     return Counted(inner, recorder), {} if majorant is None else {"majorant": majorant}
 
 
-def minimize(**settings: Any) -> Callable[[Case, Recorder], None]:
-    """`lmm.minimize` with settings, on the whole batch at once."""
+def minimize(**parts: Any) -> Callable[[Case, Recorder], None]:
+    """`lmm.minimize` with a proposer or a majorant, on the whole batch at once."""
 
     def run(case: Case, recorder: Recorder) -> None:
         objective, own = counted(case, recorder)
@@ -66,7 +66,7 @@ def minimize(**settings: Any) -> Callable[[Case, Recorder], None]:
             case.x0,
             settings=lmm.SolveSettings(max_iter=UNLIMITED, gtol=0.0),
             callback=note,
-            **own | settings,
+            **own | parts,
         )
 
     return run
@@ -95,7 +95,7 @@ def compiled(case: Case, recorder: Recorder) -> None:
             for _ in range(3):
                 state, _ = stepping.compiled_step(state)
         state = starting.init(case.x0)
-        while bool((state.status == lmm.Status.RUNNING).any()):
+        while bool(state.running.any()):
             recorder.evaluated()
             state, _ = stepping.compiled_step(state)
             recorder.iterate(state.value.numpy())
