@@ -1,4 +1,4 @@
-"""Preconditioners, majorants and objectives that misbehave, for tests of the safeguard."""
+"""Proposers, majorants and objectives that misbehave, for tests of the safeguard."""
 
 from __future__ import annotations
 
@@ -14,52 +14,55 @@ HOSTILE = (float("nan"), float("inf"), -float("inf"), -1.0, -1e30, 1e30, 0.0, 1e
 
 
 class Hostile(lmm.LearnedPreconditioner):
-    """Cycles through `palette` along unknowns and accepted steps; the same for every problem."""
+    """Cycles through `palette` along unknowns and iterates; the same for every problem."""
 
     def __init__(self, palette: Sequence[float] = HOSTILE, stride: int = 4) -> None:
         super().__init__()
         self.palette = tuple(palette)
         self.stride = stride
 
-    def init_state(self, x: Tensor) -> Tensor:
-        return torch.zeros(x.shape[0], dtype=torch.int64)
+    def init_memory(self, x: Tensor) -> Tensor:
+        return torch.full((x.shape[0],), -1)  # number of the iterate, the start being 0
 
-    def forward(self, features: lmm.Features, state: Tensor) -> tuple[Tensor, Tensor]:
-        x = features.x
+    def observe(self, point: lmm.Point, memory: Tensor) -> Tensor:
+        return memory + 1
+
+    def propose(self, point: lmm.Point, memory: Tensor) -> lmm.Multipliers:
+        x = point.x
         unknown = torch.arange(x[0].numel()).reshape(1, *x.shape[1:])
-        count = state.reshape(-1, *([1] * (x.dim() - 1)))
-        index = (self.stride * count + unknown) % len(self.palette)
-        return torch.tensor(self.palette, dtype=x.dtype)[index].expand_as(x), state + 1
+        number = memory.reshape(-1, *([1] * (x.dim() - 1)))
+        index = (self.stride * number + unknown) % len(self.palette)
+        return lmm.Multipliers(torch.tensor(self.palette, dtype=x.dtype)[index].expand_as(x))
 
 
 class Random(lmm.LearnedPreconditioner):
-    """Gaussian multipliers over twelve decades, fresh at every call."""
+    """Gaussian multipliers over twelve decades, fresh at every iterate."""
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
         self.generator = torch.Generator().manual_seed(seed)
 
-    def init_state(self, x: Tensor) -> Any:
-        return None
+    def init_memory(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x)
 
-    def forward(self, features: lmm.Features, state: Any) -> tuple[Tensor, Any]:
-        size = torch.rand(features.x.shape, generator=self.generator, dtype=features.x.dtype)
-        sign = torch.randn(features.x.shape, generator=self.generator, dtype=features.x.dtype)
-        return sign * 10 ** (12 * size - 6), None
+    def observe(self, point: lmm.Point, memory: Tensor) -> Tensor:
+        size = torch.rand(memory.shape, generator=self.generator, dtype=memory.dtype)
+        sign = torch.randn(memory.shape, generator=self.generator, dtype=memory.dtype)
+        return sign * 10 ** (12 * size - 6)
+
+    def propose(self, point: lmm.Point, memory: Tensor) -> lmm.Multipliers:
+        return lmm.Multipliers(memory)
 
 
-class Returning(lmm.LearnedPreconditioner):
-    """Returns whatever `answer` makes of the features."""
+class Returning(lmm.Proposer):
+    """Proposes whatever `answer` makes of the point."""
 
-    def __init__(self, answer: Callable[[lmm.Features], Any]) -> None:
+    def __init__(self, answer: Callable[[lmm.Point], Any]) -> None:
         super().__init__()
         self.answer = answer
 
-    def init_state(self, x: Tensor) -> Any:
-        return None
-
-    def forward(self, features: lmm.Features, state: Any) -> Any:
-        return self.answer(features)
+    def propose(self, point: lmm.Point, memory: None) -> Any:
+        return self.answer(point)
 
 
 class Curvatures:

@@ -1,4 +1,4 @@
-"""Every atom, preconditioner and problem, once: a line here puts it under all the laws.
+"""Every atom, proposer and problem, once: a line here puts it under all the laws.
 
 `tests/core/test_catalogue.py` fails when something public is missing.
 """
@@ -198,11 +198,11 @@ ATOMS = [
 
 
 @dataclass(frozen=True)
-class PreconditionerCase:
-    """A preconditioner for iterates of a shape."""
+class ProposerCase:
+    """A proposer for iterates of a shape."""
 
     name: str
-    build: Callable[[torch.dtype], lmm.LearnedComponent | lmm.Direction]
+    build: Callable[[torch.dtype], lmm.Proposer]
     shape: tuple[int, ...] = (UNKNOWNS,)
 
 
@@ -210,25 +210,22 @@ def _operator(dtype: torch.dtype) -> Tensor:
     return Draw(1, dtype).matrix()
 
 
-PRECONDITIONERS = [
-    PreconditionerCase("identity", lambda dtype: lmm.Identity()),
-    PreconditionerCase("constant", lambda dtype: lmm.Constant(initial=0.7).to(dtype)),
-    PreconditionerCase("constant-each", lambda dtype: lmm.Constant((UNKNOWNS,), 0.5).to(dtype)),
-    PreconditionerCase(
+PROPOSERS = [
+    ProposerCase("constant", lambda dtype: lmm.Constant(initial=0.7).to(dtype)),
+    ProposerCase("constant-each", lambda dtype: lmm.Constant((UNKNOWNS,), 0.5).to(dtype)),
+    ProposerCase(
         "dual-conv-lstm", lambda dtype: lmm.DualConvLSTM(UNKNOWNS, 4).to(dtype), (UNKNOWNS, 3)
     ),
-    PreconditionerCase("coordinatewise", lambda dtype: lmm.CoordinatewiseLSTM(4).to(dtype)),
-    PreconditionerCase("spectral", lambda dtype: lmm.SpectralLSTM(_operator(dtype), 4).to(dtype)),
-    PreconditionerCase(
+    ProposerCase("coordinatewise", lambda dtype: lmm.CoordinatewiseLSTM(4).to(dtype)),
+    ProposerCase("spectral", lambda dtype: lmm.SpectralLSTM(_operator(dtype), 4).to(dtype)),
+    ProposerCase(
         "spectral-times",
         lambda dtype: lmm.SpectralLSTM(_operator(dtype), 4).to(dtype),
         (UNKNOWNS, 3),
     ),
-    PreconditionerCase("limited-memory", lambda dtype: lmm.LimitedMemory(3)),
-    PreconditionerCase(
-        "unprojected", lambda dtype: lmm.Unprojected(lmm.CoordinatewiseLSTM(4)).to(dtype)
-    ),
-    PreconditionerCase(
+    ProposerCase("limited-memory", lambda dtype: lmm.LimitedMemory(3)),
+    ProposerCase("unprojected", lambda dtype: lmm.Unprojected(lmm.CoordinatewiseLSTM(4)).to(dtype)),
+    ProposerCase(
         "unprojected-damped",
         lambda dtype: lmm.Unprojected(
             lmm.DualConvLSTM(UNKNOWNS, 4), lmm.DampedInverse(_operator(dtype))

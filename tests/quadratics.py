@@ -21,7 +21,7 @@ def quadratic(**settings: Any) -> tuple[lmm.ProjectedMMOptimizer, Tensor]:
     optimizer = lmm.ProjectedMMOptimizer(
         lambda x: 1 + ((x - target) ** 2).sum(1) / 2,
         majorant=lmm.LipschitzMajorant(10.0),
-        **settings,
+        settings=lmm.SolveSettings(**settings),
     )
     return optimizer, DATA.point()
 
