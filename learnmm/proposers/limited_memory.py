@@ -158,7 +158,9 @@ def extend(pairs: Pairs, x: Tensor, gradient: Tensor, move: Tensor, change: Tens
     batch, history = pairs.products.shape
     oldest = (pairs.newest + 1) % history
     others = torch.arange(history, device=oldest.device) != oldest[:, None]  # (B, history)
-    along = _inner(pairs.moves, change) * others
+    # A graph keeps what its products were made of, and the ring is written to below.
+    before = pairs.moves.clone() if torch.is_grad_enabled() else pairs.moves
+    along = _inner(before, change) * others
     column = -_times(pairs.inverse, along) * others / product
     column = column.scatter(1, oldest[:, None], 1 / product)
     useful = useful & torch.isfinite(column).all(1)

@@ -152,9 +152,35 @@ def advance(
 ) -> tuple[State, StepInfo]:
     """Carry every problem on: to its candidate, or to a more cautious trial."""
     accepted, there = verdict.accepted, outcome.there
-    relaxation = _relaxation(solver, state, trial, verdict)
-    info = StepInfo(
-        value=torch.where(accepted, there.value, state.value),
+    info = _record(state, trial, outcome, verdict, _relaxation(solver, state, trial, verdict))
+    shortening, reach = _shorter(solver, state, trial, verdict)
+    observed, memory = solver.observed(state, outcome), state.majorant_memory
+    following = state._replace(
+        x=select(accepted, outcome.x, state.x),
+        value=info.value,
+        gradient=select(accepted, there.gradient, state.gradient),
+        aux=select(accepted, there.aux, state.aux, "the aux of the objective"),
+        majorant_memory=select(accepted, observed, memory, "the memory of the majorant"),
+        asked=state.asked & ~accepted,
+        trial=(state.trial + state.running).masked_fill(accepted, 0),
+        shortening=shortening,
+        reach=reach,
+        relaxation=info.relaxation,
+        gradient_norm=info.gradient_norm,
+        steepest=torch.maximum(state.steepest, info.gradient_norm),
+        status=solver.stopping.decide(state, trial, outcome, verdict, info),
+        tally=state.tally.counted(state.running, info, trial, verdict),
+    )
+    return following, info
+
+
+def _record(
+    state: State, trial: Trial, outcome: Outcome, verdict: Verdict, relaxation: Tensor
+) -> StepInfo:
+    """What the step did."""
+    accepted = verdict.accepted
+    return StepInfo(
+        value=torch.where(accepted, outcome.there.value, state.value),
         gradient_norm=torch.where(accepted, outcome.gradient_norm, state.gradient_norm),
         accepted=accepted,
         proposed=trial.proposed,
@@ -166,27 +192,6 @@ def advance(
         clipped=torch.where(trial.proposed, trial.proposal.clipped, 0.0),
         cut=trial.cut,
     )
-    shortening, reach = _shorter(solver, state, trial, verdict)
-    remembered = solver.observed(state, outcome)
-    following = state._replace(
-        x=select(accepted, outcome.x, state.x),
-        value=info.value,
-        gradient=select(accepted, there.gradient, state.gradient),
-        aux=select(accepted, there.aux, state.aux, "the aux of the objective"),
-        majorant_memory=select(
-            accepted, remembered, state.majorant_memory, "the memory of the majorant"
-        ),
-        asked=state.asked & ~accepted,
-        trial=(state.trial + state.running).masked_fill(accepted, 0),
-        shortening=shortening,
-        reach=reach,
-        relaxation=relaxation,
-        gradient_norm=info.gradient_norm,
-        steepest=torch.maximum(state.steepest, info.gradient_norm),
-        status=solver.stopping.decide(state, trial, outcome, verdict, info),
-        tally=state.tally.counted(state.running, info, trial, verdict),
-    )
-    return following, info
 
 
 def _relaxation(
