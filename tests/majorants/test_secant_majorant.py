@@ -1,0 +1,77 @@
+"""Secants: curvature from the gradients of the steps already taken."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+import learnmm as lmm
+
+DTYPE = torch.float64
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=seeded(seed), dtype=DTYPE)
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def rosenbrock(x: Tensor) -> Tensor:
+    return (100 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1 - x[:, :-1]) ** 2).sum(1)
+
+
+@given(seed=st.integers(0, 10**6), steps=st.integers(1, 12))
+def test_a_secant_lies_within_the_spectrum_of_a_convex_quadratic(seed: int, steps: int) -> None:
+    spectrum = normal(3, 5, seed=seed).exp()
+
+    def fun(x: Tensor) -> Tensor:
+        return (spectrum * x * x).sum(1) / 2
+
+    optimizer = lmm.ProjectedMMOptimizer(
+        fun, majorant=lmm.SecantMajorant(fun), settings=lmm.SolveSettings(gtol=0.0)
+    )
+    state = optimizer.init(normal(3, 5, seed=seed + 1))
+    for _ in range(steps):
+        level = optimizer.bound(state.x, state.aux, state.majorant_memory).curvature.largest()
+        assert (level <= spectrum.amax(1) * (1 + 1e-6)).all()
+        assert (level >= spectrum.amin(1) * (1 - 1e-6)).all()
+        state, info = optimizer.step(state)
+        if bool((info.actual < 1e-12).any()):
+            break
+
+
+def test_the_first_secant_is_the_hessian_along_the_gradient() -> None:
+    x = normal(3, 4)
+    gradient = torch.func.grad(lambda z: rosenbrock(z).sum())(x)
+    majorant = lmm.SecantMajorant(rosenbrock)
+    for i in range(3):
+        hessian = torch.func.hessian(lambda z: rosenbrock(z[None])[0])(x[i])
+        expected = (hessian @ gradient[i]).norm() / gradient[i].norm()
+        torch.testing.assert_close(majorant.init_memory(x, gradient)[i], expected)
+    bound = majorant(x)
+    torch.testing.assert_close(bound.curvature.largest(), majorant.init_memory(x, gradient))
+    assert bound.kind is lmm.Kind.ESTIMATE
+    assert isinstance(majorant, lmm.AdaptiveMajorant)
+    assert not isinstance(lmm.LipschitzMajorant(1.0), lmm.AdaptiveMajorant)
+
+
+def test_a_linear_objective_has_no_secant_and_a_step_as_long_as_the_iterate() -> None:
+    slope = normal(2, 3)
+    x0 = normal(2, 3, seed=1)
+    result = lmm.minimize(lambda x: (slope * x).sum(1), x0, settings=lmm.SolveSettings(max_iter=1))
+    torch.testing.assert_close((result.x - x0).norm(dim=1), x0.norm(dim=1))
+    assert torch.isfinite(
+        lmm.minimize(lambda x: (slope * x).sum(1), 0 * x0, settings=lmm.SolveSettings(max_iter=5)).x
+    ).all()
+
+
+def test_secants_follow_the_steps_within_limits() -> None:
+    majorant, level = lmm.SecantMajorant(rosenbrock), torch.ones(5, dtype=DTYPE)
+    move = torch.ones(5, 2, dtype=DTYPE)
+    factor = torch.tensor([2.0, -3.0, 1e-9, 1e9, 0.0], dtype=DTYPE)
+    found = majorant.observe(move, factor[:, None] * move, level)
+    torch.testing.assert_close(found, torch.tensor([2.0, 3.0, 0.5, 1e3, 1.0], dtype=DTYPE))
