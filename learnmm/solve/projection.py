@@ -152,9 +152,11 @@ def whole_step(
     )
 
 
-def cut(proposal: Proposal, longest: Tensor) -> tuple[Proposal, Tensor, Tensor]:
+def cut(proposal: Proposal, longest: Tensor | None) -> tuple[Proposal, Tensor, Tensor]:
     """Shorten steps longer than ``longest``; also returns their lengths and which ones were."""
     length = norm(proposal.step)
+    if longest is None:
+        return proposal, length, torch.zeros_like(proposal.bounded)
     long = length > longest
     # Quotients of infinite lengths, though not taken, have no gradient.
     limit, whole = torch.where(long, longest, 1.0), torch.where(long, length, 1.0)

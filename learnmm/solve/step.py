@@ -40,12 +40,8 @@ def propose(solver: ProjectedMMOptimizer, state: State) -> tuple[State, Trial]:
     growth = 1.0 if safeguard is None else safeguard.growth
     enlargement = growth ** enlargements.to(state.value.dtype)
     enlarged = curvature.scaled(enlargement)
-    proposal = _chosen(state, proposed, enlarged, trials)
-    step_norm, region = norm(proposal.step), torch.zeros_like(proposed)
-    longest = _longest(solver, state, proposal, bound)
-    if longest is not None:
-        proposal, step_norm, long = cut(proposal, longest)
-        region = long & proposal.bounded & state.running
+    chosen = _chosen(state, proposed, enlarged, trials)
+    proposal, step_norm, long = cut(chosen, _longest(solver, state, chosen, bound))
     trial = Trial(
         proposal=proposal.detached(),
         step_norm=step_norm.detach(),
@@ -54,7 +50,7 @@ def propose(solver: ProjectedMMOptimizer, state: State) -> tuple[State, Trial]:
         enlargement=enlargement,
         bound=bound,
         valid=enlarged.valid(),
-        cut=region,
+        cut=long & proposal.bounded & state.running,
     )
     return state, trial
 
