@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import learnmm as lmm
-from catalogue import ATOMS, PRECONDITIONERS, PROBLEMS, AtomCase, Draw
+from catalogue import ATOMS, PROBLEMS, PROPOSERS, AtomCase, Draw
 from learnmm.atoms.base import Composed, Scaled, Sum
 
 
@@ -27,10 +27,9 @@ def test_every_atom_is_listed() -> None:
     assert listed >= public(lmm.Atom) | {Composed, Scaled, Sum}
 
 
-def test_every_preconditioner_is_listed() -> None:
-    listed = {type(case.build(torch.float64)) for case in PRECONDITIONERS}
-    interfaces = {lmm.LearnedPreconditioner, lmm.LearnedDirection}
-    assert listed >= (public(lmm.LearnedComponent) | public(lmm.Direction)) - interfaces
+def test_every_proposer_is_listed() -> None:
+    listed = {type(case.build(torch.float64)) for case in PROPOSERS}
+    assert listed >= public(lmm.Proposer) - {lmm.LearnedPreconditioner}
 
 
 def test_every_toy_problem_is_listed() -> None:

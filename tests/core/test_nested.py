@@ -106,7 +106,7 @@ def test_a_refused_memory_is_forgotten(wrap: Callable[[Any], Any], grad: bool) -
         state = optimizer.init(X0)
         for _ in range(3):
             state, _ = optimizer.step(state)
-    assert only(state.memory).flatten().tolist() == state.tally.accepted.tolist()
+    assert only(state.proposer_memory).flatten().tolist() == state.tally.accepted.tolist()
     assert len(set(state.tally.accepted.tolist())) > 1
 
 
@@ -117,7 +117,7 @@ def test_a_stopped_problem_keeps_its_memory(wrap: Callable[[Any], Any]) -> None:
     state = optimizer.init(start)
     for _ in range(3):
         state, _ = optimizer.step(state)
-    assert only(state.memory).flatten().tolist() == [0, 3, 3]
+    assert only(state.proposer_memory).flatten().tolist() == [0, 3, 3]
 
 
 # --- aux ---------------------------------------------------------------------------------------
@@ -342,5 +342,5 @@ def test_an_adaptive_majorant_leaves_aux_to_the_objective(steps: Any) -> None:
         torch.testing.assert_close(
             bound.curvature.largest(), atom.bound(state.x).curvature.largest()
         )
-        assert state.known.shape == (3,)
+        assert state.majorant_memory.shape == (3,)
     assert lmm.ProjectedMMOptimizer(atom).init(X0).known is None

@@ -7,7 +7,8 @@ import sys
 
 PROGRAM = """
 import torch, learnmm as lmm
-lmm.minimize(lambda x: (x**4).sum(), torch.ones(3), proposer=None, max_iter=3)
+settings = lmm.SolveSettings(max_iter=3)
+lmm.minimize(lambda x: (x**4).sum(), torch.ones(3), proposer=None, settings=settings)
 """
 
 

@@ -87,8 +87,8 @@ def test_atoms_keep_their_majorant_at_a_thousand_unknowns(maps, dtype, least):
 @pytest.mark.parametrize(
     ("dtype", "least"), [(torch.float32, 1e-4), (torch.float64, 1e-13)], ids=str
 )
-@pytest.mark.parametrize("settings", [{}, {"preconditioner": None}], ids=["default", "own"])
-def test_a_weak_direction_is_solved(dtype, least, settings):
+@pytest.mark.parametrize("proposer", [lmm.LimitedMemory(), None], ids=["default", "own"])
+def test_a_weak_direction_is_solved(dtype, least, proposer):
     diagonal = torch.ones(N, dtype=dtype)
     diagonal[-1] = least
     y = torch.zeros(1, N, dtype=dtype)
@@ -97,8 +97,8 @@ def test_a_weak_direction_is_solved(dtype, least, settings):
     result = lmm.minimize(
         energy,
         torch.zeros(1, N, dtype=dtype),
+        proposer=proposer,
         settings=lmm.SolveSettings(gtol=0, max_iter=20),
-        **settings,
     )
     assert float(result.fun) < 1e-6
     assert float(result.x[0, -1]) == pytest.approx(1 / least, rel=1e-3)
@@ -106,15 +106,18 @@ def test_a_weak_direction_is_solved(dtype, least, settings):
 
 
 @by_dtype
-@pytest.mark.parametrize("settings", [{}, {"preconditioner": None}], ids=["default", "own"])
-def test_a_small_ridge_does_not_slow_weak_directions_down(dtype, settings):
+@pytest.mark.parametrize("proposer", [lmm.LimitedMemory(), None], ids=["default", "own"])
+def test_a_small_ridge_does_not_slow_weak_directions_down(dtype, proposer):
     """A shift beside a square basis has nothing outside to care for, and stays as it is."""
     least = 1e-3 if dtype == torch.float32 else 1e-6
     matrix = reflected(spectrum(least, 50)).to(dtype)
     truth = normal(1, 50, seed=3).to(dtype)
     energy = lmm.least_squares(matrix, truth @ matrix.mT) + least**2 * lmm.Quadratic(0 * truth)
     result = lmm.minimize(
-        energy, 0 * truth, settings=lmm.SolveSettings(gtol=0, max_iter=30), **settings
+        energy,
+        0 * truth,
+        proposer=proposer,
+        settings=lmm.SolveSettings(gtol=0, max_iter=30),
     )
     exact = torch.linalg.solve(
         matrix.double().mT @ matrix.double() + least**2 * torch.eye(50, dtype=torch.float64),

@@ -212,22 +212,22 @@ def test_sparse_separable_is_dense_separable() -> None:
 # --- solving -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("preconditioner", [None, lmm.LimitedMemory()])
-def test_deblurring_is_that_of_the_dense_map(preconditioner: Any) -> None:
+@pytest.mark.parametrize("proposer", [None, lmm.LimitedMemory()])
+def test_deblurring_is_that_of_the_dense_map(proposer: lmm.Proposer | None) -> None:
     kernel = torch.tensor([[0.0, 0.1, 0.0], [0.1, 0.6, 0.1], [0.0, 0.1, 0.0]], dtype=DTYPE)
     blur = lmm.convolution(kernel, (6, 5), "zero")
     y = normal(2, 6, 5)
     free = lmm.minimize(
         lmm.Quadratic(y) @ blur,
         y,
+        proposer=proposer,
         settings=lmm.SolveSettings(gtol=1e-10, max_iter=500),
-        proposer=preconditioner,
     )
     expected = torch.linalg.solve(matrix_of(blur), y.flatten(1).mT).mT.reshape(y.shape)
     torch.testing.assert_close(free.x, expected, rtol=1e-5, atol=1e-6)
     assert free.certificate.kind is lmm.Kind.GLOBAL
     assert free.certificate.monotone.all()
-    if preconditioner is None:
+    if proposer is None:
         assert not free.certificate.violations.any()
 
 

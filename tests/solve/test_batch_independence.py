@@ -15,7 +15,7 @@ from torch import Tensor
 
 import learnmm as lmm
 from adversaries import Hostile
-from catalogue import ATOMS, PRECONDITIONERS, AtomCase, Draw, PreconditionerCase
+from catalogue import ATOMS, PROPOSERS, AtomCase, Draw, ProposerCase
 from learnmm.checks import assert_batch_independent
 from learnmm.checks.laws import require_equal
 from learnmm.curvature import norm
@@ -67,7 +67,7 @@ def assert_same(
     require_equal(b.x[others], a.x[rows], norm(a.x[rows]), "the result is the same")
     assert torch.equal(b.status[others], a.status[rows])
     assert torch.equal(b.iterations[others], a.iterations[rows])
-    for count in ("accepted", "rejected", "learned", "violations"):
+    for count in ("accepted", "rejected", "proposed", "violations"):
         mine, theirs = getattr(a.certificate, count), getattr(b.certificate, count)
         assert torch.equal(theirs[others], mine[rows]), count
 
@@ -211,10 +211,8 @@ def test_lanczos_bears_a_neighbour_of_nan_curvature() -> None:
     assert (runs[1][0].x[2, 0]) >= 0.9
 
 
-@pytest.mark.parametrize("case", PRECONDITIONERS, ids=lambda case: case.name)
-def test_preconditioners_of_the_library_see_one_problem_at_a_time(
-    case: PreconditionerCase,
-) -> None:
+@pytest.mark.parametrize("case", PROPOSERS, ids=lambda case: case.name)
+def test_proposers_of_the_library_see_one_problem_at_a_time(case: ProposerCase) -> None:
     torch.manual_seed(0)
     proposer = case.build(torch.float64)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import learnmm as lmm
-from catalogue import ATOMS, PRECONDITIONERS, AtomCase, Draw, PreconditionerCase
+from catalogue import ATOMS, PROPOSERS, AtomCase, Draw, ProposerCase
 from learnmm import checks
 
 DTYPE = torch.float64
@@ -205,17 +205,17 @@ def test_a_refusal_takes_back_what_was_counted(in_place: bool) -> None:
     )
     state, info = optimizer.step(optimizer.init(X0))
     assert info.accepted.tolist() == [True, False]
-    assert state.memory.tolist() == [1, 0]
-    assert state.known.tolist() == [1, 0]
+    assert state.proposer_memory.tolist() == [1, 0]
+    assert state.majorant_memory.tolist() == [1, 0]
 
 
 @by_write
 @pytest.mark.parametrize(
     ("settings", "who"),
     [
-        (lambda write: {"preconditioner": Writing(write, "start")}, "preconditioner Writing"),
+        (lambda write: {"proposer": Writing(write, "start")}, "preconditioner Writing"),
         (
-            lambda write: {"preconditioner": WritingDirection(write, "start")},
+            lambda write: {"proposer": WritingDirection(write, "start")},
             "preconditioner WritingDirection",
         ),
         (lambda write: {"majorant": WritingMajorant(write, "call")}, "majorant WritingMajorant"),
@@ -325,7 +325,7 @@ def test_a_callback_sees_copies() -> None:
             if isinstance(tensor, Tensor):
                 tensor.zero_()
         state.tally.accepted.zero_()
-        state.memory.moves.zero_()
+        state.proposer_memory.moves.zero_()
 
     result = lmm.ProjectedMMOptimizer(quadratic, proposer=lmm.LimitedMemory()).minimize(
         X0, callback=callback, history=True
@@ -376,20 +376,20 @@ def test_a_start_may_be_the_data() -> None:
 @pytest.mark.parametrize(
     ("settings", "law"),
     [
-        (lambda write: {"preconditioner": Writing(write, "memory")}, "Writing does not write"),
-        (lambda write: {"preconditioner": Writing(write, "features")}, "Writing does not write"),
+        (lambda write: {"proposer": Writing(write, "memory")}, "Writing does not write"),
+        (lambda write: {"proposer": Writing(write, "features")}, "Writing does not write"),
         (
-            lambda write: {"preconditioner": WritingDirection(write, "point")},
+            lambda write: {"proposer": WritingDirection(write, "point")},
             "WritingDirection does not write",
         ),
         (
-            lambda write: {"preconditioner": WritingDirection(write, "memory")},
+            lambda write: {"proposer": WritingDirection(write, "memory")},
             "WritingDirection does not write",
         ),
         (
             lambda write: {
                 "majorant": WritingMajorant(add, "nowhere"),
-                "preconditioner": WritingDirection(write, "curvature"),
+                "proposer": WritingDirection(write, "curvature"),
             },
             "WritingDirection does not write",
         ),
@@ -423,8 +423,8 @@ def test_no_atom_writes(case: AtomCase) -> None:
     checks.assert_unmodified(optimizer, case.point(data))
 
 
-@pytest.mark.parametrize("case", PRECONDITIONERS, ids=lambda case: case.name)
-def test_no_preconditioner_writes(case: PreconditionerCase) -> None:
+@pytest.mark.parametrize("case", PROPOSERS, ids=lambda case: case.name)
+def test_no_preconditioner_writes(case: ProposerCase) -> None:
     data = Draw(3, DTYPE)
     atom = lmm.Quadratic(data.target(*case.shape))
     optimizer = lmm.ProjectedMMOptimizer(atom, proposer=case.build(DTYPE))

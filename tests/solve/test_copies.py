@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 import learnmm as lmm
-from catalogue import ATOMS, PRECONDITIONERS, AtomCase, Draw, PreconditionerCase
+from catalogue import ATOMS, PROPOSERS, AtomCase, Draw, ProposerCase
 from learnmm.nested import tensors_of
 
 DATA = Draw(2, torch.float64)
+BRIEF = lmm.SolveSettings(max_iter=4)
 
 
 def pickled(thing: Any) -> Any:
@@ -57,7 +58,7 @@ def assert_goes_on(optimizer: lmm.ProjectedMMOptimizer, x0: Tensor, copied: Copy
 )
 def test_atoms(case: AtomCase, copied: Copy) -> None:
     """All but the one whose products are lambdas of the test."""
-    optimizer = lmm.ProjectedMMOptimizer(case.build(DATA), settings=lmm.SolveSettings(max_iter=4))
+    optimizer = lmm.ProjectedMMOptimizer(case.build(DATA), settings=BRIEF)
     assert_goes_on(optimizer, case.point(DATA), copied)
     state = optimizer.init(case.point(DATA))
     for mine, its in zip(tensors_of(state), tensors_of(copied(state)), strict=True):
@@ -65,14 +66,11 @@ def test_atoms(case: AtomCase, copied: Copy) -> None:
 
 
 @by_copy
-@pytest.mark.parametrize("case", PRECONDITIONERS, ids=lambda case: case.name)
-def test_preconditioners(case: PreconditionerCase, copied: Copy) -> None:
+@pytest.mark.parametrize("case", PROPOSERS, ids=lambda case: case.name)
+def test_proposers(case: ProposerCase, copied: Copy) -> None:
     torch.manual_seed(0)
     atom = lmm.HalfQuadratic(DATA.target(*case.shape), "cauchy")
-    component = case.build(torch.float64)
-    optimizer = lmm.ProjectedMMOptimizer(
-        atom, proposer=component, settings=lmm.SolveSettings(max_iter=4)
-    )
+    optimizer = lmm.ProjectedMMOptimizer(atom, proposer=case.build(torch.float64), settings=BRIEF)
     assert_goes_on(optimizer, DATA.point(*case.shape), copied)
 
 
@@ -82,11 +80,8 @@ def test_preconditioners(case: PreconditionerCase, copied: Copy) -> None:
 def test_functions(fun: Any, majorant: Any, copied: Copy) -> None:
     x0 = DATA.point() if fun is valley else DATA.point()[0]
     given = None if majorant is None else majorant(valley)
-    assert_goes_on(
-        lmm.ProjectedMMOptimizer(fun, majorant=given, settings=lmm.SolveSettings(max_iter=4)),
-        x0,
-        copied,
-    )
+    optimizer = lmm.ProjectedMMOptimizer(fun, majorant=given, settings=BRIEF)
+    assert_goes_on(optimizer, x0, copied)
 
 
 @by_copy
@@ -96,9 +91,7 @@ def test_optimizers_that_have_compiled(
 ) -> None:
     torch.compiler.reset()
     x0 = DATA.point() if fun is valley else DATA.point()[0]
-    optimizer = lmm.ProjectedMMOptimizer(
-        fun, proposer=lmm.LimitedMemory(2), settings=lmm.SolveSettings(max_iter=3)
-    )
+    optimizer = lmm.ProjectedMMOptimizer(fun, proposer=lmm.LimitedMemory(2), settings=BRIEF)
     with monkeypatch.context() as patched:
         patched.setattr(torch, "compile", partial(torch.compile, backend="eager"))
         result = optimizer.minimize(x0, compiled=True)

@@ -50,8 +50,8 @@ def test_the_certificate_adds_up() -> None:
     certificate, history = result.certificate, result.history
     assert history is not None
     assert torch.equal(certificate.accepted + certificate.rejected, result.iterations)
-    assert torch.equal((history.accepted & history.learned).sum(0), certificate.learned)
-    assert (certificate.learned <= certificate.accepted).all()
+    assert torch.equal((history.accepted & history.proposed).sum(0), certificate.proposed)
+    assert (certificate.proposed <= certificate.accepted).all()
     falls = torch.cat([result.initial_fun[None], history.value]).diff(dim=0)
     assert torch.equal(
         torch.where(history.accepted, falls, -torch.inf).amax(0), certificate.worst_increase
@@ -113,7 +113,7 @@ def test_a_refused_proposal_is_forgotten() -> None:
     )
     state, info = optimizer.step(optimizer.init(DATA.point()))
     assert info.accepted.tolist() == [True, False, True]
-    assert state.memory.tolist() == [1, 0, 1]
+    assert state.proposer_memory.tolist() == [1, 0, 1]
 
 
 def test_relaxation_makes_up_for_a_loose_estimate() -> None:

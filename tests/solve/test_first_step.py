@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import learnmm as lmm
+from adversaries import Returning
 from cutest_like import PROBLEMS
-from learnmm.solve.optimizer import REACH
 
 DTYPE = torch.float64
 
@@ -29,31 +29,31 @@ def test_small_problems_are_solved_by_default(name: str) -> None:
 @pytest.mark.parametrize("name", ["eckerle4", "boxbod", "log-hairy"])
 def test_no_step_is_longer_than_a_few_times_the_one_before(name: str) -> None:
     problem = PROBLEMS[name]
-    history = (
-        lmm.ProjectedMMOptimizer(problem.fun, proposer=lmm.LimitedMemory())
-        .minimize(problem.x0(), history=True)
-        .history
-    )
+    proposer = lmm.LimitedMemory()
+    optimizer = lmm.ProjectedMMOptimizer(problem.fun, proposer=proposer)
+    history = optimizer.minimize(problem.x0(), history=True).history
+    assert history is not None
     taken = history.step_norm[history.accepted]
-    directed = history.learned[history.accepted]
-    assert (taken[1:] <= REACH * taken[:-1] * (1 + 1e-12))[directed[1:]].all()
+    proposed = history.proposed[history.accepted]
+    assert proposed[1:].any()
+    assert (taken[1:] <= proposer.reach * taken[:-1] * (1 + 1e-12))[proposed[1:]].all()
 
 
-class Doubling(lmm.Direction):
-    """Ten times the gradient, whatever was tried before."""
+class Far(Returning):
+    """Ten times the gradient, within a reach."""
 
-    def init_state(self, x: torch.Tensor) -> None:
-        return None
+    trials = 3
+    reach = lmm.LimitedMemory.reach
 
-    def forward(self, point: lmm.Point, state: None) -> tuple[torch.Tensor, None]:
-        return 10 * point.gradient, None
+    def __init__(self) -> None:
+        super().__init__(lambda point: lmm.Step(10 * point.gradient))
 
 
 def test_a_refused_step_that_was_cut_comes_again_shorter() -> None:
     """Else the cut would propose the same candidate for every trial."""
     x0 = torch.tensor([[1.0, 1.0]], dtype=DTYPE)
     optimizer = lmm.ProjectedMMOptimizer(
-        lambda x: (x**4).sum(1), proposer=Doubling(), majorant=lmm.LipschitzMajorant(12.0)
+        lambda x: (x**4).sum(1), proposer=Far(), majorant=lmm.LipschitzMajorant(12.0)
     )
     state = optimizer.init(x0)
     state = state._replace(reach=torch.tensor([50.0], dtype=DTYPE))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import learnmm as lmm
 from adversaries import HOSTILE, Curvatures, Hostile, Random
-from catalogue import ATOMS, PRECONDITIONERS, PROBLEMS, AtomCase, Draw, ProblemCase
+from catalogue import ATOMS, PROPOSERS, PROBLEMS, AtomCase, Draw, ProblemCase
 from learnmm.checks import assert_descent
 from learnmm.solve.safeguard import rounding_slack
 
@@ -90,7 +90,7 @@ def test_no_atom_rises_under_hostile_multipliers(
 @by_problem
 @by_dtype
 @by_projection
-def test_no_problem_rises_when_preconditioners_are_switched_at_random(
+def test_no_problem_rises_when_proposers_are_switched_at_random(
     case: ProblemCase, dtype: torch.dtype, projection: lmm.Projection | None
 ) -> None:
     drawn = draw(case, dtype)
@@ -115,10 +115,10 @@ def test_no_problem_rises_when_preconditioners_are_switched_at_random(
         state = following
 
 
-@pytest.mark.parametrize("case", PRECONDITIONERS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", PROPOSERS, ids=lambda case: case.name)
 @by_dtype
 @by_projection
-def test_no_preconditioner_of_the_library_makes_it_rise(case, dtype, projection) -> None:
+def test_no_proposer_of_the_library_makes_it_rise(case, dtype, projection) -> None:
     data = Draw(BATCH, dtype)
     torch.manual_seed(0)
     component = case.build(dtype)
@@ -204,7 +204,7 @@ def test_multipliers_up_to_almost_two_are_accepted_under_a_proved_bound(dtype) -
     )
     certificate = optimizer.minimize(data.point(5)).certificate
     assert not certificate.rejected.any()
-    assert (certificate.learned == 20).all()
+    assert (certificate.proposed == 20).all()
 
 
 def test_a_constant_given_as_a_float_is_not_rounded_down() -> None:

@@ -7,7 +7,7 @@ import torch
 
 import learnmm as lmm
 from adversaries import Curvatures
-from catalogue import ATOMS, PRECONDITIONERS, AtomCase, Draw
+from catalogue import ATOMS, PROPOSERS, AtomCase, Draw
 
 MIXED = {
     "value": lambda x: (x.double() ** 2).sum(1),
@@ -54,9 +54,9 @@ def test_autocast_changes_nothing_in_the_loop(case: AtomCase) -> None:
     assert torch.equal(plain.fun, cast.fun)
 
 
-def test_autocast_reaches_the_preconditioner_alone() -> None:
+def test_autocast_reaches_the_proposer_alone() -> None:
     data = Draw(3, torch.float32)
-    case = PRECONDITIONERS[-1]
+    case = PROPOSERS[-1]
     torch.manual_seed(0)
     optimizer = lmm.ProjectedMMOptimizer(
         lmm.least_squares(data.matrix(), data.target(4, 3)),

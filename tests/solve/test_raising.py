@@ -81,7 +81,7 @@ LONG = lmm.LipschitzMajorant(0.4)
 @pytest.mark.parametrize("steps", [None, lmm.LimitedMemory()], ids=["own", "memory"])
 def test_a_numerical_exception_is_a_refused_candidate(name: str, steps: Any) -> None:
     fun = Barrier(NUMERICAL[name], {1, 4, 5})
-    settings = {"majorant": LONG, "preconditioner": steps, "gtol": 1e-6}
+    settings = {"majorant": LONG, "proposer": steps, "gtol": 1e-6}
     result = lmm.minimize(fun, START, **settings)
     assert fun.failures > 0
     assert result.success.all()
@@ -101,7 +101,7 @@ def test_the_others_take_the_steps_that_they_take_without(holes: set[int], steps
         return torch.where(border, torch.nan, value)
 
     component = lmm.LimitedMemory(4) if steps else None
-    settings = {"majorant": LONG, "preconditioner": component, "max_iter": 12, "gtol": 0.0}
+    settings = {"majorant": LONG, "proposer": component, "max_iter": 12, "gtol": 0.0}
     loud = lmm.ProjectedMMOptimizer(
         Barrier(cholesky, holes), proposer=lmm.LimitedMemory(), **settings
     ).minimize(START, history=True)
@@ -200,7 +200,7 @@ def test_what_was_raised_on_the_way_is_no_message() -> None:
 
 def test_without_a_safeguard_it_is_not_finite() -> None:
     fun = Barrier(cholesky, {1})
-    settings = {"majorant": LONG, "preconditioner": None, "safeguard": None, "max_iter": 1}
+    settings = {"majorant": LONG, "proposer": None, "safeguard": None, "max_iter": 1}
     result = lmm.minimize(fun, START, **settings)
     assert result.status[1] == lmm.Status.NON_FINITE
     assert "LinAlgError" in result.message(1)
@@ -241,7 +241,7 @@ def test_a_compiled_run_tells_the_problems_apart(monkeypatch: pytest.MonkeyPatch
         factor = torch.linalg.cholesky(torch.diag_embed(torch.stack([x[:, 0], x[:, 0] + 1], 1)))
         return (x**2).sum(1) - 2 * torch.diagonal(factor, dim1=1, dim2=2).log().sum(1)
 
-    settings = {"majorant": lmm.LipschitzMajorant(1.0), "preconditioner": None, "max_iter": 60}
+    settings = {"majorant": lmm.LipschitzMajorant(1.0), "proposer": None, "max_iter": 60}
     optimizer = lmm.ProjectedMMOptimizer(fun, **settings)
     plain, fast = optimizer.minimize(START), optimizer.minimize(START, compiled=True)
     assert (plain.certificate.rejected > 0).any()

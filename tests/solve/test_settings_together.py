@@ -33,19 +33,19 @@ by_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 
 REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "projection-memory": (
-        lambda: {"projection": WIDE, "preconditioner": lmm.LimitedMemory()},
+        lambda: {"projection": WIDE, "proposer": lmm.LimitedMemory()},
         r"projection confines multipliers, but LimitedMemory proposes whole steps.*upper=1.9",
     ),
     "projection-learned": (
-        lambda: {"projection": WIDE, "preconditioner": whole()},
+        lambda: {"projection": WIDE, "proposer": whole()},
         r"projection confines multipliers, but Unprojected proposes whole steps",
     ),
     "relaxation-memory": (
-        lambda: {"relaxation": QUICK, "preconditioner": lmm.LimitedMemory()},
+        lambda: {"relaxation": QUICK, "proposer": lmm.LimitedMemory()},
         r"relaxation scales the bound .*LimitedMemory makes the steps.*shrink=0.5",
     ),
     "relaxation-unsafe": (
-        lambda: {"relaxation": QUICK, "safeguard": None, "preconditioner": None},
+        lambda: {"relaxation": QUICK, "safeguard": None, "proposer": None},
         r"relaxation needs the safeguard, which is None.*shrink=0.5",
     ),
 }
@@ -70,15 +70,15 @@ def test_the_default_steps_of_minimize_count_too() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        lambda: {"projection": lmm.Projection(), "preconditioner": lmm.LimitedMemory()},
-        lambda: {"projection": None, "preconditioner": lmm.LimitedMemory()},
-        lambda: {"relaxation": lmm.Relaxation(), "preconditioner": lmm.LimitedMemory()},
-        lambda: {"relaxation": None, "preconditioner": lmm.LimitedMemory()},
-        lambda: {"relaxation": QUICK, "preconditioner": whole()},
-        lambda: {"relaxation": QUICK, "projection": WIDE, "preconditioner": None},
-        lambda: {"projection": WIDE, "preconditioner": lmm.Constant().double()},
-        lambda: {"projection": WIDE, "safeguard": None, "preconditioner": lmm.Identity()},
-        lambda: {"relaxation": lmm.Relaxation(), "safeguard": None, "preconditioner": None},
+        lambda: {"projection": lmm.Projection(), "proposer": lmm.LimitedMemory()},
+        lambda: {"projection": None, "proposer": lmm.LimitedMemory()},
+        lambda: {"relaxation": lmm.Relaxation(), "proposer": lmm.LimitedMemory()},
+        lambda: {"relaxation": None, "proposer": lmm.LimitedMemory()},
+        lambda: {"relaxation": QUICK, "proposer": whole()},
+        lambda: {"relaxation": QUICK, "projection": WIDE, "proposer": None},
+        lambda: {"projection": WIDE, "proposer": lmm.Constant().double()},
+        lambda: {"projection": WIDE, "safeguard": None, "proposer": lmm.Identity()},
+        lambda: {"relaxation": lmm.Relaxation(), "safeguard": None, "proposer": None},
     ],
 )
 def test_what_works_together_is_taken(

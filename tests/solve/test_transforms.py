@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import learnmm as lmm
-from catalogue import ATOMS, PRECONDITIONERS, AtomCase, Draw, PreconditionerCase
-from learnmm.solve.state import tensors_of
+from catalogue import ATOMS, PROPOSERS, AtomCase, Draw, ProposerCase
+from learnmm.nested import tensors_of
 from learnmm.truth import holds
 
 DATA = Draw(3, torch.float64)
@@ -31,11 +31,11 @@ def of_atom(case: AtomCase) -> lmm.ProjectedMMOptimizer:
     return lmm.ProjectedMMOptimizer(case.build(DATA), proposer=proposer)
 
 
-def of_component(case: PreconditionerCase) -> tuple[lmm.ProjectedMMOptimizer, Tensor]:
+def of_proposer(case: ProposerCase) -> tuple[lmm.ProjectedMMOptimizer, Tensor]:
     torch.manual_seed(0)
     fit = lmm.least_squares(DATA.matrix(), DATA.target(4, *case.shape[1:]))
-    component = case.build(torch.float64)
-    return lmm.ProjectedMMOptimizer(fit, proposer=component), DATA.point(*case.shape)
+    optimizer = lmm.ProjectedMMOptimizer(fit, proposer=case.build(torch.float64))
+    return optimizer, DATA.point(*case.shape)
 
 
 MAJORANTS: dict[str, lmm.Majorant | None] = {
@@ -48,9 +48,11 @@ MAJORANTS: dict[str, lmm.Majorant | None] = {
 
 def of_callable(name: str) -> lmm.ProjectedMMOptimizer:
     torch.manual_seed(0)
-    component = lmm.CoordinatewiseLSTM(4).double()
     return lmm.ProjectedMMOptimizer(
-        valley, majorant=MAJORANTS[name], proposer=component, settings=lmm.SolveSettings(gtol=0)
+        valley,
+        majorant=MAJORANTS[name],
+        proposer=lmm.CoordinatewiseLSTM(4).double(),
+        settings=lmm.SolveSettings(gtol=0),
     )
 
 
@@ -147,9 +149,9 @@ def test_a_sparse_matrix_does_not_compile() -> None:
         compiled(optimizer, "eager")(state)
 
 
-@pytest.mark.parametrize("case", PRECONDITIONERS, ids=lambda case: case.name)
-def test_a_step_with_a_component_is_one_graph(case: PreconditionerCase) -> None:
-    assert_solves_in_one_graph(*of_component(case))
+@pytest.mark.parametrize("case", PROPOSERS, ids=lambda case: case.name)
+def test_a_step_with_a_proposer_is_one_graph(case: ProposerCase) -> None:
+    assert_solves_in_one_graph(*of_proposer(case))
 
 
 @pytest.mark.parametrize("name", MAJORANTS)
@@ -167,13 +169,13 @@ def test_a_generator_does_not_compile() -> None:
 
 def gradients(optimizer: lmm.ProjectedMMOptimizer, step: Step, x0: Tensor) -> tuple[Any, ...]:
     """Loss after three steps, and its gradients in all parameters."""
-    assert optimizer.preconditioner is not None
+    assert optimizer.proposer is not None
     torch.manual_seed(1)
     state = optimizer.init(x0)
     for _ in range(3):
         state, _ = step(state)
     loss = state.value.sum() + state.x.square().sum()
-    return loss.detach(), torch.autograd.grad(loss, list(optimizer.preconditioner.parameters()))
+    return loss.detach(), torch.autograd.grad(loss, list(optimizer.proposer.parameters()))
 
 
 def assert_unrolls_in_one_graph(
@@ -195,9 +197,9 @@ def test_a_graph_carries_gradients_through_atoms(case: AtomCase) -> None:
 
 
 @pytest.mark.parametrize("name", ["spectral", "unprojected-damped"])
-def test_a_graph_carries_gradients_through_components(name: str) -> None:
-    (case,) = (case for case in PRECONDITIONERS if case.name == name)
-    assert_unrolls_in_one_graph(*of_component(case))
+def test_a_graph_carries_gradients_through_proposers(name: str) -> None:
+    (case,) = (case for case in PROPOSERS if case.name == name)
+    assert_unrolls_in_one_graph(*of_proposer(case))
 
 
 @pytest.mark.parametrize("name", ["lanczos", "lipschitz"])
@@ -223,12 +225,12 @@ def test_one_compilation_serves_every_batch() -> None:
     torch.compiler.reset()
     step = torch.compile(lmm.ProjectedMMOptimizer.step, fullgraph=True, backend=backend)
     matrix = lmm.MatrixMap(DATA.matrix())
-    component = lmm.CoordinatewiseLSTM(4).double()
+    proposer = lmm.CoordinatewiseLSTM(4).double()
     with torch.no_grad():
         for seed in range(3):
             draw = Draw(3, torch.float64, seed=seed)
             energy = lmm.CosineDistance(draw.target(4)) @ matrix + lmm.Quadratic(draw.target())
-            optimizer = lmm.ProjectedMMOptimizer(energy, proposer=component)
+            optimizer = lmm.ProjectedMMOptimizer(energy, proposer=proposer)
             state = optimizer.init(draw.point())
             for _ in range(3):
                 expected = optimizer.step(state)
@@ -268,12 +270,12 @@ def assert_maps(run: Callable[..., tuple[Tensor, ...]], *settings: Any) -> None:
 def test_steps_map_over_multipliers_and_relaxations(case: AtomCase) -> None:
     optimizer = of_atom(case)
     start = optimizer.init(case.point(DATA))
-    assert optimizer.preconditioner is not None
-    step = Stepping(optimizer, optimizer.preconditioner)
+    assert optimizer.proposer is not None
+    step = Stepping(optimizer, optimizer.proposer)
 
     def run(multiplier: Tensor, relaxation: Tensor) -> tuple[Tensor, ...]:
         state = start._replace(relaxation=relaxation.expand(3))
-        weights = {"component.multipliers": multiplier}
+        weights = {"proposer.multipliers": multiplier}
         for _ in range(3):
             state, info = torch.func.functional_call(step, weights, (state,))
         return state.x, state.value, state.relaxation, info.accepted
@@ -286,9 +288,9 @@ def test_steps_map_over_multipliers_and_relaxations(case: AtomCase) -> None:
 class Stepping(nn.Module):
     """A step as a module, for `functional_call`."""
 
-    def __init__(self, optimizer: lmm.ProjectedMMOptimizer, component: nn.Module) -> None:
+    def __init__(self, optimizer: lmm.ProjectedMMOptimizer, proposer: nn.Module) -> None:
         super().__init__()
-        self.component = component
+        self.proposer = proposer
         self.optimizer = optimizer
 
     def forward(self, state: lmm.State) -> tuple[lmm.State, lmm.StepInfo]:
@@ -321,12 +323,12 @@ def test_solves_of_callables_map_over_weights() -> None:
 
 @pytest.mark.parametrize(
     "case",
-    [case for case in PRECONDITIONERS if list(case.build(torch.float64).parameters())],
+    [case for case in PROPOSERS if list(case.build(torch.float64).parameters())],
     ids=lambda case: case.name,
 )
-def test_steps_map_over_an_ensemble_of_components(case: PreconditionerCase) -> None:
-    optimizer, x0 = of_component(case)
-    members = [optimizer.preconditioner]
+def test_steps_map_over_an_ensemble_of_proposers(case: ProposerCase) -> None:
+    optimizer, x0 = of_proposer(case)
+    members = [optimizer.proposer]
     for seed in (1, 2):
         torch.manual_seed(seed)
         members.append(case.build(torch.float64))
@@ -338,7 +340,7 @@ def test_steps_map_over_an_ensemble_of_components(case: PreconditionerCase) -> N
 
     def run(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> tuple[Tensor, ...]:
         state = optimizer.init(x0)
-        named = {f"component.{name}": t for name, t in (parameters | buffers).items()}
+        named = {f"proposer.{name}": t for name, t in (parameters | buffers).items()}
         for _ in range(3):
             state, _ = torch.func.functional_call(step, named, (state,))
         return state.x, state.value
@@ -365,7 +367,7 @@ def test_steps_on_a_device_are_those_of_the_cpu(case: AtomCase, device: str) -> 
     here = of_atom(case)
     there = lmm.ProjectedMMOptimizer(
         case.build(Draw(3, torch.float64, device=device)),
-        proposer=here.preconditioner.to(device),
+        proposer=here.proposer.to(device),
     )
     x0 = case.point(DATA)
     with torch.device("meta"):  # where tensors end up that are made without saying where
@@ -373,7 +375,7 @@ def test_steps_on_a_device_are_those_of_the_cpu(case: AtomCase, device: str) -> 
         for _ in range(3):
             state, info = there.step(state)
     assert {t.device.type for t in tensors_of((state, info))} == {device}
-    here.preconditioner.to("cpu")
+    here.proposer.to("cpu")
     expected = solve(here, x0)
     for mine, its in zip(
         (state.x, state.value, state.relaxation, state.status), expected, strict=True
