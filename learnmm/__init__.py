@@ -47,9 +47,10 @@ from learnmm.solve.state import State
 from learnmm.storage import load_weights, save_weights
 
 if TYPE_CHECKING:
-    from learnmm.training import FitResult, FitSettings, fit
+    from learnmm.training import AdamSettings, FitResult, FitSettings, Record, fit
 
 __all__ = [
+    "AdamSettings",
     "AdaptiveMajorant",
     "Atom",
     "AutoencoderPrior",
@@ -93,6 +94,7 @@ __all__ = [
     "ProjectedMMOptimizer",
     "Projection",
     "Quadratic",
+    "Record",
     "Relaxation",
     "Result",
     "Safeguard",
@@ -126,7 +128,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     """Import training where it is asked for: the rest needs torch alone."""
-    if name in {"FitResult", "FitSettings", "fit"}:
+    if name in {"AdamSettings", "FitResult", "FitSettings", "Record", "fit"}:
         from learnmm import training
 
         return getattr(training, name)

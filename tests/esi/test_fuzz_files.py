@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -449,7 +449,8 @@ def test_settings_of_any_type_load_or_are_refused_with_one_error(tmp_path: Path)
     sections = {
         "head": ["sources", "ico", "surface", "column", "conductivity", "skull", "min_depth"],
         "method": list(MethodSettings.__dataclass_fields__),
-        "fit": ["steps", "batch_size", "lr", "lr_factors", "warmup", "clip", "ema", "precision"],
+        "fit": ["steps", "batch_size", "adam", "precision", "validate_every", "patience", "seed"],
+        "fit.adam": ["lr", "lr_factors", "warmup", "final_lr", "clip", "ema"],
         "training": ["loss", "horizons", "verified_from", "train_size", "window", "seed"],
     }
     for section, names in sections.items():
@@ -458,11 +459,12 @@ def test_settings_of_any_type_load_or_are_refused_with_one_error(tmp_path: Path)
             with refusal():
                 load_preset(path)
             for name in names:
+                steps = "[fit]\nsteps = 30\n" if section == "fit.adam" else ""
                 first = "steps = 30\n" if section == "fit" and name != "steps" else ""
-                path.write_text(f"[{section}]\n{first}{name} = {value}")
+                path.write_text(f"{steps}[{section}]\n{first}{name} = {value}")
                 with refusal():
                     preset = load_preset(path)
-                    json.dumps([preset.method, preset.as_dict(), preset.fit.numbers()])
+                    json.dumps([preset.method, preset.as_dict(), asdict(preset.fit)])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from learnmm.training import FitSettings
+from fitting import flat
 from learnmm_esi.cli.app import app
 from learnmm_esi.head.external import read_head_model
 from learnmm_esi.networks.files import load_solver
@@ -22,7 +22,7 @@ TINY = {"hidden": 4, "width": 4, "steps": 2}
 
 
 def preset(**method):
-    few = FitSettings(steps=2, batch_size=2, warmup=1, validate_every=2)
+    few = flat(steps=2, batch_size=2, warmup=1, validate_every=2)
     training = TrainingSettings(horizons=(1, 2), train_size=4, validation_size=2)
     return Preset(method={**TINY, **method}, start=few, fit=few, training=training)
 
