@@ -20,12 +20,14 @@ from learnmm_esi.networks.files import load_solver, save_solver
 from learnmm_esi.networks.settings import FIXED_LENGTH, METHODS, UNVERIFIED, MethodSettings
 from learnmm_esi.networks.solver import SourceSolver, fingerprint, same_leadfield
 from learnmm_esi.recordings.apply import MMInverse
+from learnmm_esi.recordings.settings import InverseSettings
+from learnmm_esi.simulation.data_sets import simulator
 from learnmm_esi.simulation.erp import ERPSimulator
 from learnmm_esi.training.data import SimulatedRecordings
 from learnmm_esi.training.evaluate import evaluate
 from learnmm_esi.training.losses import LOSSES, deep_loss, distance, paper_loss
 from learnmm_esi.training.presets import PRESETS, Preset, TrainingSettings, load_preset
-from learnmm_esi.training.train import simulator, train
+from learnmm_esi.training.train import train
 from scripts import script
 
 TIMES = 16
@@ -391,8 +393,8 @@ def test_train_evaluate_and_reconstruct_from_the_command_line(coarse_model, tmp_
     mne.write_forward_solution(tmp_path / "own-fwd.fif", coarse_model.forward(), verbose="ERROR")
     (tmp_path / "tiny.toml").write_text(
         "[method]\nhidden = 4\nwidth = 4\nsteps = 3\n"
-        "[start]\nsteps = 2\nwarmup = 1\nbatch_size = 4\n"
-        "[fit]\nsteps = 4\nwarmup = 1\nbatch_size = 2\nvalidate_every = 2\n"
+        "[start]\nsteps = 2\nadam = {warmup = 1}\nbatch_size = 4\n"
+        "[fit]\nsteps = 4\nadam = {warmup = 1}\nbatch_size = 2\nvalidate_every = 2\n"
         "[training]\ntrain_size = 8\nvalidation_size = 2\nhorizons = [2, 3]\n"
     )
     own = ["--forward", tmp_path / "own-fwd.fif"]
@@ -414,7 +416,7 @@ def test_train_evaluate_and_reconstruct_from_the_command_line(coarse_model, tmp_
     run("reconstruct", tmp_path / "x-ave.fif", *own, "--weights", weights, "--no-picture")
     assert list(tmp_path.glob("x*lh.stc"))
 
-    inverse = MMInverse(model, weights=weights)
+    inverse = MMInverse(model, InverseSettings(weights=weights))
     stc, fit = inverse.apply(evoked, return_result=True)
     assert stc.data.shape == (len(model.positions), 64)
     assert fit.monotone
@@ -427,7 +429,7 @@ def test_train_evaluate_and_reconstruct_from_the_command_line(coarse_model, tmp_
     with pytest.raises(ValueError, match=rf"no good {evoked.ch_names[0]}\. Interpolate"):
         inverse.apply(lacking)
     with pytest.raises(FileNotFoundError, match="shipped with the library"):
-        MMInverse(model, weights="mm-net-meg")
+        MMInverse(model, InverseSettings(weights="mm-net-meg"))
     assert "no weights and no file" in run(
         "reconstruct", tmp_path / "x-ave.fif", *own, "--weights", "nothing", code=1
     )

@@ -13,7 +13,6 @@ import typer
 from learnmm_esi.cli.options import MOST_SAMPLES, MOST_STEPS, Data, Ico
 from learnmm_esi.cli.terminal import counting, out, plain_errors, say
 from learnmm_esi.cli.text import printable
-from learnmm_esi.extras import needs_extra
 from learnmm_esi.networks.methods import METHODS
 
 if TYPE_CHECKING:
@@ -81,14 +80,11 @@ def train(
         _check_method(method)
         target = folder or Path("out") / "training" / f"{data.value}-{method}"
         make_writable(target)
-        with needs_extra("esi,train"):
-            import lightning_fabric  # noqa: F401  (better missing now than when the head is built)
-
-            from learnmm_esi.networks.files import save_solver
-            from learnmm_esi.networks.settings import MethodSettings
-            from learnmm_esi.training.allocation import keep_freed_memory
-            from learnmm_esi.training.presets import load_preset
-            from learnmm_esi.training.train import train as run
+        from learnmm_esi.networks.files import save_solver
+        from learnmm_esi.networks.settings import MethodSettings
+        from learnmm_esi.training.allocation import keep_freed_memory
+        from learnmm_esi.training.presets import load_preset
+        from learnmm_esi.training.train import train as run
 
         settings = load_preset(preset)
         made = MethodSettings(method, **settings.method)
@@ -178,9 +174,10 @@ def evaluate(
         from learnmm_esi.networks.files import describe, load_solver
         from learnmm_esi.networks.settings import UNVERIFIED
         from learnmm_esi.recordings.learned import find_weights
+        from learnmm_esi.simulation.data_sets import simulator
         from learnmm_esi.training.allocation import keep_freed_memory
         from learnmm_esi.training.evaluate import evaluate as run
-        from learnmm_esi.training.train import RECORDED, simulator
+        from learnmm_esi.training.train import RECORDED
 
         make_writable(folder)
         _limit(threads)
