@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 
+from learnmm.atoms import SmootherBound
 from learnmm.registry import Instance, Problem
 from learnmm_esi.extras import needs_extra
 
@@ -40,7 +41,7 @@ class ERPProblem(Problem):
     head: HeadModelSettings = field(default_factory=lambda: HeadModelSettings(ico=3))
     times: int = 64
     snr_db: float = 5.0
-    bound: str = "global"
+    bound: SmootherBound | str = SmootherBound.GLOBAL
 
     def instance(
         self,
