@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import track
+
+from learnmm.hardware import processor
 
 from . import page, profiles
 from .batches import SAMPLE, summarized
@@ -35,16 +36,8 @@ console = Console(stderr=True)
 def sources() -> list[Path]:
     """What measurements depend on: the library, small problems, and all here but the page."""
     here = [p for p in Path(__file__).parent.rglob("*.py") if p.stem not in ("page", "profiles")]
-    toy = ROOT / "problems" / "learnmm_problems" / "toy"
+    toy = ROOT / "problems" / "learnmm_problems"
     return [*here, *(ROOT / "learnmm").rglob("*.py"), *toy.glob("*.py")]
-
-
-def processor() -> str:
-    """Name of the processor, where the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def measure_singles(cache: Cache, names: list[str], budget: Budget) -> page.Runs:

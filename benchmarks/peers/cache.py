@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+from learnmm.storage import write_file
 
 
 class Cache:
@@ -16,8 +17,7 @@ class Cache:
     Parameters
     ----------
     path : Path
-        Written after every measurement, to a file beside it that then takes its place: it is
-        whole at any moment.
+        Written after every measurement, as a whole.
     header : dict
         Settings, versions and sources that the measurements depend on. A file with another header
         is started anew.
@@ -36,10 +36,7 @@ class Cache:
         runs = self._content["runs"]
         if name not in runs:
             runs[name] = measure()
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = self.path.with_suffix(".part")
-            unfinished.write_text(json.dumps(self._content, indent=0))
-            os.replace(unfinished, self.path)
+            write_file(self.path, json.dumps(self._content, indent=0).encode())
         return runs[name]
 
 

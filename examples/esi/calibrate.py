@@ -23,13 +23,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from learnmm_esi.cli.learning import processor
+from learnmm.hardware import processor
 from learnmm_esi.head.fsaverage import fsaverage_head_model
 from learnmm_esi.head.model import HeadModel, HeadModelSettings
 from learnmm_esi.inverse.classical import LAMBDA2, apply_kernel, inverse_kernel
 from learnmm_esi.metrics import Evaluator, SourceMetrics
 from learnmm_esi.simulation.erp import ERPSimulator
 from learnmm_esi.simulation.nmm import NMMSimulator
+from learnmm_esi.simulation.patches import PatchSettings
 from learnmm_esi.simulation.samples import Sample
 
 RESULTS = Path(__file__).parent / "results"
@@ -88,8 +89,16 @@ def settings(model: HeadModel, white: HeadModel, seed: int, size: int, size_of_c
     return [
         replace(changed(erp, model, "the protocol"), samples=size),
         replace(changed(nmm, model, "the protocol"), samples=size),
-        changed(ERPSimulator(model, seed, distance="euclidean"), model, "Euclidean distances"),
-        changed(ERPSimulator(model, seed, max_hops=3), model, "patches of 1 to 3 hops"),
+        changed(
+            ERPSimulator(model, seed, patches=PatchSettings(distance="euclidean")),
+            model,
+            "Euclidean distances",
+        ),
+        changed(
+            ERPSimulator(model, seed, patches=PatchSettings(max_hops=3)),
+            model,
+            "patches of 1 to 3 hops",
+        ),
         changed(ERPSimulator(white, seed), white, "dipoles on the white surface"),
         changed(ERPSimulator(uneven, seed), uneven, "regions of uneven size"),
         changed(ERPSimulator(uneven_white, seed), uneven_white, "white surface, uneven size"),

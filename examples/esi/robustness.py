@@ -23,7 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 import learnmm as lmm
-from learnmm_esi.cli.learning import hardware
+from learnmm.hardware import hardware
 from learnmm_esi.head.fsaverage import fsaverage_head_model
 from learnmm_esi.head.model import HeadModel, HeadModelSettings
 from learnmm_esi.inverse.classical import apply_kernel, inverse_kernel
@@ -31,6 +31,7 @@ from learnmm_esi.metrics import Evaluator, SourceMetrics
 from learnmm_esi.networks.files import describe, load_solver
 from learnmm_esi.recordings.learned import find_weights
 from learnmm_esi.simulation.erp import ERPSimulator
+from learnmm_esi.simulation.patches import PatchSettings
 from learnmm_esi.training.allocation import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
@@ -53,7 +54,7 @@ def settings(trained: HeadModel) -> Iterator[Setting]:
     for snr in (-5, 0, 10, 15, 20):
         yield Setting(f"{snr} dB", trained, {"snr_db": float(snr)})
     for patches in (2, 3):
-        yield Setting(f"{patches} patches", trained, {"patches": patches})
+        yield Setting(f"{patches} patches", trained, {"patches": PatchSettings(patches)})
     head = trained.settings or HeadModelSettings()
     changed = {
         "conductivity 0.3 / 0.006 / 0.3 S/m": {"conductivity": (0.3, 0.006, 0.3)},

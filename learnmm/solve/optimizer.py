@@ -18,10 +18,10 @@ from learnmm.majorants.default import DefaultMajorant
 from learnmm.majorants.secant import SecantMajorant
 from learnmm.nested import check, mapped, select
 from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective
+from learnmm.progress import Progress
 from learnmm.proposers.base import Direction, LearnedComponent, LearnedDirection
 from learnmm.proposers.limited_memory import LimitedMemory
 from learnmm.proposers.simple import Identity
-from learnmm.solve.progress import Progress
 from learnmm.solve.projection import Projection, Proposal, cut_to_region
 from learnmm.solve.proposing import full_precision, propose, trials
 from learnmm.solve.raising import evaluate_candidates, is_numerical, reported

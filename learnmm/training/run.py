@@ -14,13 +14,13 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from learnmm.progress import Progress
 from learnmm.storage import remove_leftovers, write_weights
 from learnmm.training.checkpoint import load_checkpoint, save_checkpoint
 from learnmm.training.launch import Interruption, agree, interruptible
 from learnmm.training.lock import locked
 from learnmm.training.log import CURVE, LOG, Log, Row
 from learnmm.training.loss import OuterLoss, evaluate
-from learnmm.training.progress import TrainingProgress
 from learnmm.training.sampling import Batches, count, derive, loader, shares
 from learnmm.training.settings import FitSettings
 from learnmm.training.weights import Counters, Weights
@@ -104,11 +104,11 @@ class Run:
         counters, settings = self.counters, self.settings
         batches = self.batches.since(counters.step)
         saved = time.perf_counter()
-        bar = TrainingProgress(
+        bar = Progress(
             settings.steps,
-            counters.step,
             enabled=bool(progress) and self.fabric.is_global_zero,
-            name=progress if isinstance(progress, str) else "fit",
+            title=progress if isinstance(progress, str) else "fit",
+            done=counters.step,
         )
         try:
             with interruptible() as interruption, bar:
@@ -122,7 +122,7 @@ class Run:
                     if ended or counters.step % settings.validate_every == 0:
                         improved = self.check()
                         ended = ended or counters.stopped_early
-                    bar.update(counters, loss)
+                    bar.show(counters.step, counters.note(loss))
                     overdue = time.perf_counter() - saved >= 60 * settings.checkpoint_minutes
                     if improved or ended or stop or overdue:
                         self.save(best=improved or ended)

@@ -84,6 +84,15 @@ class Counters:
     seconds: float = 0.0
     stopped_early: bool = False
 
+    def note(self, loss: float) -> str:
+        """Say how a training goes: the loss of the last batch, the best one, steps skipped."""
+        parts = [f"loss {loss:.4g}"]
+        if math.isfinite(self.best_loss):
+            parts.append(f"best {self.best_loss:.4g} at {self.best_step}")
+        if self.skipped:
+            parts.append(f"{self.skipped} skipped")
+        return ", ".join(parts)
+
 
 class Weights:
     """The model with its optimizer, average and best state."""

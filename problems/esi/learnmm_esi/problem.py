@@ -9,13 +9,10 @@ import torch
 
 from learnmm.atoms import SmootherBound
 from learnmm.registry import Instance, Problem
-from learnmm_esi.extras import needs_extra
-
-with needs_extra("esi"):
-    from learnmm_esi.head.fsaverage import fsaverage_head_model
-    from learnmm_esi.head.model import HeadModelSettings
-    from learnmm_esi.inverse.energy import SourceEnergy
-    from learnmm_esi.simulation.erp import ERPSimulator
+from learnmm_esi.head.fsaverage import fsaverage_head_model
+from learnmm_esi.head.model import HeadModelSettings
+from learnmm_esi.inverse.energy import SourceEnergy
+from learnmm_esi.simulation.erp import ERPSimulator
 
 
 @dataclass(frozen=True)

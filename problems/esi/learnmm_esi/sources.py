@@ -6,7 +6,7 @@ A patch grows over the neighbour graph of the head model: a seed region and all 
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,12 @@ class SourceModel(Protocol):
     @property
     def distances(self) -> NDArray[np.float64] | None:
         """Geodesic distances in metres, shape (sources, sources); infinite across hemispheres."""
+
+
+def check_distance(distance: str) -> None:
+    """Raise a ValueError if there is no such distance."""
+    if distance not in get_args(Distance):
+        raise ValueError(f"distance must be 'geodesic' or 'euclidean', got {distance!r}")
 
 
 def hop_counts(neighbours: sparse.spmatrix) -> NDArray[np.int16]:
@@ -82,18 +88,17 @@ def region_distances(model: SourceModel, distance: Distance) -> NDArray[np.float
     ValueError
         If the head model has no geodesic distances and they are asked for.
     """
+    check_distance(distance)
     if distance == "geodesic":
         if model.distances is None:
             raise ValueError(
                 "this head model knows no geodesic distances: use distance='euclidean'"
             )
         return np.asarray(model.distances, dtype=np.float64)
-    if distance == "euclidean":
-        # One coordinate at a time: an (n, n, 3) temporary would triple the memory.
-        x, y, z = ((axis[:, None] - axis[None, :]) ** 2 for axis in model.positions.T)
-        straight: NDArray[np.float64] = np.sqrt(x + y + z)
-        return straight
-    raise ValueError(f"distance must be 'geodesic' or 'euclidean', got {distance!r}")
+    # One coordinate at a time: an (n, n, 3) temporary would triple the memory.
+    x, y, z = ((axis[:, None] - axis[None, :]) ** 2 for axis in model.positions.T)
+    straight: NDArray[np.float64] = np.sqrt(x + y + z)
+    return straight
 
 
 class Patches:

@@ -18,6 +18,7 @@ from learnmm_esi.networks.files import save_solver
 from learnmm_esi.networks.settings import MethodSettings
 from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.simulation.erp import ERPSimulator
+from learnmm_esi.simulation.patches import PatchSettings
 from learnmm_esi.training.presets import load_preset
 
 TIMES = 16
@@ -107,7 +108,9 @@ def files(coarse_model, tmp_path_factory):
     mne.write_forward_solution(folder / "head-fwd.fif", coarse_model.forward(), verbose="ERROR")
     model = head_model_from_forward(folder / "head-fwd.fif")
     info = model.info(512.0)
-    recording = ERPSimulator(model, seed=1, times=TIMES, distance="euclidean").sample(0)
+    recording = ERPSimulator(
+        model, seed=1, times=TIMES, patches=PatchSettings(distance="euclidean")
+    ).sample(0)
     evoked = mne.EvokedArray(recording.sensors.astype(float), info, comment="left")
     evoked.set_eeg_reference(projection=True, verbose="ERROR")
     evoked.save(folder / "subject-ave.fif", verbose="ERROR")

@@ -17,6 +17,7 @@ from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.networks.start import RANK, LearnedStart, leading_components
 from learnmm_esi.recordings.learned import find_weights
 from learnmm_esi.simulation.erp import ERPSimulator
+from learnmm_esi.simulation.patches import PatchSettings
 from learnmm_esi.training.losses import distance
 from learnmm_esi.training.presets import Preset, TrainingSettings
 from learnmm_esi.training.pretrain import (
@@ -98,7 +99,7 @@ def test_a_start_follows_the_sign_of_the_recording_and_no_neighbour(head) -> Non
 
 @pytest.mark.parametrize("patches", [1, 2])
 def test_the_loss_in_factors_is_the_dense_one(head, patches) -> None:
-    batch = batch_of(head, patches=patches)
+    batch = batch_of(head, patches=PatchSettings(patches))
     found = Preparing(solver_on(head).energy)(batch).start
     dense = distance(found.sum(), batch["maps"].mT @ batch["courses"])
     torch.testing.assert_close(start_loss(found, batch), dense)
@@ -131,7 +132,7 @@ def test_the_autoencoder_sees_windows_as_it_sees_whole_recordings(head) -> None:
 
 @pytest.mark.parametrize("patches", [1, 2])
 def test_factors_are_those_of_the_sample(head, patches) -> None:
-    made = ERPSimulator(head, seed=3, times=TIMES, patches=patches)
+    made = ERPSimulator(head, seed=3, times=TIMES, patches=PatchSettings(patches))
     data = FactoredRecordings(made)
     data.set_epoch(2)
     item, sample = data[4], made.sample(4, draw=2)

@@ -14,6 +14,7 @@ from learnmm_esi.cli.app import app
 from learnmm_esi.head.external import read_head_model
 from learnmm_esi.networks.files import load_solver
 from learnmm_esi.simulation.erp import ERPSimulator
+from learnmm_esi.simulation.patches import PatchSettings
 from learnmm_esi.training.evaluate import evaluate
 from learnmm_esi.training.presets import Preset, TrainingSettings
 from learnmm_esi.training.train import train
@@ -86,7 +87,9 @@ def test_a_bare_lead_field_is_trained_and_evaluated_from_the_command_line(coarse
     model = read_head_model(path)
     solver = load_solver(weights, model)
     assert (solver.settings.times, solver.settings.sfreq) == (32, 250.0)
-    test = ERPSimulator(model, seed=2, size=4, times=32, sfreq=250.0, distance="euclidean")
+    test = ERPSimulator(
+        model, seed=2, size=4, times=32, sfreq=250.0, patches=PatchSettings(distance="euclidean")
+    )
     expected = evaluate(solver, test, 4, horizons=(2,)).summary()["steps"]["2"]
     (found,) = (tmp_path / "found").glob("*.json")
     summary = json.loads(found.read_text())["steps"]["2"]

@@ -172,11 +172,9 @@ def test_is_a_torch_data_set(small_model):
     [
         ({"size": 0}, "size"),
         ({"seed": -1}, "seed"),
-        ({"max_hops": 0}, "max_hops"),
         ({"sfreq": 0.0}, "sfreq"),
         ({"snr_db": (5.0, 1.0)}, "low <= high"),
         ({"snr_db": math.nan}, "finite"),
-        ({"distance": "manhattan"}, "geodesic"),
     ],
 )
 def test_settings_are_checked(small_model, settings, message):

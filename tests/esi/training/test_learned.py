@@ -20,12 +20,14 @@ from learnmm_esi.networks.files import load_solver, save_solver
 from learnmm_esi.networks.settings import FIXED_LENGTH, METHODS, UNVERIFIED, MethodSettings
 from learnmm_esi.networks.solver import SourceSolver, fingerprint, same_leadfield
 from learnmm_esi.recordings.apply import MMInverse
+from learnmm_esi.recordings.settings import InverseSettings
+from learnmm_esi.simulation.data_sets import simulator
 from learnmm_esi.simulation.erp import ERPSimulator
 from learnmm_esi.training.data import SimulatedRecordings
 from learnmm_esi.training.evaluate import evaluate
 from learnmm_esi.training.losses import LOSSES, deep_loss, distance, paper_loss
 from learnmm_esi.training.presets import PRESETS, Preset, TrainingSettings, load_preset
-from learnmm_esi.training.train import simulator, train
+from learnmm_esi.training.train import train
 from scripts import script
 
 TIMES = 16
@@ -410,7 +412,7 @@ def test_train_evaluate_and_reconstruct_from_the_command_line(coarse_model, tmp_
     run("reconstruct", tmp_path / "x-ave.fif", *own, "--weights", weights, "--no-picture")
     assert list(tmp_path.glob("x*lh.stc"))
 
-    inverse = MMInverse(model, weights=weights)
+    inverse = MMInverse(model, InverseSettings(weights=weights))
     stc, fit = inverse.apply(evoked, return_result=True)
     assert stc.data.shape == (len(model.positions), 64)
     assert fit.monotone
@@ -423,7 +425,7 @@ def test_train_evaluate_and_reconstruct_from_the_command_line(coarse_model, tmp_
     with pytest.raises(ValueError, match=rf"no good {evoked.ch_names[0]}\. Interpolate"):
         inverse.apply(lacking)
     with pytest.raises(FileNotFoundError, match="shipped with the library"):
-        MMInverse(model, weights="mm-net-meg")
+        MMInverse(model, InverseSettings(weights="mm-net-meg"))
     assert "no weights and no file" in run(
         "reconstruct", tmp_path / "x-ave.fif", *own, "--weights", "nothing", code=1
     )

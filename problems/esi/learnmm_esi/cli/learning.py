@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,6 @@ import typer
 from learnmm_esi.cli.options import MOST_SAMPLES, MOST_STEPS, Data, Ico
 from learnmm_esi.cli.terminal import counting, out, plain_errors, say
 from learnmm_esi.cli.text import printable
-from learnmm_esi.extras import needs_extra
 from learnmm_esi.networks.methods import METHODS
 
 if TYPE_CHECKING:
@@ -75,20 +73,18 @@ def train(
     Writes weights.safetensors, which evaluate and reconstruct read, log.jsonl and curve.png.
     """
     with plain_errors(context):
+        from learnmm.hardware import hardware
         from learnmm.storage import peek_weights
         from learnmm_esi.cli.outputs import make_writable
 
         _check_method(method)
         target = folder or Path("out") / "training" / f"{data.value}-{method}"
         make_writable(target)
-        with needs_extra("esi,train"):
-            import lightning_fabric  # noqa: F401  (better missing now than when the head is built)
-
-            from learnmm_esi.networks.files import save_solver
-            from learnmm_esi.networks.settings import MethodSettings
-            from learnmm_esi.training.allocation import keep_freed_memory
-            from learnmm_esi.training.presets import load_preset
-            from learnmm_esi.training.train import train as run
+        from learnmm_esi.networks.files import save_solver
+        from learnmm_esi.networks.settings import MethodSettings
+        from learnmm_esi.training.allocation import keep_freed_memory
+        from learnmm_esi.training.presets import load_preset
+        from learnmm_esi.training.train import train as run
 
         settings = load_preset(preset)
         made = MethodSettings(method, **settings.method)
@@ -172,14 +168,16 @@ def evaluate(
         from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
+        from learnmm.hardware import hardware
         from learnmm.storage import replacing
         from learnmm_esi.cli.outputs import make_writable
         from learnmm_esi.networks.files import describe, load_solver
         from learnmm_esi.networks.settings import UNVERIFIED
         from learnmm_esi.recordings.learned import find_weights
+        from learnmm_esi.simulation.data_sets import simulator
         from learnmm_esi.training.allocation import keep_freed_memory
         from learnmm_esi.training.evaluate import evaluate as run
-        from learnmm_esi.training.train import RECORDED, simulator
+        from learnmm_esi.training.train import RECORDED
 
         make_writable(folder)
         _limit(threads)
@@ -249,24 +247,6 @@ def cells(row: dict[str, Any]) -> list[str]:
         f"{100 * row['monotone']:.1f}",
         f"{100 * row['rejected']:.1f}",
     ]
-
-
-def hardware() -> str:
-    """Name processor, cores in use and GPU."""
-    import torch
-
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{processor()}, {torch.get_num_threads()} of {os.cpu_count()} cores, {gpu}"
-
-
-def processor() -> str:
-    """Name the processor, where the system tells."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def _check_method(method: str) -> None:

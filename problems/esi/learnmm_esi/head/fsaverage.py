@@ -18,6 +18,7 @@ import numpy as np
 import trimesh
 from scipy import sparse
 
+from learnmm.progress import StageFactory, stages
 from learnmm_esi.cache import (
     CorruptCacheError,
     cache_directory,
@@ -31,7 +32,6 @@ from learnmm_esi.head.electrodes import electrode_info, electrode_names
 from learnmm_esi.head.freesurfer import freesurfer_boundaries, read_surfaces, surfaces_hash
 from learnmm_esi.head.gain import CorticalGain, cortical_gain
 from learnmm_esi.head.model import HeadModel, HeadModelSettings
-from learnmm_esi.head.progress import StageFactory, stages
 from learnmm_esi.head.regions import cell_neighbours, equal_area_cells, geodesic_distances
 from learnmm_esi.head.skull import HeadBoundaries, head_boundaries
 

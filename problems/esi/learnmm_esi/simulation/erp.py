@@ -11,10 +11,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from learnmm_esi.simulation.noise import add_sensor_noise, snr_range
+from learnmm_esi.simulation.patches import ONE_PATCH, PatchSettings
 from learnmm_esi.simulation.simulator import ActivePatch, PatchSimulator
 from learnmm_esi.simulation.waveforms import Waveform, evaluate_shape, find_shape
-from learnmm_esi.sources import Distance, SourceModel
+from learnmm_esi.sources import SourceModel
 
 
 class ERPSimulator(PatchSimulator):
@@ -37,22 +37,19 @@ class ERPSimulator(PatchSimulator):
         Number of time samples.
     sfreq : float, default 512.0
         Sampling rate in Hz.
-    max_hops : int, default 4
-        The patch reaches ``k`` edges from its seed, ``k`` uniform in ``1..max_hops``.
-    distance : {"geodesic", "euclidean"}, default "geodesic"
-        What the amplitude falls with inside the patch.
-    unit : float, default 1e-8
-        Dipole moment of amplitude one, in A m. The default, 10 nA m, is that of about a square
-        centimetre of active cortex.
+    patches : PatchSettings
+        How many are active, and of what size; each has a centre, width and amplitude of its own.
+        Default: one.
     waveform : {"gaussian", "biphasic", "oscillation"} or callable, default "gaussian"
         Shape of a deflection: one of one sign, as in the protocol; one followed by its opposite,
         as of polyphasic components; a burst of three cycles (50 Hz at a width of 60 ms), as of
         induced rhythms. Or ``waveform(time_ms, centre_ms, width_ms)``, given the times as an
         array and returning as many values.
-    patches : int or (int, int), default 1
-        How many patches are active, each with a centre, width and amplitude of its own; a pair is
-        drawn from uniformly, both ends included. They share no region, and their activities add
-        up. A sample's first patch is the one it has with ``patches=1``.
+
+    Attributes
+    ----------
+    unit : float
+        Dipole moment of amplitude one: 10 nA m, that of about a square centimetre of active cortex.
 
     Notes
     -----
@@ -77,6 +74,8 @@ class ERPSimulator(PatchSimulator):
     ((32, 994, 64), (32, 90, 64))
     """
 
+    unit, edge_weight = 1e-8, math.exp(-2.0)
+
     def __init__(
         self,
         model: SourceModel,
@@ -85,29 +84,19 @@ class ERPSimulator(PatchSimulator):
         snr_db: float | tuple[float, float] = 5.0,
         times: int = 64,
         sfreq: float = 512.0,
-        max_hops: int = 4,
-        distance: Distance = "geodesic",
-        unit: float = 1e-8,
+        patches: PatchSettings = ONE_PATCH,
         waveform: Waveform = "gaussian",
-        patches: int | tuple[int, int] = 1,
-    ):
-        super().__init__(
-            model,
-            seed=seed,
-            size=size,
-            max_hops=max_hops,
-            distance=distance,
-            edge_weight=math.exp(-2.0),
-            unit=unit,
-            patches=patches,
-        )
+    ) -> None:
+        super().__init__(model, seed, size, snr_db, patches)
         if times < 1 or not sfreq > 0.0:
             raise ValueError(
                 f"ERPSimulator: times must be >= 1 and sfreq > 0, got {times}, {sfreq}"
             )
         self.times, self.sfreq = int(times), float(sfreq)
-        self.snr_db = snr_range(snr_db)
         self._shape = find_shape(waveform)
+
+    def prepare(self) -> None:
+        """Nothing: these samples are formulas."""
 
     def _waveform(
         self, index: int, patch: int, generator: np.random.Generator
@@ -126,5 +115,4 @@ class ERPSimulator(PatchSimulator):
         patches: list[ActivePatch],
         generator: np.random.Generator,
     ) -> tuple[NDArray[np.float64], float]:
-        snr_db = float(generator.uniform(*self.snr_db))
-        return add_sensor_noise(clean, snr_db, generator), snr_db
+        return self._with_sensor_noise(clean, generator)

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnmm_esi.simulation.clips import SpikeClips
-from learnmm_esi.simulation.jansen_rit import JansenRitParameters
-from learnmm_esi.simulation.noise import add_sensor_noise, frobenius_norm, scale_to_snr, snr_range
+from learnmm_esi.simulation.noise import frobenius_norm, scale_to_snr, snr_range
+from learnmm_esi.simulation.patches import ONE_PATCH, PatchSettings
 from learnmm_esi.simulation.simulator import ActivePatch, PatchSimulator
-from learnmm_esi.simulation.spikes import CLIP_SFREQ, CLIP_TIMES, SPIKING, Choice, background_clips
-from learnmm_esi.sources import Distance, SourceModel
+from learnmm_esi.simulation.spikes import CLIP_SFREQ, CLIP_TIMES, Choice, background_clips
+from learnmm_esi.sources import SourceModel
 
 _BACKGROUND_CLIPS = 1024  # to draw those of the regions from, with replacement
 _CLIPS_OF_A_PATCH = 2**20  # the clips of further patches begin so far on; whole files of them
@@ -49,26 +49,18 @@ class NMMSimulator(PatchSimulator):
         peak of the first patch's waveform; None leaves the other regions silent.
     choice : {"isolated", "any", "multiple"}, default "isolated"
         How many spikes a clip has: one, some, or at least two (see `spike_clips`).
-    max_hops : int, default 4
-        The patch reaches ``k`` edges from its seed, ``k`` uniform in ``1..max_hops``.
-    distance : {"geodesic", "euclidean"}, default "geodesic"
-        What the amplitude falls with inside the patch.
-    unit : float, default 1e-9
-        Dipole moment of one millivolt of net pyramidal potential, in A m: a spike of 11 mV has
-        11 nA m.
-    parameters : JansenRitParameters
-        Constants of the spiking column.
+    patches : PatchSettings
+        How many are active, and of what size; each has a clip of its own. Default: one.
     cache_dir : path, optional
         Folder for the clips. Default: ``$LEARNMM_CACHE``, else the user's cache directory.
-    patches : int or (int, int), default 1
-        How many patches are active, each with a clip of its own; a pair is drawn from uniformly,
-        both ends included. They share no region, and their activities add up. A sample's first
-        patch is the one it has with ``patches=1``.
 
     Attributes
     ----------
     times, sfreq : int, float
         500 samples at 500 Hz.
+    unit : float
+        Dipole moment of one millivolt of net pyramidal potential: 1 nA m, so that a spike of 11 mV
+        has 11 nA m.
 
     Notes
     -----
@@ -90,6 +82,7 @@ class NMMSimulator(PatchSimulator):
     """
 
     times, sfreq = CLIP_TIMES, CLIP_SFREQ
+    unit, edge_weight = 1e-9, 0.5
 
     def __init__(
         self,
@@ -99,32 +92,18 @@ class NMMSimulator(PatchSimulator):
         snr_db: float | tuple[float, float] = (5.0, 15.0),
         source_snr_db: float | tuple[float, float] | None = (10.0, 20.0),
         choice: Choice = "isolated",
-        max_hops: int = 4,
-        distance: Distance = "geodesic",
-        unit: float = 1e-9,
-        parameters: JansenRitParameters = SPIKING,
+        patches: PatchSettings = ONE_PATCH,
         cache_dir: str | os.PathLike[str] | None = None,
-        patches: int | tuple[int, int] = 1,
-    ):
-        super().__init__(
-            model,
-            seed=seed,
-            size=size,
-            max_hops=max_hops,
-            distance=distance,
-            edge_weight=0.5,
-            unit=unit,
-            patches=patches,
-        )
-        self.snr_db = snr_range(snr_db)
+    ) -> None:
+        super().__init__(model, seed, size, snr_db, patches)
         self.source_snr_db = None if source_snr_db is None else snr_range(source_snr_db)
-        self.clips = SpikeClips(seed, choice, parameters, cache_dir)
+        self.clips = SpikeClips(seed, choice, cache_dir=cache_dir)
         self._bits = (53 - math.ceil(math.log2(self.leadfield.shape[1]))) // 2
         self._coarse_leadfield = _on_grid(self.leadfield, self._bits)
 
     def prepare(self) -> None:
         """Simulate what is not on disk yet of the clips of all samples, and the background."""
-        for patch in range(self.patches[1]):
+        for patch in range(self.patches.most):
             for _ in self.clips.prepare(self.size, first=patch * _CLIPS_OF_A_PATCH):
                 pass
         if self.source_snr_db is not None:
@@ -152,8 +131,7 @@ class NMMSimulator(PatchSimulator):
             part = background[:, window]
             scale = frobenius_norm(scale_to_snr(part, clean[:, window], ratio))
             clean = clean + background * (scale / frobenius_norm(part))
-        snr_db = float(generator.uniform(*self.snr_db))
-        noisy = add_sensor_noise(clean, snr_db, generator)
+        noisy, snr_db = self._with_sensor_noise(clean, generator)
         return noisy - noisy.mean(axis=1, keepdims=True), snr_db
 
     def _recorded_background(

@@ -1,4 +1,4 @@
-"""What the simulators share: active patches, and a sample per index, whoever asks and when."""
+"""What the simulators share: a sample per index, whoever asks and when."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from learnmm_esi.simulation.noise import add_sensor_noise, snr_range
+from learnmm_esi.simulation.patches import PatchDraw, PatchSettings
 from learnmm_esi.simulation.samples import Sample, stack_samples
-from learnmm_esi.sources import Distance, Patches, SourceModel
+from learnmm_esi.sources import SourceModel
 
-# Streams of random numbers; the source must not change when only the noise is drawn anew.
-# Two and three belong to the clips of the neural masses.
-_SOURCE_STREAM, _NOISE_STREAM, _COUNT_STREAM = 0, 1, 4
+# Stream of random numbers; the sources must not change when only the noise is drawn anew.
+_NOISE_STREAM = 1
 
 
 @dataclass(frozen=True)
 class ActivePatch:
-    """A patch of one sample.
+    """A patch of one sample with its activity.
 
     Attributes
     ----------
@@ -62,45 +63,49 @@ class PatchSimulator(ABC):
         Names the data set; give training, validation and test different ones.
     size : int
         Number of samples.
-    max_hops : int
-        The patch reaches ``k`` edges from its seed region, ``k`` uniform in ``1..max_hops``.
-    distance : {"geodesic", "euclidean"}
-        What the amplitude falls with inside the patch.
-    edge_weight : float
-        Amplitude at the edge of the patch (see `Patches`).
+    snr_db : float or (float, float)
+        Frobenius signal-to-noise ratio of the recording in dB; a pair is drawn from uniformly.
+    patches : PatchSettings
+        How many are active, and of what size.
+
+    Attributes
+    ----------
+    times : int
+        Number of time samples of a recording.
+    sfreq : float
+        Sampling rate in Hz.
     unit : float
         Dipole moment in A m of one unit of the waveform.
-    patches : int or (int, int)
-        How many patches are active; a pair is drawn from uniformly, both ends included. No region
-        is in two of them, though they may touch: every further patch has its seed uniform over
-        the regions that are not next to, nor in, an earlier one, and ``k`` uniform over what
-        there is room for.
+    edge_weight : float
+        Amplitude at the edge of a patch (see `Patches`).
     """
+
+    times: int
+    sfreq: float
+    unit: ClassVar[float]
+    edge_weight: ClassVar[float]
 
     def __init__(
         self,
         model: SourceModel,
-        *,
         seed: int,
         size: int,
-        max_hops: int,
-        distance: Distance,
-        edge_weight: float,
-        unit: float,
-        patches: int | tuple[int, int],
-    ):
-        if seed < 0 or size < 1 or max_hops < 1:
+        snr_db: float | tuple[float, float],
+        patches: PatchSettings,
+    ) -> None:
+        if seed < 0 or size < 1:
             raise ValueError(
-                f"{type(self).__name__}: seed must be >= 0 and size and max_hops >= 1, got "
-                f"{seed}, {size}, {max_hops}"
+                f"{type(self).__name__}: seed must be >= 0 and size >= 1, got {seed}, {size}"
             )
-        if not unit > 0.0:
-            raise ValueError(f"{type(self).__name__}: unit must be > 0, got {unit}")
         self.seed, self.size = int(seed), int(size)
-        self.max_hops, self.unit = int(max_hops), float(unit)
-        self.patches = _count_range(type(self).__name__, patches)
-        self._shapes = Patches(model, distance, edge_weight)
+        self.snr_db = snr_range(snr_db)
+        self.patches = patches
         self.leadfield = np.asarray(model.leadfield, dtype=np.float64)
+        self._draw = PatchDraw(model, self.seed, patches, self.edge_weight)
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Do ahead what is done once for all samples, which spares workers from each doing it."""
 
     @abstractmethod
     def _waveform(
@@ -114,10 +119,10 @@ class PatchSimulator(ABC):
         clean: NDArray[np.float64],
         patches: list[ActivePatch],
         generator: np.random.Generator,
-    ) -> tuple[NDArray[np.floating], float]:
+    ) -> tuple[NDArray[np.float64], float]:
         """Noisy recording in V, shape (sensors, times), with its sensor SNR in dB.
 
-        `clean` is the recording of the patches alone.
+        `clean` is the recording of the patches alone; `_with_sensor_noise` comes last.
         """
 
     def __len__(self) -> int:
@@ -159,7 +164,7 @@ class PatchSimulator(ABC):
             seed_source=seeds[0],
             snr_db=snr_db,
             index=int(index),
-            seed_sources=np.array(seeds + [-1] * (self.patches[1] - len(seeds)), dtype=np.int64),
+            seed_sources=np.array(seeds + [-1] * (self.patches.most - len(seeds)), dtype=np.int64),
         )
 
     def factors(self, index: int, draw: int = 0) -> FactoredSample:
@@ -172,9 +177,13 @@ class PatchSimulator(ABC):
         """
         if index < 0 or draw < 0:
             raise ValueError(f"sample: index and draw must be >= 0, got {index}, {draw}")
-        patches = self._active_patches(int(index))
+        index = int(index)
+        patches = [
+            ActivePatch(seed, weights, self.unit * self._waveform(index, number, generator))
+            for number, (seed, weights, generator) in enumerate(self._draw(index))
+        ]
         clean = _superpose((self._seen(p.weights), p.waveform) for p in patches)
-        noise = np.random.default_rng([self.seed, int(index), _NOISE_STREAM, int(draw)])
+        noise = np.random.default_rng([self.seed, index, _NOISE_STREAM, int(draw)])
         sensors, snr_db = self._recording(clean, patches, noise)
         return FactoredSample(patches, sensors.astype(np.float32), snr_db)
 
@@ -189,31 +198,12 @@ class PatchSimulator(ABC):
         seen = np.einsum("mn,n->m", self.leadfield[:, active], weights[active])
         return seen
 
-    def _active_patches(self, index: int) -> list[ActivePatch]:
-        count, most = self.patches
-        if count < most:
-            generator = np.random.default_rng([self.seed, index, _COUNT_STREAM])
-            count = int(generator.integers(count, most + 1))
-        hops = self._shapes.hops
-        room = np.full(len(hops), self.max_hops)  # largest radius of a patch around each region
-        patches: list[ActivePatch] = []
-        for number in range(count):
-            # The first patch keeps the stream it has when it is the only one.
-            stream = [_SOURCE_STREAM, number] if number else [_SOURCE_STREAM]
-            generator = np.random.default_rng([self.seed, index, *stream])
-            free = np.flatnonzero(room >= 1)
-            if len(free) == 0:
-                raise ValueError(
-                    f"{type(self).__name__}: sample {index} has no room for patch {number + 1} of "
-                    f"{count} beside the others on {len(hops)} regions: ask for fewer patches "
-                    f"or for a max_hops below {self.max_hops}"
-                )
-            seed = int(free[generator.integers(len(free))])
-            weights = self._shapes.weights(seed, int(generator.integers(1, int(room[seed]) + 1)))
-            waveform = self.unit * self._waveform(index, number, generator)
-            patches.append(ActivePatch(seed, weights, waveform))
-            room = np.minimum(room, hops[weights > 0.0].min(axis=0) - 1)
-        return patches
+    def _with_sensor_noise(
+        self, clean: NDArray[np.float64], generator: np.random.Generator
+    ) -> tuple[NDArray[np.float64], float]:
+        """Add white noise at a ratio in dB that is drawn from the range; return both."""
+        snr_db = float(generator.uniform(*self.snr_db))
+        return add_sensor_noise(clean, snr_db, generator), snr_db
 
 
 def _superpose(
@@ -221,15 +211,3 @@ def _superpose(
 ) -> NDArray[np.float64]:
     """Sum of the outer products of pairs (r,), (T,)."""
     return reduce(np.add, (np.outer(row, column) for row, column in parts))
-
-
-def _count_range(name: str, patches: int | tuple[int, int]) -> tuple[int, int]:
-    """Read a number of patches, or a least and a greatest, as a range."""
-    bounds = patches if isinstance(patches, tuple) else (patches, patches)
-    whole = all(isinstance(bound, (int, np.integer)) for bound in bounds)
-    if not (whole and len(bounds) == 2 and 1 <= bounds[0] <= bounds[1]):
-        raise ValueError(
-            f"{name}: patches must be an integer >= 1, or a pair (least, greatest) of them, "
-            f"got {patches!r}"
-        )
-    return int(bounds[0]), int(bounds[1])

@@ -23,7 +23,6 @@ from learnmm_esi.training.losses import LOSSES
 FOLDER = Path(__file__).parent / "presets"
 PRESETS = tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
-DATA = ("erp", "nmm")
 LARGEST_FILE = 2**20  # bytes; presets have a few hundred
 MOST_SAMPLES = 10**8
 

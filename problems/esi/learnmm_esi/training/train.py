@@ -12,12 +12,10 @@ from learnmm.training import FitResult, fit
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.networks.settings import MethodSettings
 from learnmm_esi.networks.solver import SourceSolver
-from learnmm_esi.simulation.erp import ERPSimulator
-from learnmm_esi.simulation.nmm import NMMSimulator
-from learnmm_esi.simulation.simulator import PatchSimulator
+from learnmm_esi.simulation.data_sets import simulator
 from learnmm_esi.training.data import SimulatedRecordings
 from learnmm_esi.training.losses import LOSSES
-from learnmm_esi.training.presets import DATA, Preset
+from learnmm_esi.training.presets import Preset
 from learnmm_esi.training.pretrain import pretrain, take_start
 
 RECORDED = ("times", "sfreq")
@@ -30,18 +28,6 @@ class Trained(NamedTuple):
     solver: SourceSolver
     result: FitResult
     start: dict[str, Any]
-
-
-def simulator(model: HeadModel, data: str, seed: int, size: int, **settings: Any) -> PatchSimulator:
-    """Return the simulator of a data set, ``"erp"`` or ``"nmm"``.
-
-    Patches fall off with the geodesic distance where the head model knows it.
-    """
-    if data not in DATA:
-        raise ValueError(f"data must be one of {', '.join(DATA)}, got {data!r}")
-    make = ERPSimulator if data == "erp" else NMMSimulator
-    distance = "euclidean" if model.distances is None else "geodesic"
-    return make(model, seed=seed, size=size, **{"distance": distance, **settings})
 
 
 def train(
