@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from learnmm import checks, optim
 from learnmm.atoms.autoencoder import AutoencoderPrior
 from learnmm.atoms.base import Atom
-from learnmm.atoms.cosine import CosineDistance
+from learnmm.atoms.cosine_distance import CosineDistance
 from learnmm.atoms.networks import SoftReLU
 from learnmm.atoms.separable import HalfQuadratic, Logistic, Quadratic, least_squares
 from learnmm.atoms.smoother import LinearSmootherPrior
@@ -22,7 +22,8 @@ from learnmm.linear.base import LinearMap
 from learnmm.linear.matrix import MatrixMap
 from learnmm.linear.operator import LinearOperator
 from learnmm.linear.transforms import convolution, subsampled_fourier
-from learnmm.majorants.hessian import LanczosMajorant, LipschitzMajorant, PowerIterationMajorant
+from learnmm.majorants.hessian import LanczosMajorant, PowerIterationMajorant
+from learnmm.majorants.lipschitz import LipschitzMajorant
 from learnmm.majorants.secant import SecantMajorant
 from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective, hessian_product
 from learnmm.proposers.base import (
