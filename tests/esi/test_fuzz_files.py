@@ -1,15 +1,12 @@
-"""Weights, caches and presets that anybody may have written: one promised error, no memory."""
+"""Weights and presets that anybody may have written: one promised error, no memory."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import random
-import stat
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,18 +17,8 @@ import torch
 from scipy import sparse
 
 import learnmm as lmm
-from damage import JUNK, crafted, hashed, refusal, split, variants, within
-from learnmm_esi.cache import (
-    CorruptCacheError,
-    cache_directory,
-    can_keep,
-    keep_arrays,
-    read_arrays,
-    write_arrays,
-)
-from learnmm_esi.head import fsaverage
-from learnmm_esi.head.external import head_model_from_leadfield
-from learnmm_esi.head.fsaverage import fsaverage_head_model
+from damage import JUNK, hashed, refusal, split, variants, within
+from learnmm_esi.head.from_leadfield import head_model_from_leadfield
 from learnmm_esi.head.model import HeadModelSettings
 from learnmm_esi.networks.files import load_solver, save_solver
 from learnmm_esi.networks.settings import METHODS, MethodSettings
@@ -127,7 +114,7 @@ def test_weights_are_loaded_as_they_were_or_refused(content: bytes, tmp_path: Pa
 def test_settings_are_compared_before_anything_is_built(tmp_path: Path) -> None:
     tests = str(Path(__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([tests, *filter(None, sys.path)])}
-    run = [sys.executable, __file__, "huge", str(tmp_path)]
+    run = [sys.executable, __file__, str(tmp_path)]
     subprocess.run(run, check=True, env=environment, timeout=240)
 
 
@@ -242,186 +229,6 @@ def test_weights_of_the_library_s_head_model_name_its_settings(
         load_solver(path, coarse)
 
 
-# --- caches ------------------------------------------------------------------------------------
-
-ARRAYS = {
-    "a": np.arange(6.0).reshape(2, 3).T,
-    "b": np.array([1, 2], dtype=np.int64),
-    "c": np.array([True, False]),
-    "d": np.ones(3, dtype=np.float32)[::2],
-}
-
-
-def test_arrays_come_back_as_they_were_or_are_corrupt(tmp_path: Path) -> None:
-    path = tmp_path / "arrays.safetensors"
-    write_arrays(path, ARRAYS, {"identity": {"sources": 3}, "facts": {"x": 1.0}})
-    content = path.read_bytes()
-    good = read_arrays(path)
-    corrupt = 0
-    for damaged in [*variants(content, 200, seed=5), *crafted(content)]:
-        path.write_bytes(damaged)
-        try:
-            arrays, header = read_arrays(path)
-        except CorruptCacheError:
-            corrupt += 1
-            continue
-        assert isinstance(header, dict)
-        for name, array in good[0].items():
-            np.testing.assert_array_equal(arrays[name], array)
-    assert corrupt > 350
-    for name, array in ARRAYS.items():
-        np.testing.assert_array_equal(good[0][name], array)
-        assert good[0][name].dtype == array.dtype
-
-
-SMALL = HeadModelSettings(sources=12, ico=2)
-
-
-def whole_model(settings: HeadModelSettings = SMALL) -> tuple[dict[str, np.ndarray], dict]:
-    """Arrays of the right shapes, as construction would give them."""
-    n = settings.sources
-    rng = np.random.default_rng(0)
-    ring = sparse.diags([np.ones(n - 1)] * 2, [-1, 1]).tocsr()
-    half = np.arange(n // 2)
-    arrays = {
-        "leadfield": rng.standard_normal((90, n)),
-        "positions": rng.standard_normal((n, 3)),
-        "normals": rng.standard_normal((n, 3)),
-        "distances": np.ones((n, n)),
-        "neighbour_indices": ring.indices.astype(np.int64),
-        "neighbour_indptr": ring.indptr.astype(np.int64),
-        "vertices_lh": half,
-        "vertices_rh": half,
-        "regions": np.zeros(20_484, dtype=np.int64),
-    }
-    return arrays, {"thickness": 1.0}
-
-
-@pytest.fixture
-def built(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Construction in no time; counts how often."""
-    calls: list[int] = []
-
-    def build(*_: Any) -> Any:
-        calls.append(1)
-        return whole_model()
-
-    monkeypatch.setattr(fsaverage, "_build", build)
-    return calls
-
-
-def test_models_are_rebuilt_from_whatever_the_cache_holds(
-    tmp_path: Path, built: list[int], caplog: pytest.LogCaptureFixture
-) -> None:
-    fsaverage_head_model(SMALL, cache_dir=tmp_path)
-    (path,) = tmp_path.iterdir()
-    content = path.read_bytes()
-    arrays, header = read_arrays(path)
-    wrong: list[tuple[dict[str, np.ndarray], dict]] = []
-    for name, array in arrays.items():
-        wrong.append(({n: a for n, a in arrays.items() if n != name}, header))
-        others = (array[..., None], array[:-1], array.astype(np.float32), array.astype(bool))
-        wrong += [({**arrays, name: other}, header) for other in others]
-        if array.dtype == np.int64:
-            wrong += [({**arrays, name: array + shift}, header) for shift in (-50, 30_000, 2**40)]
-    for junk in JUNK:
-        wrong += [(arrays, {**header, "facts": junk})] if junk not in ({},) else []
-        wrong += [(arrays, {**header, "identity": junk})]
-    for arrays_, header_ in wrong:
-        write_arrays(path, arrays_, header_)
-        before = len(built)
-        model = fsaverage_head_model(SMALL, cache_dir=tmp_path)
-        assert len(built) == before + 1
-        assert model.leadfield.shape == (90, 12)
-        assert path.read_bytes() == content
-    for damaged in [*variants(content, 20, seed=6), *crafted(content)]:
-        path.write_bytes(damaged)
-        assert fsaverage_head_model(SMALL, cache_dir=tmp_path).leadfield.shape == (90, 12)
-    assert "rebuilding the head model" in caplog.text
-
-
-@pytest.mark.parametrize("kind", ["file", "below a file", "cache is a folder"])
-def test_without_a_place_to_keep_it_a_model_is_built_and_that_is_said_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
-) -> None:
-    place = tmp_path / "cache"
-    if kind == "cache is a folder":
-        place.mkdir()
-        monkeypatch.setattr(fsaverage, "_build", lambda *_: whole_model())
-        fsaverage_head_model(SMALL, cache_dir=place)
-        (path,) = place.iterdir()
-        path.unlink()
-        path.mkdir()
-    else:
-        place.write_text("a file")
-        place = place / "below" if kind == "below a file" else place
-    monkeypatch.setenv("LEARNMM_CACHE", str(place))
-
-    def build(*_: Any) -> Any:
-        assert "LEARNMM_CACHE" in caplog.text, "said before minutes are spent"
-        return whole_model()
-
-    monkeypatch.setattr(fsaverage, "_build", build)
-    with caplog.at_level(logging.WARNING):
-        model = fsaverage_head_model(SMALL)
-    assert model.leadfield.shape == (90, 12)
-    assert str(place if kind == "cache is a folder" else tmp_path / "cache") in caplog.text
-
-
-def test_a_disk_that_fills_up_loses_no_model(tmp_path: Path) -> None:
-    run = [sys.executable, __file__, "full", str(tmp_path)]
-    tests = str(Path(__file__).parents[1])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([tests, *filter(None, sys.path)])}
-    full = subprocess.run(run, env=environment, capture_output=True, text=True)
-    assert full.returncode == 0, full.stderr
-    assert full.stdout.split() == ["90", "12"]
-    assert "File too large" in full.stderr
-    assert "LEARNMM_CACHE" in full.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
-def build_on_a_full_disk(folder: Path) -> None:
-    import resource
-    import signal
-
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-    fsaverage._build = lambda *_: whole_model()
-    print(*fsaverage_head_model(SMALL, cache_dir=folder).leadfield.shape)
-
-
-def test_the_home_in_a_folder_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("LEARNMM_CACHE", "~/models")
-    assert cache_directory() == tmp_path / "models"
-    assert cache_directory("~/others") == tmp_path / "others"
-
-
-@pytest.mark.parametrize("mask", [0o022, 0o002, 0o077])
-def test_a_group_may_share_a_cache(tmp_path: Path, mask: int) -> None:
-    before = os.umask(mask)
-    try:
-        write_arrays(tmp_path / "a.safetensors", ARRAYS, {})
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((tmp_path / "a.safetensors").stat().st_mode) == 0o666 & ~mask
-
-
-def test_leftovers_of_writers_that_were_killed_go(tmp_path: Path) -> None:
-    old = [f"headmodel-0a-{'0' * 32}.part", ".headmodel-0a.safetensors.0123456789abcdef"]
-    mine = ["headmodel-0a.part", ".other", f"x-{'g' * 32}.part", "headmodel-0a.safetensors"]
-    for name in [*old, *mine]:
-        (tmp_path / name).write_text("x")
-    assert can_keep(tmp_path / "a.safetensors")
-    assert len(list(tmp_path.iterdir())) == 6  # their writers may be alive
-    past = time.time() - 2 * 86_400
-    for name in [*old, *mine]:
-        os.utime(tmp_path / name, (past, past))
-    keep_arrays(tmp_path / "a.safetensors", ARRAYS, {})
-    assert can_keep(tmp_path / "a.safetensors")
-    assert {path.name for path in tmp_path.iterdir()} == {*mine, "a.safetensors"}
-
-
 # --- presets -----------------------------------------------------------------------------------
 
 
@@ -501,5 +308,4 @@ def test_what_trains_and_saves_is_public() -> None:
 
 
 if __name__ == "__main__":
-    action = {"huge": load_huge, "full": build_on_a_full_disk}[sys.argv[1]]
-    action(Path(sys.argv[2]))
+    load_huge(Path(sys.argv[1]))

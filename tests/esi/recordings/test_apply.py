@@ -12,7 +12,7 @@ import pytest
 from matplotlib.text import Text
 
 from learnmm import Kind, Status
-from learnmm_esi.head.external import head_model_from_leadfield
+from learnmm_esi.head.from_leadfield import head_model_from_leadfield
 from learnmm_esi.inverse.energy import SourceEnergy
 from learnmm_esi.plots.overview import plot_reconstruction
 from learnmm_esi.recordings.apply import MMInverse, apply_mm

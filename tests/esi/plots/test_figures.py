@@ -9,7 +9,7 @@ import pytest
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from learnmm_esi.head.external import head_model_from_leadfield
+from learnmm_esi.head.from_leadfield import head_model_from_leadfield
 from learnmm_esi.plots.figures import plot_cortex, plot_head_model
 
 
