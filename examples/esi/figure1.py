@@ -17,7 +17,7 @@ import numpy as np
 
 from learnmm_esi.inverse.classical import mne_python_inverse
 from learnmm_esi.networks.files import load_solver
-from learnmm_esi.plots.figures import plot_cortex
+from learnmm_esi.plots.cortex import plot_cortex
 from learnmm_esi.recordings.learned import find_weights
 from learnmm_esi.simulation.erp import ERPSimulator
 

@@ -8,21 +8,22 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from learnmm_esi.extras import needs_extra
-
 _HOMES = {
     "ERPProblem": "problem",
     "ERPSimulator": "simulation.erp",
     "Evaluator": "metrics",
     "HeadModel": "head.model",
     "HeadModelSettings": "head.model",
+    "InverseSettings": "recordings.settings",
     "MMFit": "inverse.fit",
     "MMInverse": "recordings.apply",
     "MethodSettings": "networks.settings",
     "NMMSimulator": "simulation.nmm",
     "PatchSettings": "simulation.patches",
     "Preset": "training.presets",
+    "RawSpan": "recordings.raw_parts",
     "Reconstruction": "inverse.energy",
+    "SensorSettings": "recordings.settings",
     "SourceEnergy": "inverse.energy",
     "SourceSolver": "networks.solver",
     "TrainingSettings": "training.presets",
@@ -35,8 +36,8 @@ _HOMES = {
     "load_preset": "training.presets",
     "load_solver": "networks.files",
     "mne_python_inverse": "inverse.classical",
-    "plot_cortex": "plots.figures",
-    "plot_head_model": "plots.figures",
+    "plot_cortex": "plots.cortex",
+    "plot_head_model": "plots.head",
     "plot_reconstruction": "plots.overview",
     "read_head_model": "head.from_file",
     "report": "head.report",
@@ -53,8 +54,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name from its module."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with needs_extra("esi"):
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

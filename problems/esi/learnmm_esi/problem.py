@@ -7,14 +7,12 @@ from typing import ClassVar
 
 import torch
 
+from learnmm.atoms import SmootherBound
 from learnmm.registry import Instance, Problem
-from learnmm_esi.extras import needs_extra
-
-with needs_extra("esi"):
-    from learnmm_esi.head.fsaverage import fsaverage_head_model
-    from learnmm_esi.head.model import HeadModelSettings
-    from learnmm_esi.inverse.energy import SourceEnergy
-    from learnmm_esi.simulation.erp import ERPSimulator
+from learnmm_esi.head.fsaverage import fsaverage_head_model
+from learnmm_esi.head.model import HeadModelSettings
+from learnmm_esi.inverse.energy import SourceEnergy
+from learnmm_esi.simulation.erp import ERPSimulator
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class ERPProblem(Problem):
     head: HeadModelSettings = field(default_factory=lambda: HeadModelSettings(ico=3))
     times: int = 64
     snr_db: float = 5.0
-    bound: str = "global"
+    bound: SmootherBound | str = SmootherBound.GLOBAL
 
     def instance(
         self,

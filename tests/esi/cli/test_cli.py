@@ -16,9 +16,11 @@ import pytest
 from typer.testing import CliRunner
 
 import learnmm
+import learnmm_esi
 from learnmm_esi.cli.app import app
 from learnmm_esi.cli.text import printable
 from learnmm_esi.recordings.apply import apply_mm
+from learnmm_esi.recordings.settings import InverseSettings
 from learnmm_esi.simulation.erp import ERPSimulator
 
 TIMES = 16
@@ -114,7 +116,7 @@ def test_reconstruct_writes_estimates_and_pictures(run, files, tmp_path):
     stem = "subject-left-hand-mm"
     assert names == [f"{stem}-lh.stc", f"{stem}-rh.stc", f"{stem}.png"]
     evoked = mne.read_evokeds(files / "subject-ave.fif", 0, proj=False, verbose="ERROR")
-    expected = apply_mm(evoked, files / "head-fwd.fif", max_iter=3)
+    expected = apply_mm(evoked, files / "head-fwd.fif", InverseSettings(max_iter=3))
     stc = mne.read_source_estimate(tmp_path / stem)
     np.testing.assert_array_equal(stc.data, expected.data)
 
@@ -128,7 +130,7 @@ def test_reconstruct_takes_all_conditions_and_prepares_them(run, files, tmp_path
     assert stc.tmin > 0.004
     evoked = mne.read_evokeds(files / "subject-ave.fif", 1, proj=False, verbose="ERROR")
     evoked.info["bads"] = ["Cz", "Fp1"]
-    expected = apply_mm(evoked.crop(0.005), files / "head-fwd.fif", max_iter=3)
+    expected = apply_mm(evoked.crop(0.005), files / "head-fwd.fif", InverseSettings(max_iter=3))
     np.testing.assert_array_equal(stc.data, expected.data)
 
 
@@ -140,7 +142,7 @@ def test_a_missing_reference_is_asked_for_and_set(run, files, tmp_path):
     run(*command, "--average-reference")
     stc = mne.read_source_estimate(tmp_path / "plain-right-mm")
     evoked = mne.read_evokeds(files / "subject-ave.fif", 1, proj=False, verbose="ERROR")
-    expected = apply_mm(evoked, files / "head-fwd.fif", max_iter=3).data
+    expected = apply_mm(evoked, files / "head-fwd.fif", InverseSettings(max_iter=3)).data
     np.testing.assert_allclose(stc.data, expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
 
 
@@ -216,7 +218,8 @@ def test_there_are_no_more_threads_than_cores(run, files):
 
 
 def test_the_version_is_told(run):
-    assert run("--version") == f"learnmm {learnmm.__version__}\n"
+    own, core = learnmm_esi.__version__, learnmm.__version__
+    assert run("--version") == f"learnmm-esi {own}, learnmm {core}\n"
 
 
 def test_results_of_the_repository_are_no_commands(run):
@@ -267,7 +270,7 @@ def test_what_is_wrong_is_said_before_a_head_is_built(run, files, monkeypatch, t
     monkeypatch.setenv("LEARNMM_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
-    (tmp_path / "bad.toml").write_text("[start]\nsteps = 3\nwarmup = 4\n")
+    (tmp_path / "bad.toml").write_text("[start]\nsteps = 3\nadam = {warmup = 4}\n")
     (tmp_path / "start.safetensors").write_text("")
     below = tmp_path / "file" / "below"
     recording = ("reconstruct", files / "subject-ave.fif", "--out", tmp_path / "o")

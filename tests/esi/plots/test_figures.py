@@ -10,7 +10,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from learnmm_esi.head.from_leadfield import head_model_from_leadfield
-from learnmm_esi.plots.figures import plot_cortex, plot_head_model
+from learnmm_esi.plots.cortex import plot_cortex
+from learnmm_esi.plots.head import plot_head_model
 
 
 @pytest.fixture(scope="module")

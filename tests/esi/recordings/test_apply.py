@@ -17,12 +17,15 @@ from learnmm_esi.inverse.energy import SourceEnergy
 from learnmm_esi.plots.overview import plot_reconstruction
 from learnmm_esi.recordings.apply import MMInverse, apply_mm
 from learnmm_esi.recordings.estimates import expand_estimate
+from learnmm_esi.recordings.raw_parts import RawSpan
+from learnmm_esi.recordings.settings import InverseSettings, SensorSettings
 from learnmm_esi.simulation.erp import ERPSimulator
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
 STEPS, SFREQ, TIMES = 8, 200.0, 16
+FEW = InverseSettings(max_iter=STEPS)
 ROUNDING = 1e-4  # of the largest source; single precision over a few steps
 
 
@@ -33,7 +36,7 @@ def model(coarse_model):
 
 @pytest.fixture(scope="module")
 def inverse(model):
-    return MMInverse(model, max_iter=STEPS)
+    return MMInverse(model, FEW)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +79,7 @@ def test_an_evoked_gives_an_estimate_on_the_sources_at_its_times(model, inverse,
 def test_an_evoked_and_the_array_path_agree(model, inverse, evoked, sensors):
     expected = SourceEnergy(model).reconstruct(sensors[:1], max_iter=STEPS).sources[0]
     assert_same(inverse.apply(evoked).data, expected)
-    assert_same(apply_mm(evoked, model, max_iter=STEPS).data, expected)
+    assert_same(apply_mm(evoked, model, FEW).data, expected)
 
 
 def test_the_order_of_channels_changes_nothing(inverse, evoked):
@@ -129,7 +132,7 @@ def test_raw_is_reconstructed_in_parts(model, inverse, sensors):
     raw = mne.io.RawArray(np.hstack(sensors), model.info(SFREQ), verbose="ERROR")
     raw.set_eeg_reference(projection=True, verbose="ERROR")
     stc, fits = inverse.apply(
-        raw, start=TIMES, stop=4 * TIMES, buffer_size=TIMES, return_result=True
+        raw, span=RawSpan(start=TIMES, stop=4 * TIMES, buffer_size=TIMES), return_result=True
     )
     assert stc.shape == (60, 3 * TIMES)
     assert stc.tmin == TIMES / SFREQ
@@ -138,7 +141,7 @@ def test_raw_is_reconstructed_in_parts(model, inverse, sensors):
         single = inverse.apply(mne.EvokedArray(one, model.info(SFREQ)))
         assert_same(stc.data[:, TIMES * k : TIMES * (k + 1)], single.data)
     # Parts are nearly equal: no scrap of two samples at the end.
-    _, fits = inverse.apply(raw, stop=50, buffer_size=24, return_result=True)
+    _, fits = inverse.apply(raw, span=RawSpan(stop=50, buffer_size=24), return_result=True)
     assert len(fits) == 3
     whole = inverse.apply(raw)  # one second holds all 80 samples
     assert whole.shape == (60, 80)
@@ -166,7 +169,7 @@ def test_the_fit_tells_energy_and_certificate(inverse, evoked, epochs):
 
 
 def test_what_is_prepared_is_used_again_until_the_channels_change(model, evoked):
-    inverse = MMInverse(model, max_iter=1)
+    inverse = MMInverse(model, InverseSettings(max_iter=1))
     inverse.apply(evoked)
     first = inverse._prepared[1]
     inverse.apply(evoked)
@@ -213,7 +216,7 @@ def test_projectors_act_on_both_sides(model, evoked):
         "ncol": 90,
     }
     blink = mne.Projection(active=False, data=content, desc="blink", kind=1, explained_var=0.5)
-    inverse = MMInverse(model, max_iter=STEPS)
+    inverse = MMInverse(model, FEW)
     clean = inverse.apply(evoked.add_proj(blink))
     spoilt = evoked.copy()
     spoilt.data += 1e-4 * field[:, None]
@@ -225,9 +228,13 @@ def test_projectors_act_on_both_sides(model, evoked):
 
 
 def test_a_noise_covariance_whitens(model, evoked, tmp_path):
-    plain = apply_mm(evoked, model, max_iter=STEPS)
+    plain = apply_mm(evoked, model, FEW)
     white = mne.make_ad_hoc_cov(evoked.info, verbose="ERROR")
-    assert_same(apply_mm(evoked, model, max_iter=STEPS, noise_cov=white).data, plain.data, 1e-3)
+    assert_same(
+        apply_mm(evoked, model, FEW, sensors=SensorSettings(noise_cov=white)).data,
+        plain.data,
+        1e-3,
+    )
     variance = np.ones(90)
     variance[20] = 1e6  # one electrode that nothing should be believed of
     noisy = mne.Covariance(1e-12 * variance, evoked.ch_names, [], [], 1)
@@ -235,9 +242,13 @@ def test_a_noise_covariance_whitens(model, evoked, tmp_path):
     spoilt.data[20] += 1e-4 * np.random.default_rng(0).standard_normal(TIMES)
     path = tmp_path / "noise-cov.fif"
     noisy.save(path, verbose="ERROR")
-    expected = apply_mm(evoked, model, max_iter=STEPS, noise_cov=path)
-    assert_same(apply_mm(spoilt, model, max_iter=STEPS, noise_cov=path).data, expected.data, 0.05)
-    error = np.abs(apply_mm(spoilt, model, max_iter=STEPS).data - plain.data).max()
+    expected = apply_mm(evoked, model, FEW, sensors=SensorSettings(noise_cov=path))
+    assert_same(
+        apply_mm(spoilt, model, FEW, sensors=SensorSettings(noise_cov=path)).data,
+        expected.data,
+        0.05,
+    )
+    error = np.abs(apply_mm(spoilt, model, FEW).data - plain.data).max()
     assert error > 0.2 * np.abs(plain.data).max()
 
 
@@ -327,22 +338,22 @@ def test_misuse_is_named(model, inverse, evoked, epochs):
     ):
         MMInverse(model.leadfield)
     with pytest.raises(TypeError, match=r"mne.Covariance or the path of one, got ndarray"):
-        MMInverse(model, noise_cov=np.eye(90))
-    with pytest.raises(ValueError, match="for Raw; crop the Evoked instead"):
-        inverse.apply(evoked, start=2)
-    with pytest.raises(ValueError, match="for Raw; crop Epochs instead"):
-        inverse.apply(epochs, buffer_size=2)
+        SensorSettings(noise_cov=np.eye(90))
+    with pytest.raises(ValueError, match="span is for Raw; crop the Evoked instead"):
+        inverse.apply(evoked, span=RawSpan(start=2))
+    with pytest.raises(ValueError, match="span is for Raw; crop Epochs instead"):
+        inverse.apply(epochs, span=RawSpan(buffer_size=2))
     with pytest.raises(ValueError, match="return_generator is for Epochs"):
         inverse.apply(evoked, return_generator=True)
     raw = mne.io.RawArray(np.hstack(epochs.get_data()), evoked.info, verbose="ERROR")
     with pytest.raises(ValueError, match="enclose samples of the 80, got 90, None"):
-        inverse.apply(raw, start=90)
+        inverse.apply(raw, span=RawSpan(start=90))
     with pytest.raises(ValueError, match="buffer_size must be at least 1 sample, got 0"):
-        inverse.apply(raw, buffer_size=0)
+        RawSpan(buffer_size=0)
+    with pytest.raises(TypeError, match=r"span must be RawSpan\(...\), got 3"):
+        inverse.apply(raw, span=3)
     with pytest.raises(ValueError, match="on_missing must be one of"):
-        apply_mm(evoked, model, on_missing="drop")
-    with pytest.raises(ValueError, match="weight and diffusion must be positive"):
-        apply_mm(evoked, model, weight=-1.0)
+        SensorSettings(on_missing="drop")
     graph = np.eye(5, k=1) + np.eye(5, k=-1)
     gain = 100 * np.random.default_rng(0).normal(size=(4, 5))
     bare = head_model_from_leadfield(gain, np.zeros((5, 3)), graph, list("abcd"))

@@ -17,6 +17,7 @@ from learnmm_esi.recordings.channel_names import bipolar_pairs, references_of, s
 from learnmm_esi.recordings.channels import match_channels
 from learnmm_esi.recordings.plausibility import CrossValidation
 from learnmm_esi.recordings.positions import check_positions, fit_positions
+from learnmm_esi.recordings.settings import InverseSettings
 from learnmm_esi.simulation.erp import ERPSimulator
 
 SENSORS = electrode_names()
@@ -109,7 +110,7 @@ def test_bipolar_and_mixed_references_are_told():
 
 def test_cleaned_names_change_nothing(coarse_model):
     sensors = ERPSimulator(coarse_model, seed=3, times=TIMES).sample(0).sensors.astype(float)
-    inverse = MMInverse(coarse_model, max_iter=2)
+    inverse = MMInverse(coarse_model, InverseSettings(max_iter=2))
     info = coarse_model.info(512.0)
     expected = inverse.apply(mne.EvokedArray(sensors, info)).data
     for form in ("EEG {}-Ref", "EEG {}-LE", "{}."):
@@ -223,7 +224,7 @@ def test_a_similarity_is_found(seed, scale):
 
 
 def test_a_recording_is_compared_when_it_is_applied(coarse_model):
-    inverse = MMInverse(coarse_model, max_iter=1)
+    inverse = MMInverse(coarse_model, InverseSettings(max_iter=1))
     sensors = ERPSimulator(coarse_model, seed=3, times=TIMES).sample(0).sensors.astype(float)
     with pytest.raises(ValueError, match="names and positions"):
         inverse.apply(mne.EvokedArray(sensors, moved(standard(), lambda places: places[::-1])))
@@ -277,4 +278,4 @@ def test_an_implausible_recording_is_told_with_its_estimate(coarse_model, kind):
         data = data - np.roll(data, 1, axis=0)
     evoked = mne.EvokedArray(data - data.mean(axis=0), standard(names), comment="left")
     with pytest.warns(RuntimeWarning, match="topography of evoked 'left' is implausible"):
-        MMInverse(coarse_model, max_iter=1).apply(evoked)
+        MMInverse(coarse_model, InverseSettings(max_iter=1)).apply(evoked)

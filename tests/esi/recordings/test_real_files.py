@@ -11,9 +11,12 @@ import pytest
 from learnmm_esi.inverse.energy import SourceEnergy
 from learnmm_esi.recordings.apply import MMInverse, apply_mm
 from learnmm_esi.recordings.preparation import MissingReferenceError
+from learnmm_esi.recordings.raw_parts import RawSpan
+from learnmm_esi.recordings.settings import InverseSettings, SensorSettings
 from learnmm_esi.simulation.erp import ERPSimulator
 
 STEPS, SFREQ, TIMES = 5, 250.0, 16
+FEW = InverseSettings(max_iter=STEPS)
 FLOAT32 = 1e-4  # of the largest source: what files keep, after a few steps
 
 
@@ -24,7 +27,7 @@ def model(coarse_model):
 
 @pytest.fixture(scope="module")
 def inverse(model):
-    return MMInverse(model, max_iter=STEPS)
+    return MMInverse(model, FEW)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +118,7 @@ def test_a_raw_file_that_is_not_loaded(model, inverse, sensors, expected, tmp_pa
     raw.set_eeg_reference(projection=True, verbose="ERROR")
     raw.save(tmp_path / "recording_raw.fif", verbose="ERROR")
     read = mne.io.read_raw_fif(tmp_path / "recording_raw.fif", verbose="ERROR")
-    stc = inverse.apply(read, buffer_size=TIMES)
+    stc = inverse.apply(read, span=RawSpan(buffer_size=TIMES))
     assert not read.preload
     assert stc.shape == (60, 4 * TIMES)
     assert_same(stc.data[:, :TIMES], expected)
@@ -124,14 +127,14 @@ def test_a_raw_file_that_is_not_loaded(model, inverse, sensors, expected, tmp_pa
 def test_a_forward_file_in_place_of_the_model(model, written, expected, tmp_path):
     path = tmp_path / "model-fwd.fif"
     mne.write_forward_solution(path, model.forward(), verbose="ERROR")
-    inverse = MMInverse(path, max_iter=STEPS)
+    inverse = MMInverse(path, FEW)
     stc = inverse.apply(written())
     # Neighbours are found on the surface again, so the smoothness is nearly, not quite, the same.
     assert np.corrcoef(stc.data.ravel(), expected.ravel())[0, 1] > 0.95
     for one, other in zip(stc.vertices, model.vertices, strict=True):
         np.testing.assert_array_equal(one, other)
     forward = mne.read_forward_solution(path, verbose="ERROR")
-    assert_same(apply_mm(written(), forward, max_iter=STEPS).data, stc.data)
+    assert_same(apply_mm(written(), forward, FEW).data, stc.data)
 
 
 def test_a_covariance_file_of_epochs(model, sensors, written, tmp_path):
@@ -142,13 +145,17 @@ def test_a_covariance_file_of_epochs(model, sensors, written, tmp_path):
     covariance = mne.compute_covariance(epochs, rank="info", verbose="ERROR")
     covariance.save(tmp_path / "noise-cov.fif", verbose="ERROR")
     stc, fit = apply_mm(
-        written(), model, max_iter=STEPS, noise_cov=tmp_path / "noise-cov.fif", return_result=True
+        written(),
+        model,
+        FEW,
+        sensors=SensorSettings(noise_cov=tmp_path / "noise-cov.fif"),
+        return_result=True,
     )
     assert fit.monotone
     assert np.isfinite(stc.data).all()
     few = mne.pick_channels_cov(covariance, exclude=["Cz", "Pz"])
     with pytest.raises(ValueError, match="the noise covariance lacks channels Cz, Pz of the rec"):
-        apply_mm(written(), model, noise_cov=few)
+        apply_mm(written(), model, sensors=SensorSettings(noise_cov=few))
 
 
 # ------------------------------------------------------------- channels missing, bad and renamed
@@ -198,11 +205,11 @@ def test_unknown_channels_are_named_or_left_out(model, sensors, inverse, written
     message = r"no sensor named E129, E83 \(its sensors are Fp1, .*Rename these .*on_missing='warn'"
     with pytest.raises(ValueError, match=message):
         inverse.apply(evoked)
-    lenient = MMInverse(model, max_iter=STEPS, on_missing="warn")
+    lenient = MMInverse(model, FEW, sensors=SensorSettings(on_missing="warn"))
     with pytest.warns(RuntimeWarning, match=r"no sensor named E129, E83 .*: left out"):
         stc = lenient.apply(evoked)
     assert_same(stc.data, reference_without(model, sensors, ["Cz", "O2"]))
-    silent = MMInverse(model, max_iter=STEPS, on_missing="ignore")
+    silent = MMInverse(model, FEW, sensors=SensorSettings(on_missing="ignore"))
     np.testing.assert_array_equal(silent.apply(evoked).data, stc.data)
 
 

@@ -15,9 +15,11 @@ from learnmm_esi.networks.settings import MethodSettings
 from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.recordings.apply import apply_mm
 from learnmm_esi.recordings.files import read_recordings
+from learnmm_esi.recordings.settings import InverseSettings
 from learnmm_esi.simulation.erp import ERPSimulator
 
 SFREQ, TIMES, STEPS = 64, 16, 2
+FEW = InverseSettings(max_iter=STEPS)
 NAMES = [
     "Fp1", "Fp2", "F7", "F3", "Fz", "F4", "F8", "T7", "C3", "Cz", "C4", "T8", "P7", "P3", "Pz",
     "P4", "P8", "O1", "O2",
@@ -90,10 +92,13 @@ def test_a_raw_file_is_reconstructed_whole_or_in_part(run, raw, forward, tmp_pat
     assert "1/1" in output
     assert estimates(tmp_path) == ["subject-mm-lh.stc", "subject-mm-rh.stc", "subject-mm.png"]
     stc = mne.read_source_estimate(tmp_path / "out" / "subject-mm")
-    assert_same(stc.data, apply_mm(raw, forward, max_iter=STEPS).data)
+    assert_same(stc.data, apply_mm(raw, forward, FEW).data)
     run(tmp_path / "subject_raw.fif", "--tmin", 0.5, "--tmax", 1.0, "--no-picture")
     part = mne.read_source_estimate(tmp_path / "out" / "subject-mm")
-    assert_same(part.data, apply_mm(raw.copy().crop(0.5, 1.0), forward, max_iter=STEPS).data)
+    assert_same(
+        part.data,
+        apply_mm(raw.copy().crop(0.5, 1.0), forward, FEW).data,
+    )
 
 
 def test_a_long_raw_file_is_refused_before_the_work(run, raw, tmp_path, monkeypatch):
@@ -126,7 +131,7 @@ def test_every_epoch_has_an_estimate(run, epochs, forward, tmp_path):
     assert estimates(tmp_path) == [
         f"subject-epoch-{k}-mm-{side}.stc" for k in kept for side in ("lh", "rh")
     ]
-    expected = apply_mm(epochs, forward, max_iter=STEPS)
+    expected = apply_mm(epochs, forward, FEW)
     for k, one in zip(kept, expected, strict=True):
         stc = mne.read_source_estimate(tmp_path / "out" / f"subject-epoch-{k}-mm")
         assert_same(stc.data, one.data)
@@ -139,7 +144,7 @@ def test_epochs_are_chosen_and_averaged_by_condition(run, epochs, forward, tmp_p
         f"subject-{name}-mm-{side}.stc" for name in ("b", "left") for side in ("lh", "rh")
     ]
     stc = mne.read_source_estimate(tmp_path / "out" / "subject-left-mm")
-    assert_same(stc.data, apply_mm(epochs["left"].average(), forward, max_iter=STEPS).data)
+    assert_same(stc.data, apply_mm(epochs["left"].average(), forward, FEW).data)
     assert "4/4" in run(tmp_path / "subject-epo.fif", "--condition", "left")
     assert "no condition 'rest'; it has 0 'left', 1 'b'" in run(
         tmp_path / "subject-epo.fif", "--condition", "rest", code=1
@@ -170,7 +175,7 @@ def test_raw_recordings_of_amplifiers_are_read(run, raw, forward, tmp_path, kind
     options = ("--average-reference", "--tmax", 0.9, "--no-picture")
     run(path, *options)
     stc = mne.read_source_estimate(tmp_path / "out" / "subject-mm")
-    expected = apply_mm(raw.copy().crop(0, 0.9), forward, max_iter=STEPS).data
+    expected = apply_mm(raw.copy().crop(0, 0.9), forward, FEW).data
     assert_same(stc.data, expected, share=0.01)  # 16 bits are 6 nV of 50 uV
 
 
@@ -218,7 +223,7 @@ def test_weights_bring_their_own_head_model(coarse_model, head_models, tmp_path,
     result = CliRunner().invoke(app, [str(a) for a in ("reconstruct", file, *options)])
     assert result.exit_code == 0, result.output
     stc = mne.read_source_estimate(tmp_path / "out" / "subject-left-mm")
-    assert_same(stc.data, apply_mm(evoked, coarse_model, weights=weights).data)
+    assert_same(stc.data, apply_mm(evoked, coarse_model, InverseSettings(weights=weights)).data)
     # What is asked for goes before: 994 sources are not what these weights serve.
     result = CliRunner().invoke(app, [str(a) for a in ("reconstruct", file, *options, "--ico", 3)])
     assert result.exit_code == 1

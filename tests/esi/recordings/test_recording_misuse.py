@@ -19,14 +19,17 @@ from learnmm_esi.networks.settings import MethodSettings
 from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.recordings.apply import MMInverse, apply_mm
 from learnmm_esi.recordings.mne_options import REASONS
+from learnmm_esi.recordings.raw_parts import RawSpan
+from learnmm_esi.recordings.settings import InverseSettings, SensorSettings
 from learnmm_esi.simulation.erp import ERPSimulator
 
 SFREQ, TIMES, STEPS = 512.0, 16, 2
+FEW = InverseSettings(max_iter=STEPS)
 
 
 @pytest.fixture(scope="module")
 def inverse(coarse_model):
-    return MMInverse(coarse_model, max_iter=STEPS)
+    return MMInverse(coarse_model, FEW)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +65,7 @@ def test_samples_called_bad_are_left_out(inverse, raw, sensors, description):
     bad = slice(2 * TIMES, 3 * TIMES)
     raw.set_annotations(mne.Annotations(2 * TIMES / SFREQ, TIMES / SFREQ, description))
     raw._data[3, bad] = np.nan
-    stc, fits = inverse.apply(raw, buffer_size=TIMES, return_result=True)
+    stc, fits = inverse.apply(raw, span=RawSpan(buffer_size=TIMES), return_result=True)
     assert len(fits) == 5
     assert stc.shape == (60, 6 * TIMES)
     good = np.ones(6 * TIMES, dtype=bool)
@@ -74,7 +77,7 @@ def test_samples_called_bad_are_left_out(inverse, raw, sensors, description):
     scale = np.abs(single).max()
     np.testing.assert_allclose(stc.data[:, 4 * TIMES : 5 * TIMES], single, atol=1e-4 * scale)
     with pytest.raises(ValueError, match="not finite"):
-        inverse.apply(raw, reject_by_annotation=False)
+        inverse.apply(raw, span=RawSpan(reject_by_annotation=False))
 
 
 def test_annotations_are_counted_as_mne_counts_them(inverse, raw):
@@ -90,7 +93,7 @@ def test_annotations_are_counted_as_mne_counts_them(inverse, raw):
     kept = raw.get_data(reject_by_annotation="omit", verbose="ERROR").shape[1]
     stc = inverse.apply(raw)
     assert np.isfinite(stc.data).all(axis=0).sum() == kept < raw.n_times
-    part = inverse.apply(raw, start=8, stop=40)
+    part = inverse.apply(raw, span=RawSpan(start=8, stop=40))
     kept = raw.get_data(start=8, stop=40, reject_by_annotation="omit", verbose="ERROR").shape[1]
     assert np.isfinite(part.data).all(axis=0).sum() == kept < 32
 
@@ -98,7 +101,7 @@ def test_annotations_are_counted_as_mne_counts_them(inverse, raw):
 def test_a_raw_that_is_bad_throughout_is_refused(inverse, raw):
     raw.set_annotations(mne.Annotations(0.0, 10.0, "BAD"))
     with pytest.raises(ValueError, match="annotations mark all samples from 4 to 95 as bad"):
-        inverse.apply(raw, start=4)
+        inverse.apply(raw, span=RawSpan(start=4))
 
 
 def test_values_that_are_not_finite_still_stop_where_nobody_called_them_bad(inverse, raw):
@@ -110,17 +113,17 @@ def test_values_that_are_not_finite_still_stop_where_nobody_called_them_bad(inve
 
 @pytest.mark.parametrize("name", ["start", "stop", "buffer_size"])
 @pytest.mark.parametrize("value", [0.1, 1.0, np.float64(16.0), "3", np.nan])
-def test_seconds_are_no_samples(inverse, raw, name, value):
+def test_seconds_are_no_samples(name, value):
     with pytest.raises(TypeError, match=rf"{name} counts samples, .*raw.time_as_index\("):
-        inverse.apply(raw, **{name: value})
+        RawSpan(**{name: value})
 
 
 def test_any_integer_is_a_sample(inverse, raw):
     first = raw.time_as_index(0.05)[0]
-    stc = inverse.apply(raw, start=first, stop=np.int32(first + 8))
+    stc = inverse.apply(raw, span=RawSpan(start=first, stop=np.int32(first + 8)))
     assert stc.shape == (60, 8)
     assert stc.tmin == raw.times[first]
-    assert inverse.apply(raw, start=-8).shape == (60, 8)
+    assert inverse.apply(raw, span=RawSpan(start=-8)).shape == (60, 8)
 
 
 # --------------------------------------------------------------------------------------- epochs
@@ -139,6 +142,16 @@ def test_epochs_that_were_all_rejected_are_told(inverse, raw, preload, generator
 
 
 # -------------------------------------------------------------------------------------- options
+
+
+def test_each_option_has_one_home(coarse_model):
+    """Every field of a group is told where it belongs, and no reason is for what there is."""
+    groups = (InverseSettings, SensorSettings, RawSpan)
+    names = [field.name for group in groups for field in dataclasses.fields(group)]
+    for name in names:
+        group = next(one for one in groups if name in one.__dataclass_fields__)
+        assert f"{group.__name__}({name}=...)" in REASONS[name]
+    assert not set(REASONS) & set(inspect.signature(apply_mm).parameters)
 
 
 @pytest.mark.parametrize("name", sorted(REASONS))
@@ -160,7 +173,7 @@ def test_every_option_of_mnes_inverses_is_known_here():
         inverses.make_inverse_operator,
     )  # fmt: skip
     ours = set(inspect.signature(apply_mm).parameters) | {"evoked", "epochs", "raw", "info"}
-    ours |= {"forward", "inverse_operator", "noise_cov"}
+    ours |= {"forward", "inverse_operator"}
     theirs = {name for one in functions for name in inspect.signature(one).parameters}
     assert theirs - ours <= set(REASONS)
 
@@ -168,8 +181,27 @@ def test_every_option_of_mnes_inverses_is_known_here():
 def test_other_words_are_python_errors(coarse_model, evoked):
     with pytest.raises(TypeError, match=r"apply_mm\(\) got an unexpected .* 'wieght'"):
         apply_mm(evoked, coarse_model, wieght=2.0)
-    with pytest.raises(ValueError, match="transfer=True says how to use weights"):
-        MMInverse(coarse_model, transfer=True)
+    with pytest.raises(TypeError, match=r"settings must be InverseSettings\(...\), got 'mm-net"):
+        apply_mm(evoked, coarse_model, "mm-net-erp")
+    with pytest.raises(TypeError, match=r"sensors must be SensorSettings\(...\), got 'cov.fif'"):
+        MMInverse(coarse_model, sensors="cov.fif")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"transfer": True}, "transfer=True says how to use weights, and there are none"),
+        ({"weight": -1.0}, "weight and diffusion must be positive, got -1.0, 10.0"),
+        ({"diffusion": np.nan}, "weight and diffusion must be positive, got 1.0, nan"),
+        (
+            {"weights": "w", "weight": 2.0},
+            "a trained method has its own, got 2.0, 10.0 and weights",
+        ),
+    ],
+)
+def test_settings_that_cannot_be_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        InverseSettings(**settings)
 
 
 # -------------------------------------------------------------------------- models out of reach
@@ -211,8 +243,8 @@ def test_sources_that_no_sensor_sees_are_named_early(coarse_model, evoked):
 
 def test_an_inverse_is_pickled_and_copied(coarse_model, evoked, weights):
     for inverse in (
-        MMInverse(coarse_model, max_iter=STEPS),
-        MMInverse(coarse_model, weights=weights),
+        MMInverse(coarse_model, FEW),
+        MMInverse(coarse_model, InverseSettings(weights=weights)),
     ):
         expected = inverse.apply(evoked).data
         for again in (pickle.loads(pickle.dumps(inverse)), copy.deepcopy(inverse)):
@@ -220,7 +252,7 @@ def test_an_inverse_is_pickled_and_copied(coarse_model, evoked, weights):
 
 
 def test_an_inverse_serves_other_processes(coarse_model, evoked, weights):
-    inverse = MMInverse(coarse_model, weights=weights)
+    inverse = MMInverse(coarse_model, InverseSettings(weights=weights))
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         (stc,) = pool.map(inverse.apply, [evoked])
     expected = inverse.apply(evoked).data
@@ -228,7 +260,7 @@ def test_an_inverse_serves_other_processes(coarse_model, evoked, weights):
 
 
 def test_recordings_of_another_length_are_told(coarse_model, sensors, weights):
-    inverse = MMInverse(coarse_model, weights=weights)
+    inverse = MMInverse(coarse_model, InverseSettings(weights=weights))
     info = coarse_model.info(SFREQ)
     for times, told in ((7, True), (8, False), (32, False), (33, True)):
         evoked = mne.EvokedArray(np.hstack(list(sensors))[:, :times], info)
@@ -244,7 +276,7 @@ def test_recordings_of_another_length_are_told(coarse_model, sensors, weights):
 
 
 def test_parts_of_a_raw_are_as_long_as_those_of_the_training(coarse_model, raw, weights):
-    inverse = MMInverse(coarse_model, weights=weights)
+    inverse = MMInverse(coarse_model, InverseSettings(weights=weights))
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*trained on recordings of.*")
         with pytest.warns(RuntimeWarning, match=r"\(and little of 5 others\)"):  # once for all
@@ -254,7 +286,7 @@ def test_parts_of_a_raw_are_as_long_as_those_of_the_training(coarse_model, raw, 
 
 def test_short_rests_between_bad_samples_are_told(coarse_model, raw, weights):
     raw.set_annotations(mne.Annotations([3 / SFREQ, 40 / SFREQ], 10 / SFREQ, "BAD"))
-    inverse = MMInverse(coarse_model, weights=weights)
+    inverse = MMInverse(coarse_model, InverseSettings(weights=weights))
     with pytest.warns(RuntimeWarning, match="of 16 samples .*, this one has 3"):
         inverse.apply(raw)
 
@@ -263,7 +295,7 @@ def test_a_method_of_one_length_says_so(coarse_model, raw, evoked, tmp_path):
     settings = MethodSettings("modgrad", steps=2, hidden=4, width=4, times=TIMES, sfreq=SFREQ)
     path = tmp_path / "fixed.safetensors"
     save_solver(path, SourceSolver(coarse_model, settings), {"data": "erp", "training": {}}, {})
-    inverse = MMInverse(coarse_model, weights=path)
+    inverse = MMInverse(coarse_model, InverseSettings(weights=path))
     assert inverse.apply(evoked).shape == (60, TIMES)
     with pytest.raises(ValueError, match=r"of 16 samples \(31 ms\) alone, this one has 10"):
         inverse.apply(evoked.copy().crop(0, 9 / SFREQ))
@@ -271,7 +303,7 @@ def test_a_method_of_one_length_says_so(coarse_model, raw, evoked, tmp_path):
 
 def test_a_badly_explained_recording_is_told(coarse_model, evoked, weights):
     """Weights that learned nothing start anywhere."""
-    inverse = MMInverse(coarse_model, weights=weights)
+    inverse = MMInverse(coarse_model, InverseSettings(weights=weights))
     with pytest.warns(RuntimeWarning, match=r"explains \d+ % of evoked 'left': do not trust it"):
         _, fit = inverse.apply(evoked, return_result=True)
     assert fit.explained < 0.5
@@ -282,6 +314,6 @@ def test_weights_transfer_when_asked_to(coarse_model, evoked, weights):
         coarse_model, leadfield=coarse_model.leadfield * (1 + 0.1 * np.sin(np.arange(60)))
     )
     with pytest.raises(ValueError, match="lead field"):
-        MMInverse(other, weights=weights)
-    stc = apply_mm(evoked, other, weights=weights, transfer=True)
+        MMInverse(other, InverseSettings(weights=weights))
+    stc = apply_mm(evoked, other, InverseSettings(weights=weights, transfer=True))
     assert stc.shape == (60, TIMES)

@@ -111,9 +111,10 @@ def _of_parts(fits: Sequence[MMFit]) -> str:
         return str(fits[0])
     explained = [100 * fit.explained for fit in fits]
     monotone = sum(fit.monotone for fit in fits)
+    kinds = sorted({fit.kind.name for fit in fits if fit.kind is not None})
     return (
         f"{len(fits)} parts, {min(explained):.1f} to {max(explained):.1f} % of each explained; "
-        f"{fits[0].kind.name} bound, {monotone} of {len(fits)} monotone"
+        f"{', '.join(kinds) or 'no'} bound, {monotone} of {len(fits)} monotone"
     )
 
 

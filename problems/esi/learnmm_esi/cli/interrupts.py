@@ -43,8 +43,9 @@ def persistent_interrupt() -> Iterator[None]:
     def once_more() -> None:
         if over:
             return
-        if hasattr(signal, "pthread_kill"):  # which wakes a system call up, too
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        main = threading.main_thread().ident
+        if main is not None and hasattr(signal, "pthread_kill"):  # wakes a system call up, too
+            signal.pthread_kill(main, signal.SIGINT)
         else:
             _thread.interrupt_main()
 

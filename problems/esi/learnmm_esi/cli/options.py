@@ -12,8 +12,22 @@ __all__ = ["MOST_SAMPLES", "MOST_STEPS", "Data", "Ico", "IcoOption"]
 MOST_SAMPLES = 1_000_000
 MOST_STEPS = 100_000  # the energies of all of them are kept
 
-Ico = StrEnum("Ico", {f"ico{n}": str(n) for n in (2, 3, 4, 5)})
-Data = StrEnum("Data", ["erp", "nmm"])
+
+class Ico(StrEnum):
+    """Subdivisions of the icosahedron that the boundary elements have."""
+
+    ico2 = "2"
+    ico3 = "3"
+    ico4 = "4"
+    ico5 = "5"
+
+
+class Data(StrEnum):
+    """Simulated data sets."""
+
+    erp = "erp"
+    nmm = "nmm"
+
 
 IcoOption = Annotated[
     Ico, typer.Option("--ico", help="Resolution of the boundary elements: 3 fast, 4 for results.")

@@ -6,6 +6,7 @@ import contextlib
 import math
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -14,7 +15,6 @@ from rich.text import Text
 
 from learnmm_esi.cli.interrupts import persistent_interrupt
 from learnmm_esi.cli.text import printable
-from learnmm_esi.extras import needs_extra
 
 __all__ = ["counting", "out", "plain_errors", "say"]
 
@@ -37,8 +37,7 @@ def plain_errors(context: typer.Context) -> Iterator[None]:
         warnings.showwarning = lambda message, *_, **__: _say("Warning", str(message), "yellow")
         _check_numbers(context)
         try:
-            with needs_extra("esi"):
-                yield
+            yield
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
             raise
         except Exception as error:
@@ -60,7 +59,8 @@ def counting() -> Progress:
 
 
 def _check_numbers(context: typer.Context) -> None:
-    for parameter in context.command.params:
+    parameters: list[Any] = context.command.params  # typer's class or click's, by its version
+    for parameter in parameters:
         value = context.params.get(parameter.name)
         for number in value if isinstance(value, (tuple, list)) else (value,):
             if isinstance(number, float) and not math.isfinite(number):

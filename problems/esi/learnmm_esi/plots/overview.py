@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import matplotlib.pyplot as plt
 import mne
 import numpy as np
@@ -9,15 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
+from numpy.typing import NDArray
 
 from learnmm_esi.head.model import HeadModel
-from learnmm_esi.plots.figures import paint_hemisphere
+from learnmm_esi.plots.hemisphere import Palette, halves, paint_hemisphere
 
 __all__ = ["plot_reconstruction"]
 
 VIEWS = (("left", "lateral"), ("left", "medial"), ("right", "medial"), ("right", "lateral"))
 # Of points: label, coordinate across and its sign, coordinate up, and which side is seen.
-ASPECTS = (
+ASPECTS: tuple[tuple[str, int, int, int, Callable[[Any], Any]], ...] = (
     ("left hemisphere", 1, -1, 2, lambda x: x < 0),
     ("from above", 0, 1, 1, np.isfinite),
     ("right hemisphere", 1, 1, 2, lambda x: x >= 0),
@@ -71,22 +75,22 @@ def plot_reconstruction(
         raise ValueError(
             f"the estimate has {len(stc.data)} sources, the head model {len(model.positions)}"
         )
-    if not 0 <= threshold < 1:
-        raise ValueError(f"threshold must lie in [0, 1), got {threshold}")
     moment = _moment(stc, time)
+    values = stc.data[:, moment].astype(float)
+    palette = Palette(bool((values < 0).any()), threshold)
     with mne.use_log_level("ERROR"):
         eeg = evoked.copy().pick("eeg", exclude="bads")
         eeg.set_eeg_reference(projection=True).apply_proj()
     figure = plt.figure(figsize=(11, 7.2), layout="constrained")
     if title:
         figure.suptitle(title, weight="bold")
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=(1.15, 1, 1.15))
+    rows: Any = figure.subfigures(3, 1, height_ratios=(1.15, 1, 1.15))
+    top, middle, bottom = rows
     left, right = top.subplots(1, 2, width_ratios=(2.1, 1))
     _draw_channels(left, eeg, stc.times[moment])
     _draw_topography(right, eeg, stc.times[moment], model)
-    values = stc.data[:, moment].astype(float)
     draw = _draw_points if model.regions is None else _draw_cortex
-    draw(middle, model, values, threshold)
+    draw(middle, model, values, palette)
     _draw_sources(bottom.subplots(), stc, moment)
     return figure
 
@@ -125,26 +129,27 @@ def _draw_topography(axes: Axes, eeg: mne.Evoked, time: float, model: HeadModel)
     axes.figure.colorbar(image, ax=axes, shrink=0.7, label="µV")
 
 
-def _draw_cortex(figure: SubFigure, model: HeadModel, values: np.ndarray, threshold: float) -> None:
-    largest = np.abs(values).max()
-    hemispheres = dict(zip(("left", "right"), model.expand(values / (largest or 1.0)), strict=True))
-    cmap, low = ("RdBu_r", -1.0) if (values < 0).any() else ("YlOrRd", 0.0)
+def _draw_cortex(
+    figure: SubFigure, model: HeadModel, values: NDArray[np.float64], palette: Palette
+) -> None:
+    hemispheres = halves(model, values)
     # The bar in a place of its own: beside 3-D axes the layout does not make room for its label.
     grid = figure.add_gridspec(1, len(VIEWS) + 1, width_ratios=(*[1] * len(VIEWS), 0.06))
     for place, (side, view) in enumerate(VIEWS):
         axes = figure.add_subplot(grid[place], projection="3d")
-        paint_hemisphere(
-            axes, hemispheres[side], side, view, threshold=threshold, cmap=cmap, low=low
-        )
+        paint_hemisphere(axes, hemispheres[side], side, view, palette)
         axes.set_title(f"{side}, {view}", fontsize=9)
-    bar = ScalarMappable(Normalize(NANO * low * largest, NANO * largest), cmap)
+    largest = NANO * np.abs(values).max()
+    bar = ScalarMappable(Normalize(palette.low * largest, largest), palette.cmap)
     figure.colorbar(bar, cax=figure.add_subplot(grid[-1]), label="sources (nA m)")
-    figure.supxlabel(_painted(threshold), fontsize=9)
+    figure.supxlabel(_painted(palette.threshold), fontsize=9)
 
 
-def _draw_points(figure: SubFigure, model: HeadModel, values: np.ndarray, threshold: float) -> None:
+def _draw_points(
+    figure: SubFigure, model: HeadModel, values: NDArray[np.float64], palette: Palette
+) -> None:
     largest = np.abs(values).max()
-    shown = np.abs(values) >= threshold * largest
+    shown = np.abs(values) >= palette.threshold * largest
     for axes, (label, across, sign, up, seen) in zip(figure.subplots(1, 3), ASPECTS, strict=True):
         x, y = 1e3 * sign * model.positions[:, across], 1e3 * model.positions[:, up]
         side = seen(model.positions[:, 0])
@@ -166,7 +171,7 @@ def _draw_points(figure: SubFigure, model: HeadModel, values: np.ndarray, thresh
         axes.set_axis_off()
         axes.set_title(label, fontsize=9)
     figure.colorbar(image, ax=figure.axes, shrink=0.6, label="sources (nA m)")
-    figure.supxlabel(_painted(threshold), fontsize=9)
+    figure.supxlabel(_painted(palette.threshold), fontsize=9)
 
 
 def _painted(threshold: float) -> str:

@@ -12,17 +12,17 @@ import numpy as np
 from mne.utils import logger
 from numpy.typing import NDArray
 
-from learnmm_esi.fif import read_covariance
 from learnmm_esi.head.from_file import read_head_model
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.inverse.energy import SourceEnergy, check_size
 from learnmm_esi.inverse.fit import MMFit
-from learnmm_esi.recordings.channels import ChannelMatch, OnMissing
+from learnmm_esi.recordings.channels import ChannelMatch
 from learnmm_esi.recordings.learned import LearnedInverse
 from learnmm_esi.recordings.mne_options import refuse_options
 from learnmm_esi.recordings.preparation import why_no_epochs
 from learnmm_esi.recordings.prepared import PreparedRecording, Recording, SeenModel
-from learnmm_esi.recordings.raw_parts import good_parts, sample_number, sample_range
+from learnmm_esi.recordings.raw_parts import RawSpan, good_parts
+from learnmm_esi.recordings.settings import InverseSettings, SensorSettings, given
 
 __all__ = ["MMInverse", "apply_mm"]
 
@@ -42,25 +42,10 @@ class MMInverse:
         From `fsaverage_head_model` or `head_model_from_forward`; or a forward solution, or its
         ``-fwd.fif`` file, with surface source spaces. At most 10 000 sources, unless there are
         weights.
-    weight : float, default 1.0
-        Of smoothness against fit (see `SourceEnergy`).
-    diffusion : float, default 10.0
-        How far smoothness reaches, in neighbours squared.
-    max_iter : int, optional
-        Limit on steps. Default: 60, or what the weights were trained for.
-    weights : str or path, optional
-        Reconstruct with a trained method: the name of weights that come with the library, such
-        as ``"mm-net-erp"``, or a file. They serve the head model, all channels and the sampling
-        rate they were trained for; `weight` and `diffusion` then play no role.
-    transfer : bool, default False
-        Use the weights on another head model with the same sources and channels than they were
-        trained for. Steps are verified as anywhere; how good the estimates are, only an evaluation
-        tells.
-    noise_cov : mne.Covariance or path, optional
-        Whitens recordings and lead field. Its scale plays no role, so neither does the number of
-        averages. Default: the same white noise on all channels.
-    on_missing : {"raise", "warn", "ignore"}, default "raise"
-        What to do about good EEG channels that the head model does not have.
+    settings : InverseSettings, optional
+        How to solve.
+    sensors : SensorSettings, optional
+        What to do about channels.
 
     Raises
     ------
@@ -68,7 +53,7 @@ class MMInverse:
         If `model` is none of the above, or an option of MNE-Python is none here: the message says
         why.
     ValueError
-        If the sources do not lie on two surfaces or are too many, or a setting is not possible.
+        If the sources do not lie on two surfaces or are too many.
 
     Notes
     -----
@@ -96,71 +81,44 @@ class MMInverse:
 
     def __init__(
         self,
-        model: HeadModel | mne.Forward | str | os.PathLike,
+        model: HeadModel | mne.Forward | str | os.PathLike[str],
+        settings: InverseSettings | None = None,
         *,
-        weight: float = 1.0,
-        diffusion: float = 10.0,
-        max_iter: int | None = None,
-        weights: str | os.PathLike | None = None,
-        transfer: bool = False,
-        noise_cov: mne.Covariance | str | os.PathLike | None = None,
-        on_missing: OnMissing = "raise",
+        sensors: SensorSettings | None = None,
         **options: Any,
     ) -> None:
         refuse_options("MMInverse", options)
-        if transfer and weights is None:
-            raise ValueError("transfer=True says how to use weights, and there are none")
-        if isinstance(model, (mne.Forward, str, os.PathLike)):
-            model = read_head_model(model)
-        if not isinstance(model, HeadModel):
-            raise TypeError(
-                "model must be a HeadModel, an mne.Forward or the path of one, got "
-                f"{type(model).__name__}"
-            )
-        if model.vertices is None:
-            raise ValueError(
-                "an mne.SourceEstimate needs sources on two cortical surfaces, which this head "
-                "model does not have; for arrays use SourceEnergy(model).reconstruct(data)"
-            )
-        if weights is None:
-            check_size(len(model.positions))
-        if isinstance(noise_cov, (str, os.PathLike)):
-            noise_cov = read_covariance(noise_cov)
-        if noise_cov is not None and not isinstance(noise_cov, mne.Covariance):
-            raise TypeError(
-                "noise_cov must be an mne.Covariance or the path of one, got "
-                f"{type(noise_cov).__name__}"
-            )
-        self.model = model
-        self.noise_cov = noise_cov
-        self.on_missing = on_missing
-        self._settings = {"weight": weight, "diffusion": diffusion}
-        self.learned = None if weights is None else LearnedInverse(weights, model, transfer)
-        self.max_iter = max_iter
+        self.settings = given("settings", InverseSettings, settings)
+        self.sensors = given("sensors", SensorSettings, sensors)
+        self.model = _head_model(model)
+        self.noise_cov = self.sensors.covariance()
+        self.learned: LearnedInverse | None = None
+        if self.settings.weights is None:
+            check_size(len(self.model.positions))
+        else:
+            self.learned = LearnedInverse(self.settings.weights, self.model, self.settings.transfer)
         self._prepared: tuple[bytes, SourceEnergy] | None = None
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in self._settings.items())
+        solving = f"weight={self.settings.weight!r}, diffusion={self.settings.diffusion!r}"
         if self.learned is not None:
-            settings = f"weights={self.learned.path.name!r}"
+            solving = f"weights={self.learned.path.name!r}"
         sensors, sources = self.model.leadfield.shape
-        return f"MMInverse({sensors} sensors, {sources} sources, {settings})"
+        return f"MMInverse({sensors} sensors, {sources} sources, {solving})"
 
     @property
     def subject(self) -> str | None:
         """FreeSurfer subject of the estimates, if known."""
         if self.model.template is None:
             return "fsaverage"
-        return self.model.template["src"][0].get("subject_his_id")
+        subject: str | None = self.model.template["src"][0].get("subject_his_id")
+        return subject
 
     def apply(
         self,
         inst: Recording,
         *,
-        start: int | None = None,
-        stop: int | None = None,
-        buffer_size: int | None = None,
-        reject_by_annotation: bool = True,
+        span: RawSpan | None = None,
         return_generator: bool = False,
         return_result: bool = False,
         verbose: bool | str | int | None = None,
@@ -172,15 +130,8 @@ class MMInverse:
         ----------
         inst : Evoked, Epochs or Raw
             In V, with an average reference or a projector for it.
-        start, stop : int, optional
-            First sample, and first sample not to use, of a Raw.
-        buffer_size : int, optional
-            Samples of a Raw to reconstruct at once; its parts are recordings of their own, of
-            nearly equal length, none longer than this. Default: one second, or as long as the
-            recordings that weights were trained on.
-        reject_by_annotation : bool, default True
-            Leave out samples of a Raw that annotations call bad, as MNE-Python does; their
-            estimates are NaN.
+        span : RawSpan, optional
+            Of a Raw: which samples, and how many at once. Default: all.
         return_generator : bool, default False
             For Epochs: compute each when it is asked for.
         return_result : bool, default False
@@ -199,8 +150,8 @@ class MMInverse:
         Raises
         ------
         TypeError
-            If `inst` is no recording, `start` or `stop` no integer, or an option of MNE-Python is
-            none here: the message says why.
+            If `inst` is no recording, or an option of MNE-Python is none here: the message says
+            why.
         ValueError
             If channels are unknown or too few, names and positions of the electrodes disagree, the
             reference is missing (`MissingReferenceError`), or data are not finite, zero, or
@@ -214,50 +165,49 @@ class MMInverse:
             epochs were rejected.
         """
         refuse_options("apply", options)
+        if not isinstance(inst, (mne.BaseEpochs, mne.Evoked, mne.io.BaseRaw)):
+            raise TypeError(
+                f"expected an mne.Evoked, Epochs or Raw, got {type(inst).__name__}; for arrays use "
+                "SourceEnergy(model).reconstruct(data)"
+            )
+        if span is not None and not isinstance(inst, mne.io.BaseRaw):
+            what = "the Evoked" if isinstance(inst, mne.Evoked) else "Epochs"
+            raise ValueError(f"span is for Raw; crop {what} instead")
         if isinstance(inst, mne.BaseEpochs):
-            if start is not None or stop is not None or buffer_size is not None:
-                raise ValueError("start, stop and buffer_size are for Raw; crop Epochs instead")
-            # On a copy, because asking for the good epochs of a file not loaded drops others.
-            epochs = inst if inst.preload else inst.copy().drop_bad(verbose="ERROR")
-            if len(epochs) == 0:
-                warnings.warn(why_no_epochs(epochs), RuntimeWarning, stacklevel=2)
-            self._check_length(len(epochs.times))
-            pairs = self._epochs(epochs, self._prepare(inst, verbose))
+            pairs = self._apply_epochs(inst, verbose)
             items = pairs if return_result else (stc for stc, _ in pairs)
             return items if return_generator else list(items)
         if return_generator:
             raise ValueError("return_generator is for Epochs: other recordings give one estimate")
-        if isinstance(inst, mne.io.BaseRaw):
-            span = (start, stop, buffer_size, reject_by_annotation)
-            stc, fits = self._raw(self._prepare(inst, verbose), *span)
-            return (stc, fits) if return_result else stc
-        if isinstance(inst, mne.Evoked):
-            if start is not None or stop is not None or buffer_size is not None:
-                raise ValueError("start, stop and buffer_size are for Raw; crop the Evoked instead")
-            source = self._prepare(inst, verbose)
-            self._check_length(len(inst.times))
-            what = f"evoked {inst.comment!r}" if inst.comment else "the evoked"
-            estimate, fits = source.solve([inst.data[source.eeg]], [what])
-            source.warn()
-            stc = self._estimate(estimate[0], inst.times[0], inst.info["sfreq"])
-            return (stc, fits[0]) if return_result else stc
-        raise TypeError(
-            f"expected an mne.Evoked, Epochs or Raw, got {type(inst).__name__}; for arrays use "
-            "SourceEnergy(model).reconstruct(data)"
+        stc, fit = (
+            self._apply_evoked(inst, verbose)
+            if isinstance(inst, mne.Evoked)
+            else self._apply_raw(inst, given("span", RawSpan, span), verbose)
         )
+        return (stc, fit) if return_result else stc
 
-    def _prepare(self, inst: Recording, verbose: bool | str | int | None) -> PreparedRecording:
-        return PreparedRecording(
-            inst,
-            self.model,
-            self.noise_cov,
-            self.on_missing,
-            self._solver,
-            self.max_iter,
-            verbose,
-        )
+    def _apply_evoked(
+        self, evoked: mne.Evoked, verbose: bool | str | int | None
+    ) -> tuple[mne.SourceEstimate, MMFit]:
+        source = self._prepare(evoked, verbose)
+        self._check_length(len(evoked.times))
+        what = f"evoked {evoked.comment!r}" if evoked.comment else "the evoked"
+        estimate, fits = source.solve([evoked.data[source.eeg]], [what])
+        source.warn()
+        return self._estimate(estimate[0], evoked.times[0], evoked.info["sfreq"]), fits[0]
 
-    def _epochs(
+    def _apply_epochs(
+        self, inst: mne.BaseEpochs, verbose: bool | str | int | None
+    ) -> Iterator[tuple[mne.SourceEstimate, MMFit]]:
+        """Check Epochs now; their estimates are made when they are asked for."""
+        # On a copy, because asking for the good epochs of a file not loaded drops others.
+        epochs = inst if inst.preload else inst.copy().drop_bad(verbose="ERROR")
+        if len(epochs) == 0:
+            warnings.warn(why_no_epochs(epochs), RuntimeWarning, stacklevel=3)
+        self._check_length(len(epochs.times))
+        return self._solve_epochs(epochs, self._prepare(inst, verbose))
+
+    def _solve_epochs(
         self, epochs: mne.BaseEpochs, source: PreparedRecording
     ) -> Iterator[tuple[mne.SourceEstimate, MMFit]]:
         size = max(1, BATCH_VALUES // (len(self.model.positions) * len(epochs.times)))
@@ -270,26 +220,16 @@ class MMInverse:
             for estimate, fit in zip(estimates, fits, strict=True):
                 yield self._estimate(estimate, epochs.times[0], epochs.info["sfreq"]), fit
 
-    def _raw(
-        self,
-        source: PreparedRecording,
-        start: int | None,
-        stop: int | None,
-        buffer_size: int | None,
-        reject_by_annotation: bool,
+    def _apply_raw(
+        self, raw: mne.io.BaseRaw, span: RawSpan, verbose: bool | str | int | None
     ) -> tuple[mne.SourceEstimate, list[MMFit]]:
-        raw = source.inst
-        first, last = sample_range(raw, start, stop)
+        source = self._prepare(raw, verbose)
+        first, last = span.limits(raw)
         sfreq = raw.info["sfreq"]
-        if buffer_size is not None:
-            size = sample_number("buffer_size", buffer_size)
-        elif self.learned is not None:
-            size = self.learned.times
-        else:
-            size = max(1, round(sfreq))
-        if size < 1:
-            raise ValueError(f"buffer_size must be at least 1 sample, got {buffer_size}")
-        parts = good_parts(raw, first, last, size, reject_by_annotation)
+        size = span.buffer_size
+        if size is None:
+            size = max(1, round(sfreq)) if self.learned is None else self.learned.times
+        parts = good_parts(raw, first, last, size, span.reject_by_annotation)
         lengths = {end - begin for begin, end in parts}
         for times in sorted({min(lengths), max(lengths)}):
             self._check_length(times)
@@ -303,6 +243,17 @@ class MMInverse:
         source.warn()
         return self._estimate(sources, raw.times[first], sfreq), fits
 
+    def _prepare(self, inst: Recording, verbose: bool | str | int | None) -> PreparedRecording:
+        return PreparedRecording(
+            inst,
+            self.model,
+            self.noise_cov,
+            self.sensors.on_missing,
+            self._solver,
+            self.settings.max_iter,
+            verbose,
+        )
+
     def _check_length(self, times: int) -> None:
         if self.learned is not None:
             self.learned.check_length(times)
@@ -310,6 +261,7 @@ class MMInverse:
     def _estimate(
         self, sources: NDArray[np.float32], tmin: float, sfreq: float
     ) -> mne.SourceEstimate:
+        assert self.model.vertices is not None  # `_head_model` has seen to it
         vertices = [np.array(v) for v in self.model.vertices]
         return mne.SourceEstimate(sources, vertices, tmin, 1.0 / sfreq, subject=self.subject)
 
@@ -323,25 +275,18 @@ class MMInverse:
         if self._prepared is None or self._prepared[0] != key:
             logger.info("Preparing the energy of %d channels", len(match.rows))
             seen = SeenModel(self.model, matrix @ self.model.leadfield[match.rows])
-            self._prepared = key, SourceEnergy(seen, **self._settings)
+            settings = self.settings
+            self._prepared = key, SourceEnergy(seen, settings.weight, settings.diffusion)
         return self._prepared[1]
 
 
 def apply_mm(
     inst: Recording,
-    model: HeadModel | mne.Forward | str | os.PathLike,
+    model: HeadModel | mne.Forward | str | os.PathLike[str],
+    settings: InverseSettings | None = None,
     *,
-    weight: float = 1.0,
-    diffusion: float = 10.0,
-    max_iter: int | None = None,
-    weights: str | os.PathLike | None = None,
-    transfer: bool = False,
-    noise_cov: mne.Covariance | str | os.PathLike | None = None,
-    on_missing: OnMissing = "raise",
-    start: int | None = None,
-    stop: int | None = None,
-    buffer_size: int | None = None,
-    reject_by_annotation: bool = True,
+    sensors: SensorSettings | None = None,
+    span: RawSpan | None = None,
     return_generator: bool = False,
     return_result: bool = False,
     verbose: bool | str | int | None = None,
@@ -355,9 +300,11 @@ def apply_mm(
         In V, with an average reference or a projector for it. Not modified.
     model : HeadModel, mne.Forward or path
         Head model, or a forward solution with surface source spaces.
-    weight, diffusion, max_iter, weights, transfer, noise_cov, on_missing
-        See `MMInverse`.
-    start, stop, buffer_size, reject_by_annotation, return_generator, return_result, verbose
+    settings : InverseSettings, optional
+        How to solve.
+    sensors : SensorSettings, optional
+        What to do about channels.
+    span, return_generator, return_result, verbose
         See `MMInverse.apply`.
 
     Returns
@@ -374,26 +321,33 @@ def apply_mm(
     --------
     >>> evoked = mne.read_evokeds("left-ave.fif", 0)    # doctest: +SKIP
     >>> evoked.set_eeg_reference(projection=True)       # doctest: +SKIP
-    >>> stc = apply_mm(evoked, fsaverage_head_model())  # doctest: +SKIP
+    >>> model = fsaverage_head_model()                  # doctest: +SKIP
+    >>> stc = apply_mm(evoked, model)                   # doctest: +SKIP
+    >>> smoother = InverseSettings(weight=2.0)          # doctest: +SKIP
+    >>> stc = apply_mm(evoked, model, smoother)         # doctest: +SKIP
     """
     refuse_options("apply_mm", options)
-    inverse = MMInverse(
-        model,
-        weight=weight,
-        diffusion=diffusion,
-        max_iter=max_iter,
-        weights=weights,
-        transfer=transfer,
-        noise_cov=noise_cov,
-        on_missing=on_missing,
-    )
-    return inverse.apply(
+    return MMInverse(model, settings, sensors=sensors).apply(
         inst,
-        start=start,
-        stop=stop,
-        buffer_size=buffer_size,
-        reject_by_annotation=reject_by_annotation,
+        span=span,
         return_generator=return_generator,
         return_result=return_result,
         verbose=verbose,
     )
+
+
+def _head_model(model: HeadModel | mne.Forward | str | os.PathLike[str]) -> HeadModel:
+    """Return the head model, read or made of what was given, or say why it does not serve."""
+    if isinstance(model, (mne.Forward, str, os.PathLike)):
+        model = read_head_model(model)
+    if not isinstance(model, HeadModel):
+        raise TypeError(
+            "model must be a HeadModel, an mne.Forward or the path of one, got "
+            f"{type(model).__name__}"
+        )
+    if model.vertices is None:
+        raise ValueError(
+            "an mne.SourceEstimate needs sources on two cortical surfaces, which this head "
+            "model does not have; for arrays use SourceEnergy(model).reconstruct(data)"
+        )
+    return model

@@ -11,6 +11,7 @@ __all__ = ["biosemi_letters", "bipolar_pairs", "references_of", "sensor_rows"]
 #: which lie below PO7 and PO8, within a centimetre of where the 10-10 system has PO9 and PO10.
 ALIASES = {"t3": "t7", "t4": "t8", "t5": "p7", "t6": "p8", "cb1": "po9", "cb2": "po10"}
 #: References that amplifiers and archives write behind an electrode: "Fp1-Ref", "T3-LE".
+REFERENCES: tuple[str, ...]
 REFERENCES = ("ref", "le", "re", "lm", "a1", "a2", "m1", "m2", "a1a2", "a1+a2", "m1m2", "m1+m2")
 REFERENCES += ("avg", "av", "ave", "avr", "ar", "aa", "car", "common", "gnd", "linked")
 SAME = {"re": "ref", "a1+a2": "a1a2", "le": "a1a2", "m1+m2": "m1m2", "lm": "m1m2"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import mne
 import numpy as np
@@ -17,10 +16,9 @@ from learnmm_esi.recordings.channel_names import (
     references_of,
     sensor_rows,
 )
+from learnmm_esi.recordings.settings import OnMissing
 
-__all__ = ["ChannelMatch", "OnMissing", "match_channels"]
-
-OnMissing = Literal["raise", "warn", "ignore"]
+__all__ = ["ChannelMatch", "match_channels"]
 
 # From 16 on, channels of a response at 5 dB predict each other better than those of noise do, in
 # all of 40 recordings (see `plausibility`). With 8, noise is explained by 99 %, and sources are 3
@@ -80,8 +78,6 @@ def match_channels(
         If there are no EEG channels, some are unknown, two are the same sensor, or fewer than
         `MIN_CHANNELS` are left.
     """
-    if on_missing not in get_args(OnMissing):
-        raise ValueError(f"on_missing must be one of {get_args(OnMissing)}, got {on_missing!r}")
     picks = mne.pick_types(info, meg=False, eeg=True, exclude="bads")
     if len(picks) == 0:
         raise ValueError(_no_eeg(info))

@@ -1,4 +1,4 @@
-"""Options of MNE-Python's inverses that are none here, and why."""
+"""Options of MNE-Python's inverses that are none here, and why; and in which group others are."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 __all__ = ["refuse_options"]
 
 _FIXED = "sources are oriented along the cortical normals"
+_WEIGHT = "the weight of the prior regularizes: InverseSettings(weight=1.0); more is smoother"
 REASONS = {
     "bound": "descent is proved beforehand. The pointwise bound of SourceEnergy reaches lower "
     "energies, whose sources are farther from the true ones",
@@ -15,7 +16,7 @@ REASONS = {
     "fixed": f"{_FIXED} already",
     "invert": "there is one solver",
     "label": "all sources explain the recording together. Take some with stc.in_label(label)",
-    "lambda2": "the weight of the prior regularizes: weight=1.0; more is smoother",
+    "lambda2": _WEIGHT,
     "loose": f"{_FIXED}, with no looseness",
     "method": "there is one method here; mne_python_inverse(model, data, 'sLORETA') has the others",
     "method_params": "there is one method here",
@@ -32,11 +33,22 @@ REASONS = {
     "reject": "reject epochs before: Epochs(..., reject=...)",
     "return_residual": "the residual is the recording less mne.apply_forward(model.forward(), stc, "
     "info); its share is fit.explained of return_result=True",
-    "snr": "the weight of the prior regularizes: weight=1.0; more is smoother",
+    "snr": _WEIGHT,
     "time_func": "apply it to stc.data",
     "tmin": "crop the recording before: recording.copy().crop(tmin, tmax)",
     "tmax": "crop the recording before: recording.copy().crop(tmin, tmax)",
     "use_cps": "is an option of the head model: head_model_from_forward(patch_normals=True)",
+}
+
+_GROUPS = {
+    "settings=InverseSettings": ("weight", "diffusion", "max_iter", "weights", "transfer"),
+    "sensors=SensorSettings": ("noise_cov", "on_missing"),
+    "span=RawSpan": ("start", "stop", "buffer_size", "reject_by_annotation"),
+}
+REASONS |= {
+    name: f"it is one of a group, given as {group}({name}=...)"
+    for group, names in _GROUPS.items()
+    for name in names
 }
 
 

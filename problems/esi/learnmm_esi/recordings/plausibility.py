@@ -69,7 +69,7 @@ def warn_about_misfit(solved: Sequence[tuple[str, float, float]]) -> None:
             "hardly better than noise does. They may bear wrong names, be bipolar or mostly noise; "
             "do not trust the estimate",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     if poor:
         least = min(poor)
@@ -79,7 +79,7 @@ def warn_about_misfit(solved: Sequence[tuple[str, float, float]]) -> None:
             "it. The recording may be mostly noise, or unlike what weights were trained on; then "
             "leave out the weights, or crop it to a response",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

@@ -103,7 +103,7 @@ def check_positions(info: mne.Info, match: ChannelMatch, model_info: mne.Info) -
     """
     places = electrode_places(info)[match.picks]
     others = electrode_places(model_info)[match.rows]
-    known = np.isfinite(places).all(axis=1) & np.isfinite(others).all(axis=1)
+    known: NDArray[np.bool_] = np.all(np.isfinite(places) & np.isfinite(others), axis=1)
     if known.sum() < FEWEST or not np.ptp(places[known], axis=0).any():
         return
     fit = fit_positions(places[known], others[known])

@@ -73,7 +73,7 @@ def check_finite(data: NDArray[np.float64], names: tuple[str, ...], what: str) -
     what : str
         What the data are, for the message: "epoch 3".
     """
-    finite = np.isfinite(data).all(axis=1)
+    finite: NDArray[np.bool_] = np.all(np.isfinite(data), axis=1)
     if finite.all():
         return
     wrong = [name for name, good in zip(names, finite, strict=True) if not good]
@@ -157,7 +157,10 @@ def spatial_filter(
     silent = mne.EvokedArray(np.zeros((len(match.picks), 1)), mne.pick_info(info, match.picks))
     if not _has_reference(silent.info):
         silent.set_eeg_reference(projection=True)
-    return compute_whitener(noise_cov, silent.info, pca=False)[0] @ projector
+    whitened: NDArray[np.float64] = (
+        compute_whitener(noise_cov, silent.info, pca=False)[0] @ projector
+    )
+    return whitened
 
 
 def _has_reference(info: mne.Info) -> bool:
@@ -175,4 +178,5 @@ def _projector(info: mne.Info, names: tuple[str, ...]) -> NDArray[np.float64]:
     fields = [field / np.linalg.norm(field) for field in fields if np.linalg.norm(field) > 1e-6]
     basis, size, _ = np.linalg.svd(np.stack(fields, axis=1), full_matrices=False)
     basis = basis[:, size > 1e-6 * size[0]]
-    return np.eye(len(names)) - basis @ basis.T
+    projector: NDArray[np.float64] = np.eye(len(names)) - basis @ basis.T
+    return projector

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import mne
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.inverse.energy import SourceEnergy
 from learnmm_esi.inverse.fit import MMFit, fits_of
-from learnmm_esi.recordings.channels import ChannelMatch, OnMissing, match_channels
+from learnmm_esi.recordings.channels import ChannelMatch, match_channels
 from learnmm_esi.recordings.learned import LearnedInverse
 from learnmm_esi.recordings.plausibility import CrossValidation, warn_about_misfit
 from learnmm_esi.recordings.positions import check_positions
@@ -23,11 +24,12 @@ from learnmm_esi.recordings.preparation import (
     check_scale,
     spatial_filter,
 )
+from learnmm_esi.recordings.settings import OnMissing
 
 __all__ = ["PreparedRecording", "Recording", "SeenModel"]
 
-Recording = mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
-Solver = SourceEnergy | LearnedInverse
+Recording: TypeAlias = mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
+Solver: TypeAlias = SourceEnergy | LearnedInverse
 
 
 class SeenModel:
@@ -72,7 +74,7 @@ class PreparedRecording:
     ) -> None:
         info = inst.info
         self.inst, self.info, self.verbose = inst, info, verbose
-        self.limit = {} if max_iter is None else {"max_iter": max_iter}
+        self.max_iter = max_iter
         with mne.use_log_level(verbose):
             self.match = match_channels(info, model.channel_names, on_missing)
             check_positions(info, self.match, model.info(info["sfreq"]))
@@ -105,7 +107,10 @@ class PreparedRecording:
             check_scale(self.projection @ one[self.used], name)
             sensors.append(self.filter @ one[self.used])
         batch = np.stack(sensors)
-        reconstruction = self.energy.reconstruct(batch, **self.limit)
+        if self.max_iter is None:
+            reconstruction = self.energy.reconstruct(batch)
+        else:
+            reconstruction = self.energy.reconstruct(batch, max_iter=self.max_iter)
         result = reconstruction.result
         y = torch.as_tensor(batch, dtype=result.x.dtype)
         fits = fits_of(result, self.energy.leadfield(result.x), y)

@@ -4,39 +4,71 @@ from __future__ import annotations
 
 import itertools
 import operator
+from dataclasses import dataclass
 from typing import Any
 
 import mne
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["good_parts", "sample_range"]
+__all__ = ["RawSpan", "good_parts"]
 
 
-def sample_range(raw: mne.io.BaseRaw, start: Any, stop: Any) -> tuple[int, int]:
-    """Return first sample and first sample not to use, counted as by ``raw.get_data``.
+@dataclass(frozen=True)
+class RawSpan:
+    """Which samples of a Raw are reconstructed, and how many at once.
+
+    Parameters
+    ----------
+    start, stop : int, optional
+        First sample, and first sample not to use, counted as by ``raw.get_data``.
+    buffer_size : int, optional
+        Samples to reconstruct at once; the parts are recordings of their own, of nearly equal
+        length, none longer than this. Default: one second, or as long as the recordings that
+        weights were trained on.
+    reject_by_annotation : bool, default True
+        Leave out samples that annotations call bad, as MNE-Python does; their estimates are NaN.
 
     Raises
     ------
     TypeError
-        If one is no integer.
+        If a number of samples is no integer.
     ValueError
-        If there is nothing between them.
+        If `buffer_size` is less than 1.
     """
-    begin = None if start is None else sample_number("start", start)
-    end = None if stop is None else sample_number("stop", stop)
-    first, last, _ = slice(begin, end).indices(raw.n_times)
-    if last <= first:
-        raise ValueError(
-            f"start and stop must enclose samples of the {raw.n_times}, got {start}, {stop}"
-        )
-    return first, last
+
+    start: int | None = None
+    stop: int | None = None
+    buffer_size: int | None = None
+    reject_by_annotation: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("start", "stop", "buffer_size"):
+            _check_samples(name, getattr(self, name))
+        if self.buffer_size is not None and self.buffer_size < 1:
+            raise ValueError(f"buffer_size must be at least 1 sample, got {self.buffer_size}")
+
+    def limits(self, raw: mne.io.BaseRaw) -> tuple[int, int]:
+        """Return first sample and first sample not to use of a recording.
+
+        Raises
+        ------
+        ValueError
+            If there is nothing between them.
+        """
+        first, last, _ = slice(self.start, self.stop).indices(raw.n_times)
+        if last <= first:
+            raise ValueError(
+                f"start and stop must enclose samples of the {raw.n_times}, got {self.start}, "
+                f"{self.stop}"
+            )
+        return first, last
 
 
-def sample_number(name: str, value: Any) -> int:
-    """Return an integer, or raise a TypeError that tells how to make one of seconds."""
+def _check_samples(name: str, value: Any) -> None:
+    """Refuse what is no integer, and tell how to make one of seconds."""
     try:
-        return operator.index(value)
+        operator.index(0 if value is None else value)
     except TypeError:
         raise TypeError(
             f"{name} counts samples, so it must be an integer, got {value!r}; of seconds, "
@@ -77,10 +109,10 @@ def good_parts(
     if not good.any():
         raise ValueError(
             f"annotations mark all samples from {first} to {last - 1} as bad: choose others with "
-            "start and stop, or pass reject_by_annotation=False"
+            "span=RawSpan(start=..., stop=...), or set its reject_by_annotation=False"
         )
     edges = np.flatnonzero(np.diff(good, prepend=False, append=False)) + first
-    parts = []
+    parts: list[tuple[int, int]] = []
     for begin, end in edges.reshape(-1, 2).tolist():
         cuts = np.linspace(begin, end, -(-(end - begin) // size) + 1).round().astype(int).tolist()
         parts += itertools.pairwise(cuts)

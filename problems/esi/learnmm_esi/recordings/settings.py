@@ -1,0 +1,120 @@
+"""What an inverse for recordings is told: how to solve, and what to do about channels."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal, TypeVar, get_args
+
+import mne
+
+from learnmm_esi.fif import read_covariance
+
+__all__ = ["InverseSettings", "OnMissing", "SensorSettings", "given"]
+
+OnMissing = Literal["raise", "warn", "ignore"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class InverseSettings:
+    """How sources are reconstructed: by the energy as it is, or by a trained method.
+
+    Parameters
+    ----------
+    weight : float, default 1.0
+        Of smoothness against fit (see `SourceEnergy`).
+    diffusion : float, default 10.0
+        How far smoothness reaches, in neighbours squared.
+    max_iter : int, optional
+        Limit on steps. Default: 60, or what the weights were trained for.
+    weights : str or path, optional
+        Reconstruct with a trained method: the name of weights that come with the library, such
+        as ``"mm-net-erp"``, or a file. They serve the head model, all channels and the sampling
+        rate they were trained for, and bring their own `weight` and smoothness.
+    transfer : bool, default False
+        Use the weights on another head model with the same sources and channels than they were
+        trained for. Steps are verified as anywhere; how good the estimates are, only an evaluation
+        tells.
+
+    Raises
+    ------
+    ValueError
+        If weight or diffusion is not positive, `transfer` is asked for without weights, or weight
+        or diffusion beside them.
+    """
+
+    weight: float = 1.0
+    diffusion: float = 10.0
+    max_iter: int | None = None
+    weights: str | os.PathLike[str] | None = None
+    transfer: bool = False
+
+    def __post_init__(self) -> None:
+        if not (self.weight > 0 and self.diffusion > 0):
+            raise ValueError(
+                "InverseSettings: weight and diffusion must be positive, "
+                f"got {self.weight}, {self.diffusion}"
+            )
+        if self.transfer and self.weights is None:
+            raise ValueError("transfer=True says how to use weights, and there are none")
+        plain = InverseSettings.weight, InverseSettings.diffusion
+        if self.weights is not None and (self.weight, self.diffusion) != plain:
+            raise ValueError(
+                "weight and diffusion are those of a solve without learning: a trained method has "
+                f"its own, got {self.weight}, {self.diffusion} and weights"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class SensorSettings:
+    """What is done about the channels of a recording.
+
+    Parameters
+    ----------
+    noise_cov : mne.Covariance or path, optional
+        Whitens recordings and lead field. Its scale plays no role, so neither does the number of
+        averages. Default: the same white noise on all channels.
+    on_missing : {"raise", "warn", "ignore"}, default "raise"
+        What to do about good EEG channels that the head model does not have.
+
+    Raises
+    ------
+    TypeError
+        If `noise_cov` is none of these.
+    ValueError
+        If `on_missing` is none of these.
+    """
+
+    noise_cov: mne.Covariance | str | os.PathLike[str] | None = None
+    on_missing: OnMissing = "raise"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.noise_cov, (mne.Covariance, str, os.PathLike, type(None))):
+            raise TypeError(
+                "noise_cov must be an mne.Covariance or the path of one, got "
+                f"{type(self.noise_cov).__name__}"
+            )
+        if self.on_missing not in get_args(OnMissing):
+            raise ValueError(
+                f"on_missing must be one of {get_args(OnMissing)}, got {self.on_missing!r}"
+            )
+
+    def covariance(self) -> mne.Covariance | None:
+        """Return the noise covariance, read if it is a file."""
+        if isinstance(self.noise_cov, (str, os.PathLike)):
+            return read_covariance(self.noise_cov)
+        return self.noise_cov
+
+
+def given(name: str, kind: type[T], value: T | None) -> T:
+    """Return a group of settings, the default one for None.
+
+    Raises
+    ------
+    TypeError
+        If it is another object.
+    """
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"{name} must be {kind.__name__}(...), got {value!r}")
+    return kind() if value is None else value
