@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from learnmm import AutoencoderPrior, CosineDistance, MatrixMap
-from learnmm.atoms.autoencoder import AutoencoderBound
+from learnmm.atoms import AutoencoderBound
 from learnmm.registry import Instance, Problem
 
 
@@ -40,7 +40,7 @@ class AutoencoderInverseProblem(Problem):
     latent: int = 3
     noise: float = 0.1
     weight: float = 1.0
-    bound: AutoencoderBound = "global"
+    bound: AutoencoderBound | str = AutoencoderBound.GLOBAL
 
     def instance(
         self,

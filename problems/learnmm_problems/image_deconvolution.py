@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from learnmm import HalfQuadratic, MatrixMap
-from learnmm.atoms.separable import Loss
+from learnmm.atoms import Loss
 from learnmm.registry import Instance, Problem
 from learnmm_problems.bundled import photographs
 from learnmm_problems.signal_deconvolution import CONVEX
@@ -52,7 +52,7 @@ class ImageDeconvolutionProblem(Problem):
 
     name: ClassVar[str] = "image-deconvolution"
     side: int = 8
-    loss: Loss = "cauchy"
+    loss: Loss | str = Loss.CAUCHY
     blur: float = 0.8
     noise: float = 0.05
     outliers: float = 0.05
@@ -86,7 +86,7 @@ class ImageDeconvolutionProblem(Problem):
         jump = image_differences(side, side).to(dtype)
         fit = HalfQuadratic(y, self.loss, scale=self.noise)
         flat = torch.zeros(batch, jump.shape[0], dtype=dtype)
-        smooth = HalfQuadratic(flat, "hyperbolic", scale=self.noise)
+        smooth = HalfQuadratic(flat, Loss.HYPERBOLIC, scale=self.noise)
         return Instance(
             objective=fit @ MatrixMap(blur.to(dtype), form="separable")
             + self.weight * (smooth @ MatrixMap(jump, form="separable")),

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from learnmm import MatrixMap, least_squares
-from learnmm.linear.forms import Form
+from learnmm.linear import Form
 from learnmm.registry import Instance, Problem
 
 

@@ -8,11 +8,11 @@ from typing import ClassVar
 import torch
 
 from learnmm import HalfQuadratic, MatrixMap
-from learnmm.atoms.separable import Loss
+from learnmm.atoms import Loss
 from learnmm.registry import Instance, Problem
 from learnmm_problems.stencils import differences, gaussian_blur
 
-CONVEX = ("huber", "hyperbolic", "logcosh")
+CONVEX = (Loss.HUBER, Loss.HYPERBOLIC, Loss.LOGCOSH)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class SignalDeconvolutionProblem(Problem):
 
     name: ClassVar[str] = "signal-deconvolution"
     length: int = 32
-    loss: Loss = "huber"
+    loss: Loss | str = Loss.HUBER
     blur: float = 1.5
     noise: float = 0.05
     outliers: float = 0.1
@@ -68,7 +68,7 @@ class SignalDeconvolutionProblem(Problem):
         jump = differences(n)
         fit = HalfQuadratic(y.to(dtype), self.loss, scale=self.noise)
         flat = torch.zeros(batch, n - 1, dtype=dtype)
-        smooth = HalfQuadratic(flat, "hyperbolic", scale=self.noise)
+        smooth = HalfQuadratic(flat, Loss.HYPERBOLIC, scale=self.noise)
         return Instance(
             objective=fit @ MatrixMap(blur.to(dtype), form="separable")
             + self.weight * (smooth @ MatrixMap(jump.to(dtype), form="separable")),

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from learnmm.atoms.smoother import SmootherBound
+from learnmm.atoms import SmootherBound
 from learnmm.registry import Instance, Problem
 from learnmm_esi.head.fsaverage import fsaverage_head_model
 from learnmm_esi.head.model import HeadModelSettings
@@ -38,7 +38,7 @@ class ERPProblem(Problem):
     head: HeadModelSettings = field(default_factory=lambda: HeadModelSettings(ico=3))
     times: int = 64
     snr_db: float = 5.0
-    bound: SmootherBound = "global"
+    bound: SmootherBound | str = SmootherBound.GLOBAL
 
     def instance(
         self,

@@ -270,7 +270,7 @@ def test_what_is_wrong_is_said_before_a_head_is_built(run, files, monkeypatch, t
     monkeypatch.setenv("LEARNMM_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
-    (tmp_path / "bad.toml").write_text("[start]\nsteps = 3\nwarmup = 4\n")
+    (tmp_path / "bad.toml").write_text("[start]\nsteps = 3\nadam = {warmup = 4}\n")
     (tmp_path / "start.safetensors").write_text("")
     below = tmp_path / "file" / "below"
     recording = ("reconstruct", files / "subject-ave.fif", "--out", tmp_path / "o")

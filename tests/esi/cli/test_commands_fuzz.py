@@ -29,11 +29,11 @@ width = 4
 steps = 3
 [start]
 steps = 2
-warmup = 1
+adam = {warmup = 1}
 batch_size = 4
 [fit]
 steps = 2
-warmup = 1
+adam = {warmup = 1}
 batch_size = 2
 validate_every = 2
 [training]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ def test_settings_of_any_type_load_or_are_refused_with_one_error(tmp_path: Path)
     sections = {
         "head": ["sources", "ico", "surface", "column", "conductivity", "skull", "min_depth"],
         "method": list(MethodSettings.__dataclass_fields__),
-        "fit": ["steps", "batch_size", "lr", "lr_factors", "warmup", "clip", "ema", "precision"],
+        "fit": ["steps", "batch_size", "adam", "precision", "validate_every", "patience", "seed"],
+        "fit.adam": ["lr", "lr_factors", "warmup", "final_lr", "clip", "ema"],
         "training": ["loss", "horizons", "verified_from", "train_size", "window", "seed"],
     }
     for section, names in sections.items():
@@ -46,11 +48,12 @@ def test_settings_of_any_type_load_or_are_refused_with_one_error(tmp_path: Path)
             with refusal():
                 load_preset(path)
             for name in names:
+                steps = "[fit]\nsteps = 30\n" if section == "fit.adam" else ""
                 first = "steps = 30\n" if section == "fit" and name != "steps" else ""
-                path.write_text(f"[{section}]\n{first}{name} = {value}")
+                path.write_text(f"{steps}[{section}]\n{first}{name} = {value}")
                 with refusal():
                     preset = load_preset(path)
-                    json.dumps([preset.method, preset.as_dict(), preset.fit.numbers()])
+                    json.dumps([preset.method, preset.as_dict(), asdict(preset.fit)])
 
 
 @pytest.mark.parametrize(
@@ -62,7 +65,9 @@ def test_settings_of_any_type_load_or_are_refused_with_one_error(tmp_path: Path)
         (b"[training]\nloss = []", r"loss must be one of .*, got \[\]"),
         (b"[training]\nseed = 1.5", "seed must be an integer of 0 or more"),
         (b"[training]\nverified_from = 'x'", "verified_from must be a share"),
-        (b"[fit]\nlr = 1e-3", r"\[fit\]: .*missing .* 'steps'"),
+        (b"[fit.adam]\nlr = 1e-3", r"\[fit\]: .*missing .* 'steps'"),
+        (b"[fit]\nsteps = 9\n[fit.adam]\nlr = 'x'", r"\[fit\.adam\]: lr must be a number, got 'x'"),
+        (b"[fit.adam]\nrate = 1", r"unknown setting 'rate' in \[fit\.adam\]"),
         (b"[fit]\nsteps = 'x'", r"\[fit\]: steps must be an integer, got 'x'"),
         (b"[head]\nconductivity = 5", r"\[head\]: "),
         (b"[head]\nico = 3.0", r"\[head\]: ico must be one of .*, got 3\.0"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,7 +104,7 @@ def train(
             "preset": Path(preset).name,
             "steps": result.steps,
             "batch_size": settings.fit.batch_size,
-            "fit": settings.fit.numbers(),
+            "fit": asdict(settings.fit),
             "best_step": result.best_step,
             "validation_loss": result.best_loss,
             "minutes": round(result.seconds / 60, 1),
