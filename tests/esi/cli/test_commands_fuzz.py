@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from learnmm_esi.cli.app import app
-from learnmm_esi.head.external import head_model_from_forward
+from learnmm_esi.head.from_forward import head_model_from_forward
 from learnmm_esi.networks.files import save_solver
 from learnmm_esi.networks.settings import MethodSettings
 from learnmm_esi.networks.solver import SourceSolver

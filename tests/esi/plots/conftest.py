@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from learnmm_esi.head.external import head_model_from_leadfield
+from learnmm_esi.head.from_leadfield import head_model_from_leadfield
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt

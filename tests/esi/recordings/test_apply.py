@@ -11,7 +11,7 @@ import pytest
 
 from eeg_recordings import FEW, SFREQ, STEPS, TIMES, assert_same
 from learnmm import Kind, Status
-from learnmm_esi.head.external import head_model_from_leadfield
+from learnmm_esi.head.from_leadfield import head_model_from_leadfield
 from learnmm_esi.inverse.energy import SourceEnergy
 from learnmm_esi.recordings.apply import MMInverse, apply_mm
 from learnmm_esi.recordings.raw_parts import RawSpan
