@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fitting import flat
-from learnmm_esi.head.external import head_model_from_leadfield
+from learnmm_esi.head.from_leadfield import head_model_from_leadfield
 from learnmm_esi.metrics import Evaluator
 from learnmm_esi.networks.files import load_solver, save_solver
 from learnmm_esi.networks.settings import MethodSettings

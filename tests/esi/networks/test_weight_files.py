@@ -17,7 +17,7 @@ from scipy import sparse
 
 import learnmm as lmm
 from damage import JUNK, hashed, refusal, split, variants, within
-from learnmm_esi.head.external import head_model_from_leadfield
+from learnmm_esi.head.from_leadfield import head_model_from_leadfield
 from learnmm_esi.head.model import HeadModelSettings
 from learnmm_esi.networks.files import load_solver, save_solver
 from learnmm_esi.networks.settings import METHODS, MethodSettings

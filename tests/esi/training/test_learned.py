@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 import learnmm as lmm
 from fitting import flat
 from learnmm_esi.cli.app import app
-from learnmm_esi.head.external import head_model_from_forward, head_model_from_leadfield
+from learnmm_esi.head.from_forward import head_model_from_forward
+from learnmm_esi.head.from_leadfield import head_model_from_leadfield
 from learnmm_esi.metrics import Evaluator
 from learnmm_esi.networks.files import load_solver, save_solver
 from learnmm_esi.networks.settings import FIXED_LENGTH, METHODS, UNVERIFIED, MethodSettings

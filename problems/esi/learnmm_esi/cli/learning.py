@@ -268,7 +268,7 @@ def _limit(threads: int | None) -> None:
 
 
 def _head(settings: Preset, forward: Path | None) -> HeadModel:
-    from learnmm_esi.head.external import read_head_model
+    from learnmm_esi.head.from_file import read_head_model
     from learnmm_esi.head.fsaverage import fsaverage_head_model
 
     if forward is not None:
@@ -283,7 +283,7 @@ def _other_head(
     if forward is not None and ico is not None:
         raise ValueError("--forward and --ico name different head models: give one of them")
     if forward is not None:
-        from learnmm_esi.head.external import read_head_model
+        from learnmm_esi.head.from_file import read_head_model
 
         return read_head_model(forward)
     if ico is None:

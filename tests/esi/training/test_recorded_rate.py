@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from fitting import flat
 from learnmm_esi.cli.app import app
-from learnmm_esi.head.external import read_head_model
+from learnmm_esi.head.from_file import read_head_model
 from learnmm_esi.networks.files import load_solver
 from learnmm_esi.simulation.erp import ERPSimulator
 from learnmm_esi.simulation.patches import PatchSettings

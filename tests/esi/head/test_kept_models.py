@@ -1,4 +1,4 @@
-"""Head models of a cache: rebuilt from whatever it holds, and built where nothing can be kept."""
+"""Head models that are kept: the same bytes every time, and no damaged file is trusted."""
 
 from __future__ import annotations
 
@@ -14,15 +14,99 @@ import pytest
 from scipy import sparse
 
 from damage import JUNK, crafted, variants
-from learnmm_esi.cache import read_arrays, write_arrays
+from learnmm_esi.cache import (
+    read_arrays,
+    write_arrays,
+)
 from learnmm_esi.head import fsaverage
 from learnmm_esi.head.fsaverage import fsaverage_head_model
 from learnmm_esi.head.model import HeadModelSettings
 
-SMALL = HeadModelSettings(sources=12, ico=2)
+SMALL = HeadModelSettings(sources=60, ico=2)
+TINY = HeadModelSettings(sources=12, ico=2)
 
 
-def whole_model(settings: HeadModelSettings = SMALL) -> tuple[dict[str, np.ndarray], dict]:
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The bytes of a small model's file, and its name."""
+    folder = tmp_path_factory.mktemp("kept")
+    fsaverage_head_model(SMALL, cache_dir=folder)
+    (path,) = folder.iterdir()
+    return path.name, path.read_bytes()
+
+
+@pytest.fixture
+def no_building(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("built although a good file was there")
+
+    monkeypatch.setattr(fsaverage, "construct", refuse)
+
+
+def test_two_builds_are_the_same_to_the_byte(kept, tmp_path):
+    fsaverage_head_model(SMALL, cache_dir=tmp_path)
+    (path,) = tmp_path.iterdir()
+    assert (path.name, path.read_bytes()) == kept
+
+
+def test_a_good_file_is_read_not_rebuilt(kept, tmp_path, no_building):
+    name, content = kept
+    (tmp_path / name).write_bytes(content)
+    model = fsaverage_head_model(SMALL, cache_dir=tmp_path)
+    assert model.leadfield.shape == (90, 60)
+    assert model.settings == SMALL
+    with pytest.raises(AssertionError, match="built although"):
+        fsaverage_head_model(HeadModelSettings(sources=61, ico=2), cache_dir=tmp_path)
+
+
+def flip_a_byte(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [flip_a_byte, lambda content: content[: len(content) // 2], lambda _: b"", lambda _: b"x" * 99],
+    ids=["flipped bit", "half written", "empty", "garbage"],
+)
+def test_a_damaged_file_is_rebuilt_with_a_warning(kept, tmp_path, monkeypatch, caplog, damage):
+    name, content = kept
+    (tmp_path / name).write_bytes(content)
+    good = read_arrays(tmp_path / name)
+    (tmp_path / name).write_bytes(damage(content))
+    monkeypatch.setattr(fsaverage, "construct", lambda *_: (good[0], good[1]["facts"]))
+    with caplog.at_level(logging.WARNING):
+        fsaverage_head_model(SMALL, cache_dir=tmp_path)
+    assert "making the head model anew" in caplog.text
+    assert (tmp_path / name).read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == [name]  # no temporary file is left
+
+
+@pytest.mark.parametrize("change", ["shape", "nan", "identity", "missing"])
+def test_a_whole_file_with_wrong_content_is_rebuilt(kept, tmp_path, monkeypatch, caplog, change):
+    name, content = kept
+    path = tmp_path / name
+    path.write_bytes(content)
+    arrays, header = read_arrays(path)
+    good = dict(arrays)
+    if change == "shape":
+        arrays["leadfield"] = arrays["leadfield"][:, :-1]
+    elif change == "nan":
+        arrays["positions"] = np.full_like(arrays["positions"], np.nan)
+    elif change == "missing":
+        del arrays["regions"]
+    else:
+        header = {**header, "identity": {}}
+    write_arrays(path, arrays, header)
+    monkeypatch.setattr(fsaverage, "construct", lambda *_: (good, header["facts"]))
+    with caplog.at_level(logging.WARNING):
+        model = fsaverage_head_model(SMALL, cache_dir=tmp_path)
+    assert "making the head model anew" in caplog.text
+    np.testing.assert_array_equal(model.leadfield, good["leadfield"])
+    assert path.read_bytes() == content
+
+
+def whole_model(settings: HeadModelSettings = TINY) -> tuple[dict[str, np.ndarray], dict]:
     """Arrays of the right shapes, as construction would give them."""
     n = settings.sources
     rng = np.random.default_rng(0)
@@ -51,14 +135,14 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         calls.append(1)
         return whole_model()
 
-    monkeypatch.setattr(fsaverage, "_build", build)
+    monkeypatch.setattr(fsaverage, "construct", build)
     return calls
 
 
 def test_models_are_rebuilt_from_whatever_the_cache_holds(
     tmp_path: Path, built: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    fsaverage_head_model(SMALL, cache_dir=tmp_path)
+    fsaverage_head_model(TINY, cache_dir=tmp_path)
     (path,) = tmp_path.iterdir()
     content = path.read_bytes()
     arrays, header = read_arrays(path)
@@ -75,14 +159,14 @@ def test_models_are_rebuilt_from_whatever_the_cache_holds(
     for arrays_, header_ in wrong:
         write_arrays(path, arrays_, header_)
         before = len(built)
-        model = fsaverage_head_model(SMALL, cache_dir=tmp_path)
+        model = fsaverage_head_model(TINY, cache_dir=tmp_path)
         assert len(built) == before + 1
         assert model.leadfield.shape == (90, 12)
         assert path.read_bytes() == content
     for damaged in [*variants(content, 20, seed=6), *crafted(content)]:
         path.write_bytes(damaged)
-        assert fsaverage_head_model(SMALL, cache_dir=tmp_path).leadfield.shape == (90, 12)
-    assert "rebuilding the head model" in caplog.text
+        assert fsaverage_head_model(TINY, cache_dir=tmp_path).leadfield.shape == (90, 12)
+    assert "making the head model anew" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["file", "below a file", "cache is a folder"])
@@ -92,8 +176,8 @@ def test_without_a_place_to_keep_it_a_model_is_built_and_that_is_said_first(
     place = tmp_path / "cache"
     if kind == "cache is a folder":
         place.mkdir()
-        monkeypatch.setattr(fsaverage, "_build", lambda *_: whole_model())
-        fsaverage_head_model(SMALL, cache_dir=place)
+        monkeypatch.setattr(fsaverage, "construct", lambda *_: whole_model())
+        fsaverage_head_model(TINY, cache_dir=place)
         (path,) = place.iterdir()
         path.unlink()
         path.mkdir()
@@ -106,9 +190,9 @@ def test_without_a_place_to_keep_it_a_model_is_built_and_that_is_said_first(
         assert "LEARNMM_CACHE" in caplog.text, "said before minutes are spent"
         return whole_model()
 
-    monkeypatch.setattr(fsaverage, "_build", build)
+    monkeypatch.setattr(fsaverage, "construct", build)
     with caplog.at_level(logging.WARNING):
-        model = fsaverage_head_model(SMALL)
+        model = fsaverage_head_model(TINY)
     assert model.leadfield.shape == (90, 12)
     assert str(place if kind == "cache is a folder" else tmp_path / "cache") in caplog.text
 
@@ -131,8 +215,8 @@ def build_on_a_full_disk(folder: Path) -> None:
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-    fsaverage._build = lambda *_: whole_model()
-    print(*fsaverage_head_model(SMALL, cache_dir=folder).leadfield.shape)
+    fsaverage.construct = lambda *_: whole_model()
+    print(*fsaverage_head_model(TINY, cache_dir=folder).leadfield.shape)
 
 
 if __name__ == "__main__":
