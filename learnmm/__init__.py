@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from learnmm import checks, optim
 from learnmm.atoms.autoencoder import AutoencoderPrior
 from learnmm.atoms.base import Atom
-from learnmm.atoms.cosine import CosineDistance
+from learnmm.atoms.cosine_distance import CosineDistance
 from learnmm.atoms.networks import SoftReLU
 from learnmm.atoms.separable import HalfQuadratic, Logistic, Quadratic, least_squares
 from learnmm.atoms.smoother import LinearSmootherPrior
@@ -23,7 +23,8 @@ from learnmm.linear.base import LinearMap
 from learnmm.linear.matrix import MatrixMap
 from learnmm.linear.operator import LinearOperator
 from learnmm.linear.transforms import convolution, subsampled_fourier
-from learnmm.majorants.hessian import LanczosMajorant, LipschitzMajorant, PowerIterationMajorant
+from learnmm.majorants.hessian import LanczosMajorant, PowerIterationMajorant
+from learnmm.majorants.lipschitz import LipschitzMajorant
 from learnmm.majorants.secant import SecantMajorant
 from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective, hessian_product
 from learnmm.proposers.base import (
@@ -52,9 +53,10 @@ from learnmm.solve.status import Status
 from learnmm.storage import load_weights, save_weights
 
 if TYPE_CHECKING:
-    from learnmm.training import FitResult, FitSettings, fit
+    from learnmm.training import AdamSettings, FitResult, FitSettings, Record, fit
 
 __all__ = [
+    "AdamSettings",
     "AdaptiveMajorant",
     "Atom",
     "AutoencoderPrior",
@@ -97,6 +99,7 @@ __all__ = [
     "Projection",
     "Proposer",
     "Quadratic",
+    "Record",
     "Relaxation",
     "Result",
     "Safeguard",
@@ -132,7 +135,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     """Import training where it is asked for: the rest needs torch alone."""
-    if name in {"FitResult", "FitSettings", "fit"}:
+    if name in {"AdamSettings", "FitResult", "FitSettings", "Record", "fit"}:
         from learnmm import training
 
         return getattr(training, name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -23,9 +24,14 @@ def expand(value: Tensor, like: Tensor) -> Tensor:
     return value.reshape(value.shape[0], *([1] * (like.dim() - 1)))
 
 
+def summed(a: Tensor) -> Tensor:
+    """Sum over everything after the batch, shape ``(B,)``."""
+    return a.flatten(1).sum(1) if a.dim() > 1 else a
+
+
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Inner product over everything after the batch, shape ``(B,)``."""
-    return (a * b).flatten(1).sum(1) if a.dim() > 1 else a * b
+    return summed(a * b)
 
 
 def norm(a: Tensor) -> Tensor:
@@ -129,8 +135,8 @@ class Curvature(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class ScalarCurvature(Curvature):
-    """``B = b I``.
+class LevelCurvature(Curvature):
+    """``B = b P``: the same curvature along every direction that a projection ``P`` keeps.
 
     Parameters
     ----------
@@ -142,34 +148,51 @@ class ScalarCurvature(Curvature):
 
     def __post_init__(self) -> None:
         """Refuse what is no tensor ``(B,)``."""
-        require_real(
-            "ScalarCurvature", "value", self.value, 1, "one curvature per problem, shape (B,)"
-        )
+        owner = type(self).__name__
+        require_real(owner, "value", self.value, 1, "one curvature per problem, shape (B,)")
+
+    @abstractmethod
+    def project(self, v: Tensor) -> Tensor:
+        """``P v`` for the orthogonal projection ``P``, which is not zero."""
 
     def power(self, v: Tensor, exponent: float) -> Tensor:
-        """Apply ``b ** exponent``."""
-        return expand(_power(self.value, exponent), v) * v
+        """``b ** exponent P v``."""
+        return expand(_power(self.value, exponent), v) * self.project(v)
 
     def quad(self, v: Tensor) -> Tensor:
-        """``b |v|^2``."""
-        size = norm(v)
-        return self.value * size * size  # |v|^2 alone may overflow
-
-    def diagonal(self, like: Tensor) -> Tensor:
-        """``b`` everywhere."""
-        return expand(self.value, like).expand_as(like)
+        """``b |P v|^2``."""
+        size = norm(self.project(v))
+        return self.value * size * size  # |P v|^2 alone may overflow
 
     def largest(self) -> Tensor:
         """``b``."""
         return self.value
 
-    def scaled(self, factor: Tensor | float) -> ScalarCurvature:
-        """``factor * b I``."""
-        return ScalarCurvature(self.value * factor)
+    def scaled(self, factor: Tensor | float) -> Self:
+        """``factor * b P``."""
+        return type(self)(self.value * factor)
 
     def valid(self) -> Tensor:
         """``0 < b < inf``."""
         return (self.value > 0) & torch.isfinite(self.value)
+
+
+class ScalarCurvature(LevelCurvature):
+    """``B = b I``.
+
+    Parameters
+    ----------
+    value : Tensor
+        ``b``, shape ``(B,)``.
+    """
+
+    def project(self, v: Tensor) -> Tensor:
+        """``v``."""
+        return v
+
+    def diagonal(self, like: Tensor) -> Tensor:
+        """``b`` everywhere."""
+        return expand(self.value, like).expand_as(like)
 
 
 @dataclass(frozen=True, eq=False)

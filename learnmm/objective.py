@@ -6,16 +6,28 @@ import threading
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from enum import StrEnum
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from learnmm.choices import chosen
 from learnmm.nested import mapped, refill, tensors_of
 
 BatchFunction = Callable[[Tensor], Tensor]
-Route = Literal["auto", "forward", "reverse"]
+
+
+class Route(StrEnum):
+    """How Hessian-vector products are differentiated."""
+
+    AUTO = "auto"
+    """Forward over reverse, and where that fails reverse over reverse."""
+    FORWARD = "forward"
+    """Forward over reverse."""
+    REVERSE = "reverse"
+    """Reverse over reverse, which also works for operations without a forward-mode rule."""
 
 
 class DomainError(ValueError):
@@ -176,7 +188,7 @@ objective may take products of its own."""
 
 
 def hessian_product(
-    fun: BatchFunction, x: Tensor, route: Route = "auto"
+    fun: BatchFunction, x: Tensor, route: Route | str = Route.AUTO
 ) -> Callable[[Tensor], Tensor]:
     """Return ``v -> H(x) v`` for every problem of the batch; one call serves them all.
 
@@ -217,15 +229,14 @@ class HessianProduct:
         Gradient at ``x``, ``(B, *shape)``, which every product comes by; None before the first.
     """
 
-    def __init__(self, fun: BatchFunction, x: Tensor, route: Route = "auto") -> None:
-        if route not in ("auto", "forward", "reverse"):
-            raise ValueError(f"route must be 'auto', 'forward' or 'reverse', got {route!r}")
+    def __init__(self, fun: BatchFunction, x: Tensor, route: Route | str = Route.AUTO) -> None:
+        route = chosen(Route, route, "hessian_product: route")
         self.gradient: Tensor | None = None
         self._x = x
         self._sum: BatchFunction = lambda z: _wide(fun(z)).sum()
         self._pull: Callable[[Tensor], Tensor] | None = None
-        self._fallback = route == "auto" and not torch.compiler.is_compiling()
-        if route == "reverse":
+        self._fallback = route is Route.AUTO and not torch.compiler.is_compiling()
+        if route is Route.REVERSE:
             self._pull = self._double_backward()
         elif self._fallback:
             self._tried(torch.zeros_like(x))

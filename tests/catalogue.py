@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import learnmm as lmm
-from learnmm.atoms.separable import LOSSES
+from learnmm.atoms import Loss
 
 UNKNOWNS = 6
 ROWS = 4
@@ -121,7 +121,7 @@ ATOMS = [
     AtomCase("quadratic", lambda d: lmm.Quadratic(d.target())),
     AtomCase("weighted", lambda d: lmm.Quadratic(d.target(), d.target().abs() + 0.1)),
     AtomCase("least-squares", lambda d: lmm.least_squares(d.matrix(), d.target(ROWS))),
-    *(AtomCase(loss, lambda d, k=loss: lmm.HalfQuadratic(d.target(), k)) for loss in LOSSES),
+    *(AtomCase(loss, lambda d, k=loss: lmm.HalfQuadratic(d.target(), k)) for loss in Loss),
     AtomCase("logistic", lambda d: lmm.Logistic(_signs(d))),
     AtomCase("logistic-uniform", lambda d: lmm.Logistic(_signs(d), tight=False)),
     AtomCase("softmax", lambda d: lmm.Softmax(_classes(d.target(ROWS, 3))), shape=(ROWS, 3)),

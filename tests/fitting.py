@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -79,9 +80,16 @@ def mean_of_output(output: Tensor, batch: Tensor) -> Tensor:
     return output.mean()
 
 
+def flat(**chosen: Any) -> lmm.FitSettings:
+    """Settings of a fit, those of Adam among them."""
+    names = {field.name for field in dataclasses.fields(lmm.AdamSettings)}
+    adam = {name: chosen.pop(name) for name in list(chosen) if name in names}
+    return lmm.FitSettings(adam=lmm.AdamSettings(**adam), **chosen)
+
+
 def settings(**changes: Any) -> lmm.FitSettings:
     chosen = {"steps": 26, "batch_size": BATCH, "lr": 1e-2, "ema": 0.9, "validate_every": 9}
-    return lmm.FitSettings(**{**chosen, "warmup": 3, "checkpoint_minutes": 0.0, **changes})
+    return flat(**{**chosen, "warmup": 3, **changes})
 
 
 def train(
@@ -91,14 +99,16 @@ def train(
     data: Any = None,
     **changes: Any,
 ) -> tuple[lmm.FitResult, nn.Module]:
-    """Train `Net`; `changes` are of `fit` where it has them, else of its settings."""
-    ours = {"validation": Data(21), "config": {"a": (1, 2)}, "resume": True, "fabric": None}
-    ours |= {"forward": lambda step: {"scale": 1 + 0.1 * (step % 3)}, "progress": False}
+    """Train `Net`; `changes` are of `fit` or its record where they have them, else of settings."""
+    ours = {"validation": Data(21), "fabric": None}
+    ours |= {"forward": lambda step: {"scale": 1 + 0.1 * (step % 3)}}
     ours |= {name: changes.pop(name) for name in list(changes) if name in ours}
+    kept = {"config": {"a": (1, 2)}, "resume": True, "checkpoint_minutes": 0.0, "progress": False}
+    kept |= {name: changes.pop(name) for name in list(changes) if name in kept}
     model = model or Net()
     data = data if data is not None else Data()
-    result = lmm.fit(model, data, loss, settings(**changes), folder=folder, **ours)  # type: ignore[arg-type]
-    return result, model
+    record = lmm.Record(folder, **kept)  # type: ignore[arg-type]
+    return lmm.fit(model, data, loss, settings(**changes), record=record, **ours), model  # type: ignore[arg-type]
 
 
 def train_line(loss: Any = mean_of_output, **changes: Any) -> tuple[lmm.FitResult, Line]:

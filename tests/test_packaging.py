@@ -1,9 +1,12 @@
-"""What is installed is what the files say: versions, floors, types, and no idle dependency."""
+"""What is installed is what the files say: versions, floors, types, contents, nothing idle."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -13,9 +16,10 @@ import learnmm as lmm
 import learnmm_esi
 
 ROOT = Path(__file__).parents[1]
+PROBLEMS = ROOT / "problems"
 PROJECT, ESI = (
     tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-    for folder in (ROOT, ROOT / "problems" / "esi")
+    for folder in (ROOT, PROBLEMS / "esi")
 )
 EXTRAS = PROJECT["optional-dependencies"]
 
@@ -47,6 +51,11 @@ def test_packages_say_that_they_are_typed(package: str) -> None:
     assert resources.files(package).joinpath("py.typed").is_file()
 
 
+def test_the_readme_names_every_extra_and_no_other() -> None:
+    readme = (ROOT / "README.md").read_text() + (PROBLEMS / "esi" / "README.md").read_text()
+    assert set(re.findall(r"learnmm\[([\w,]+)\]", readme)) == set(EXTRAS)
+
+
 def test_the_oldest_versions_are_those_that_are_tried() -> None:
     lines = (ROOT / "constraints-oldest.txt").read_text().splitlines()
     tried = dict(line.split("==") for line in lines if not line.startswith("#"))
@@ -56,9 +65,38 @@ def test_the_oldest_versions_are_those_that_are_tried() -> None:
 
 
 def test_nothing_is_required_that_nothing_imports() -> None:
-    sources = [*(ROOT / "learnmm").rglob("*.py"), *(ROOT / "problems").rglob("*.py")]
+    sources = [*(ROOT / "learnmm").rglob("*.py"), *PROBLEMS.rglob("*.py")]
     text = "\n".join(path.read_text() for path in sources)
     for name in floors():
         module = IMPORTED_AS.get(name, name.replace("-", "_"))
         imported = re.search(rf"^\s*(import|from) {module}\b", text, flags=re.M)
         assert imported or name in USED_BY_OTHERS, name
+
+
+def held(packages: list[Path]) -> set[str]:
+    """Every file of some packages, as a wheel should name it."""
+    files = [(package, file) for package in packages for file in package.rglob("*")]
+    return {
+        str(file.relative_to(package.parent))
+        for package, file in files
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+
+
+@pytest.mark.parametrize(
+    ("project", "packages", "data"),
+    [
+        (ROOT, [ROOT / "learnmm", PROBLEMS / "learnmm_problems"], set()),
+        (PROBLEMS / "esi", [PROBLEMS / "esi" / "learnmm_esi"], {".safetensors", ".toml"}),
+    ],
+)
+def test_a_wheel_holds_its_packages_and_only_that_of_eeg_weights_and_presets(
+    tmp_path: Path, project: Path, packages: list[Path], data: set[str]
+) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=project, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert names == held(packages)
+    assert {Path(name).suffix for name in names} == {".py", *data, ".typed"}

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import learnmm as lmm
-from learnmm.atoms.separable import LOSSES
-from learnmm.linear.forms import Form
+from learnmm.atoms import AutoencoderBound, CosineBound, Loss, SmootherBound
+from learnmm.linear import Form
 from learnmm_problems.matrix_factorisation import Factorisation
 
 SEED = 7
@@ -49,7 +49,7 @@ def cosines() -> Iterator[Case]:
     """Cosine distance, alone and behind a matrix."""
     start = normal(BATCH, UNKNOWNS, key=2)
     target = normal(BATCH, UNKNOWNS, key=4)
-    for bound in ("global", "pointwise", "paper"):
+    for bound in CosineBound:
         yield Case("cosine", bound, lmm.CosineDistance(target, bound), start)
     matrix, y = wide(), normal(BATCH, ROWS, key=3)
     for bound, form in [*(("global", form) for form in Form), ("pointwise", "structured"),
@@ -68,7 +68,7 @@ def losses() -> Iterator[Case]:
     for form in Form:
         energy = lmm.least_squares(lmm.MatrixMap(matrix, form=form), target)
         yield Case("least squares", form, energy, start)
-    for loss in LOSSES:
+    for loss in Loss:
         for form in Form:
             energy = lmm.HalfQuadratic(target, loss) @ lmm.MatrixMap(matrix, form=form)
             yield Case(f"{loss} of A x", form, energy, start)
@@ -143,11 +143,11 @@ def priors() -> Iterator[Case]:
         ("autoencoder", autoencoder(), start),
         ("convolutional autoencoder", convolutional(), signals),
     ):
-        for bound in ("global", "scalar", "elementwise"):
+        for bound in AutoencoderBound:
             yield Case(name, bound, lmm.AutoencoderPrior(network, bound), x0)
     eye = torch.eye(UNKNOWNS, dtype=torch.float64)
     smoother = (eye.roll(1, 0) + eye.roll(-1, 0)) / 2  # mean with the neighbours on a ring
-    for bound in ("global", "pointwise"):
+    for bound in SmootherBound:
         yield Case("smoother", bound, lmm.LinearSmootherPrior(smoother, bound), start)
 
 

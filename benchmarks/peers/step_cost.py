@@ -11,7 +11,7 @@ import torch
 import learnmm as lmm
 from benchmarks.timing import paired_times, ratio
 from learnmm.atoms.base import Atom
-from learnmm.linear.forms import Form
+from learnmm.linear import Form
 from learnmm.objective import differentiate
 
 from .suite import DOUBLE, SEED

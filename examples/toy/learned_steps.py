@@ -153,12 +153,11 @@ def train(
     settings = lmm.FitSettings(
         steps=steps,
         batch_size=1,
-        lr=lr,
-        warmup=min(5, steps),
+        adam=lmm.AdamSettings(lr=lr, warmup=min(5, steps)),
         validate_every=max(1, steps // 4),
         seed=SEED,
     )
-    lmm.fit(solver, data, outer_loss, settings, progress=progress)
+    lmm.fit(solver, data, outer_loss, settings, record=lmm.Record(progress=progress))
 
 
 class Run(NamedTuple):

@@ -1,1 +1,34 @@
 """Objectives that know their majorants."""
+
+from learnmm.atoms.angles import Cosine, cosine
+from learnmm.atoms.autoencoder import AutoencoderBound, AutoencoderPrior
+from learnmm.atoms.base import Atom, Composed, Scaled, Sum
+from learnmm.atoms.cosine_distance import CosineBound, CosineDistance
+from learnmm.atoms.losses import Loss
+from learnmm.atoms.networks import SoftReLU
+from learnmm.atoms.separable import HalfQuadratic, Logistic, Quadratic, least_squares
+from learnmm.atoms.smoother import LinearSmootherPrior, SmootherBound
+from learnmm.atoms.softmax import CenteredCurvature, Softmax
+
+__all__ = [
+    "Atom",
+    "AutoencoderBound",
+    "AutoencoderPrior",
+    "CenteredCurvature",
+    "Composed",
+    "Cosine",
+    "CosineBound",
+    "CosineDistance",
+    "HalfQuadratic",
+    "LinearSmootherPrior",
+    "Logistic",
+    "Loss",
+    "Quadratic",
+    "Scaled",
+    "SmootherBound",
+    "SoftReLU",
+    "Softmax",
+    "Sum",
+    "cosine",
+    "least_squares",
+]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from enum import StrEnum
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from learnmm.atoms.base import Atom
-from learnmm.atoms.cosine import (
+from learnmm.atoms.angles import (
     Cosine,
+    checked_floor,
     cosine,
     cosine_gradients,
     joint_constant,
@@ -17,6 +18,7 @@ from learnmm.atoms.cosine import (
     require_direction,
     sine,
 )
+from learnmm.atoms.base import Atom
 from learnmm.atoms.networks import (
     bend_of,
     layers_of,
@@ -26,11 +28,21 @@ from learnmm.atoms.networks import (
     network_constants,
 )
 from learnmm.bound import Bound
+from learnmm.choices import chosen
 from learnmm.curvature import DiagonalCurvature, ScalarCurvature, expand
 from learnmm.kind import Kind
 from learnmm.objective import Evaluation
 
-AutoencoderBound = Literal["global", "scalar", "elementwise"]
+
+class AutoencoderBound(StrEnum):
+    """Which curvature bounds the prior of an autoencoder."""
+
+    GLOBAL = "global"
+    """Theorem 3: valid everywhere."""
+    SCALAR = "scalar"
+    """A number at the point (MM-Net Eq. 21)."""
+    ELEMENTWISE = "elementwise"
+    """A number per unknown at the point (as MM-Net Eq. 20)."""
 
 
 class _Pass(NamedTuple):
@@ -74,15 +86,14 @@ class AutoencoderPrior(Atom):
     """
 
     def __init__(
-        self, network: nn.Module, bound: AutoencoderBound = "scalar", floor: float = 0.0
+        self,
+        network: nn.Module,
+        bound: AutoencoderBound | str = AutoencoderBound.SCALAR,
+        floor: float = 0.0,
     ) -> None:
-        if bound not in ("global", "scalar", "elementwise"):
-            raise ValueError(f"bound must be 'global', 'scalar' or 'elementwise', got {bound!r}")
-        if not floor >= 0:
-            raise ValueError(f"floor must be non-negative, got {floor}")
+        self.mode = chosen(AutoencoderBound, bound, "AutoencoderPrior: bound")
+        self.floor = checked_floor("AutoencoderPrior", floor)
         self.network = network
-        self.mode = bound
-        self.floor = floor
         self._layers = layers_of(network)
         self._bends = [bend_of(layer) for layer in self._layers]
         self._refresh()
@@ -128,12 +139,12 @@ class AutoencoderPrior(Atom):
                 delta = linear_adjoint(self._layers[index], delta, z)
                 continue
             slopes[index] = bend.slope(z)
-            if self.mode != "global":
+            if self.mode is not AutoencoderBound.GLOBAL:
                 residuals[index] = (bend.bend(z) * delta).clamp(min=0)
             delta = slopes[index] * delta
-        if self.mode == "global":
+        if self.mode is AutoencoderBound.GLOBAL:
             curvature = self._everywhere(pieces)
-        elif self.mode == "scalar":
+        elif self.mode is AutoencoderBound.SCALAR:
             curvature = self._scalar(pieces, slopes, residuals)
         else:
             curvature = self._elementwise(pieces, slopes, passed, residuals)
@@ -194,9 +205,9 @@ class AutoencoderPrior(Atom):
                 "AutoencoderPrior.bound_at expects the aux of its own measure or evaluate at x, a "
                 f"tensor of curvatures, got {type(aux).__name__}"
             )
-        if self.mode == "elementwise":
+        if self.mode is AutoencoderBound.ELEMENTWISE:
             return Bound(Kind.POINTWISE, DiagonalCurvature(aux))
-        kind = Kind.GLOBAL if self.mode == "global" else Kind.POINTWISE
+        kind = Kind.GLOBAL if self.mode is AutoencoderBound.GLOBAL else Kind.POINTWISE
         return Bound(kind, ScalarCurvature(aux))
 
     def check(self, x: Tensor) -> None:

@@ -73,6 +73,15 @@ def brought(atom: Atom, aux: Any, parts: int) -> tuple[Any, ...]:
     return aux[:parts]
 
 
+def require_like(atom: Atom, x: Tensor, targets: Tensor) -> None:
+    """Raise `ValueError` unless ``x`` has shape, dtype and device of an atom's targets."""
+    if (x.shape, x.dtype, x.device) != (targets.shape, targets.dtype, targets.device):
+        raise ValueError(
+            f"{type(atom).__name__} has targets of shape {tuple(targets.shape)}, {targets.dtype} "
+            f"on {targets.device}; got {tuple(x.shape)}, {x.dtype} on {x.device}"
+        )
+
+
 class Sum(Atom):
     """``f + g``."""
 

@@ -4,62 +4,21 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from learnmm.atoms.base import Atom
+from learnmm.atoms.base import Atom, require_like
+from learnmm.atoms.losses import PHI, Loss, tanhc
 from learnmm.bound import Bound
-from learnmm.curvature import DiagonalCurvature
+from learnmm.choices import chosen
+from learnmm.curvature import DiagonalCurvature, summed
 from learnmm.kind import Kind
 from learnmm.linear.base import LinearMap
 from learnmm.objective import Evaluation
 from learnmm.truth import holds
-
-Loss = Literal["huber", "hyperbolic", "logcosh", "cauchy", "geman_mcclure", "welsch"]
-
-
-class _Phi(NamedTuple):
-    """A loss ``phi(t)`` and its half-quadratic weight ``phi'(t) / t``, at unit scale."""
-
-    value: Callable[[Tensor], Tensor]
-    weight: Callable[[Tensor], Tensor]
-
-
-def _tanhc(t: Tensor) -> Tensor:
-    """``tanh(t) / t``, with its limit 1 at zero."""
-    small = t.abs() < 1e-4
-    return torch.where(small, 1 - t * t / 3, torch.tanh(t) / torch.where(small, 1.0, t))
-
-
-def _logcosh(t: Tensor) -> Tensor:
-    """``log cosh t``, to relative accuracy for every ``t``."""
-    size = t.abs()
-    small = size < 1
-    near = torch.log1p(2 * torch.sinh(torch.where(small, t, 0.0) / 2) ** 2)
-    return torch.where(small, near, size + F.softplus(-2 * size) - math.log(2))
-
-
-def _huber(t: Tensor) -> Tensor:
-    size = t.abs()
-    return torch.where(size <= 1, t * t / 2, size - 0.5)
-
-
-_PHI: dict[str, _Phi] = {
-    "huber": _Phi(_huber, lambda t: 1 / t.abs().clamp(min=1)),
-    # The subtracted one is folded in, so that no digit is lost at small residuals.
-    "hyperbolic": _Phi(
-        lambda t: t * t / (1 + torch.sqrt(1 + t * t)), lambda t: torch.rsqrt(1 + t * t)
-    ),
-    "logcosh": _Phi(_logcosh, _tanhc),
-    "cauchy": _Phi(lambda t: torch.log1p(t * t) / 2, lambda t: 1 / (1 + t * t)),
-    "geman_mcclure": _Phi(lambda t: t * t / (1 + t * t) / 2, lambda t: (1 + t * t) ** -2),
-    "welsch": _Phi(lambda t: -torch.expm1(-t * t / 2), lambda t: torch.exp(-t * t / 2)),
-}
-LOSSES = tuple(_PHI)
 
 
 class _Separable(Atom):
@@ -85,8 +44,7 @@ class _Separable(Atom):
 
     def measure(self, x: Tensor) -> tuple[Tensor, Any]:
         """Sum of the losses; the bound needs ``z`` alone."""
-        losses = self.entries(x)
-        return losses.flatten(1).sum(1) if losses.dim() > 1 else losses, ()
+        return summed(self.entries(x)), ()
 
     def bound_at(self, x: Tensor, aux: Any) -> Bound:
         """Global diagonal curvature."""
@@ -94,16 +52,7 @@ class _Separable(Atom):
 
     def check(self, x: Tensor) -> None:
         """Shapes, dtypes and devices agree with the targets."""
-        if (x.shape, x.dtype, x.device) != (
-            self.target.shape,
-            self.target.dtype,
-            self.target.device,
-        ):
-            raise ValueError(
-                f"{type(self).__name__} has targets of shape {tuple(self.target.shape)}, "
-                f"{self.target.dtype} on {self.target.device}; got "
-                f"{tuple(x.shape)}, {x.dtype} on {x.device}"
-            )
+        require_like(self, x, self.target)
 
 
 class Quadratic(_Separable):
@@ -149,19 +98,17 @@ class HalfQuadratic(_Separable):
     ----------
     target : Tensor
         ``y``, shape ``(B, *shape)``.
-    loss : str
-        "huber", "hyperbolic", "logcosh", "cauchy", "geman_mcclure" or "welsch".
+    loss : {"huber", "hyperbolic", "logcosh", "cauchy", "geman_mcclure", "welsch"}
+        ``phi``, see `Loss`.
     scale : float
         Residual size at which the loss leaves the quadratic regime, positive.
     """
 
-    def __init__(self, target: Tensor, loss: Loss = "huber", scale: float = 1.0) -> None:
+    def __init__(self, target: Tensor, loss: Loss | str = Loss.HUBER, scale: float = 1.0) -> None:
         super().__init__(target)
-        if loss not in _PHI:
-            raise ValueError(f"loss must be one of {LOSSES}, got {loss!r}")
         if not (scale > 0 and math.isfinite(scale)):
             raise ValueError(f"scale must be positive and finite, got {scale}")
-        self.loss: Loss = loss
+        self.loss = chosen(Loss, loss, "HalfQuadratic: loss")
         self.scale = scale
 
     def entries(self, z: Tensor) -> Tensor:
@@ -170,12 +117,12 @@ class HalfQuadratic(_Separable):
         t = residual / self.scale
         # The square of a scale, or of a small ratio, may leave the range of the dtype.
         near = t.abs() < math.sqrt(torch.finfo(z.dtype).eps) / 2
-        loss = self.scale * (self.scale * _PHI[self.loss].value(t))
+        loss = self.scale * (self.scale * PHI[self.loss].value(t))
         return torch.where(near, residual * residual / 2, loss)
 
     def curvatures(self, z: Tensor) -> Tensor:
         """``phi'(t) / t``."""
-        return _PHI[self.loss].weight((z - self.target) / self.scale)
+        return PHI[self.loss].weight((z - self.target) / self.scale)
 
     def evaluate(self, x: Tensor) -> Evaluation:
         """Closed form, ``phi'(t) = (phi'(t) / t) t``: differentiating Geman-McClure cancels."""
@@ -207,4 +154,4 @@ class Logistic(_Separable):
 
     def curvatures(self, z: Tensor) -> Tensor:
         """``tanh(z/2) / (2 z)``, or 1/4."""
-        return _tanhc(z / 2) / 4 if self.tight else torch.full_like(z, 0.25)
+        return tanhc(z / 2) / 4 if self.tight else torch.full_like(z, 0.25)

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
 from torch import Tensor
 
-from learnmm.atoms.base import Atom, brought
-from learnmm.atoms.cosine import (
+from learnmm.atoms.angles import (
+    checked_floor,
     cosine,
     cosine_gradients,
     joint_constant,
     joint_pointwise,
     require_direction,
 )
+from learnmm.atoms.base import Atom, brought
 from learnmm.bound import Bound
+from learnmm.choices import chosen
 from learnmm.curvature import ScalarCurvature
 from learnmm.kind import Kind
 from learnmm.linear.base import LinearMap
+from learnmm.linear.forms import Form
 from learnmm.linear.matrix import MatrixMap
 from learnmm.objective import Evaluation
 
-SmootherBound = Literal["global", "pointwise"]
+
+class SmootherBound(StrEnum):
+    """Which curvature bounds the prior of a smoother."""
+
+    GLOBAL = "global"
+    """Theorem 3 with ``M = 0``: valid everywhere."""
+    POINTWISE = "pointwise"
+    """The Gauss-Newton curvature at the point."""
 
 
 class LinearSmootherPrior(Atom):
@@ -59,13 +70,13 @@ class LinearSmootherPrior(Atom):
     def __init__(
         self,
         smoother: Tensor | LinearMap,
-        bound: SmootherBound = "global",
+        bound: SmootherBound | str = SmootherBound.GLOBAL,
         floor: float = 0.0,
     ) -> None:
-        if bound not in ("global", "pointwise"):
-            raise ValueError(f"bound must be 'global' or 'pointwise', got {bound!r}")
+        self.mode = chosen(SmootherBound, bound, "LinearSmootherPrior: bound")
+        self.floor = checked_floor("LinearSmootherPrior", floor)
         if isinstance(smoother, Tensor):
-            smoother = MatrixMap(smoother, form="uniform")
+            smoother = MatrixMap(smoother, Form.UNIFORM)
         if not isinstance(smoother, LinearMap):
             raise TypeError(
                 "LinearSmootherPrior expects a matrix or a linear map, got "
@@ -76,11 +87,7 @@ class LinearSmootherPrior(Atom):
                 "LinearSmootherPrior expects a square linear map, which keeps the shape of x, got "
                 f"one from {smoother.domain} to {smoother.image}"
             )
-        if not floor >= 0:
-            raise ValueError(f"floor must be non-negative, got {floor}")
         self.smoother = smoother
-        self.mode = bound
-        self.floor = floor
 
     def measure(self, x: Tensor) -> tuple[Tensor, Any]:
         """Distance, and what the bound needs."""
@@ -100,7 +107,7 @@ class LinearSmootherPrior(Atom):
         distance, norm_x, norm_smooth = brought(self, aux, 3)
         # The norm times the inverse: a square of either may leave the range of the dtype.
         spread = (1 / norm_x) ** 2 + (self.smoother.norm(x) / norm_smooth) ** 2
-        if self.mode == "pointwise":
+        if self.mode is SmootherBound.POINTWISE:
             bound = Bound(Kind.POINTWISE, ScalarCurvature(joint_pointwise(distance) * spread))
         else:
             bound = Bound(Kind.GLOBAL, ScalarCurvature(joint_constant(distance) * spread))

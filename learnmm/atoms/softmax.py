@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from learnmm.atoms.base import Atom
+from learnmm.atoms.base import Atom, require_like
 from learnmm.bound import Bound
-from learnmm.curvature import Curvature, ScalarCurvature, expand, require_real
+from learnmm.curvature import LevelCurvature, expand, summed
 from learnmm.kind import Kind
 from learnmm.objective import Evaluation
 
@@ -82,8 +81,7 @@ class Softmax(Atom):
         return Evaluation(self._loss(x, apart), gradient)
 
     def _loss(self, x: Tensor, apart: _Apart) -> Tensor:
-        losses = (self.targets * apart.below).sum(-1) + torch.log1p(apart.others.sum(-1))
-        return losses.flatten(1).sum(1) if losses.dim() > 1 else losses
+        return summed((self.targets * apart.below).sum(-1) + torch.log1p(apart.others.sum(-1)))
 
     def bound_at(self, x: Tensor, aux: Any) -> Bound:
         """Boehning's curvature, the same everywhere."""
@@ -91,12 +89,7 @@ class Softmax(Atom):
 
     def check(self, x: Tensor) -> None:
         """Shapes, dtypes and devices agree with the targets."""
-        targets = self.targets
-        if (x.shape, x.dtype, x.device) != (targets.shape, targets.dtype, targets.device):
-            raise ValueError(
-                f"Softmax has targets of shape {tuple(targets.shape)}, {targets.dtype} on "
-                f"{targets.device}; got {tuple(x.shape)}, {x.dtype} on {x.device}"
-            )
+        require_like(self, x, self.targets)
 
 
 class _Apart(NamedTuple):
@@ -114,8 +107,7 @@ def _largest_apart(z: Tensor) -> _Apart:
     return _Apart(top, below, torch.where(top, 0.0, torch.exp(-below)))
 
 
-@dataclass(frozen=True, eq=False)
-class CenteredCurvature(Curvature):
+class CenteredCurvature(LevelCurvature):
     """``B = b (I - 11^T / K)`` on the last dimension: curved along differences of classes alone.
 
     Parameters
@@ -124,38 +116,10 @@ class CenteredCurvature(Curvature):
         ``b``, shape ``(B,)``.
     """
 
-    value: Tensor
-
-    def __post_init__(self) -> None:
-        """Refuse what is no tensor ``(B,)``."""
-        require_real(
-            "CenteredCurvature", "value", self.value, 1, "one curvature per problem, shape (B,)"
-        )
-
-    def power(self, v: Tensor, exponent: float) -> Tensor:
-        """``b ** exponent (v - mean(v))``: ``I - 11^T / K`` is a projection."""
-        return ScalarCurvature(self.value).power(_centered(v), exponent)
-
-    def quad(self, v: Tensor) -> Tensor:
-        """``b |v - mean(v)|^2``."""
-        return ScalarCurvature(self.value).quad(_centered(v))
+    def project(self, v: Tensor) -> Tensor:
+        """``v - mean(v)``."""
+        return v - v.mean(-1, keepdim=True)
 
     def diagonal(self, like: Tensor) -> Tensor:
         """``b (1 - 1 / K)``."""
         return expand(self.value * (1 - 1 / like.shape[-1]), like).expand_as(like)
-
-    def largest(self) -> Tensor:
-        """``b``."""
-        return self.value
-
-    def scaled(self, factor: Tensor | float) -> CenteredCurvature:
-        """``factor * b``."""
-        return CenteredCurvature(self.value * factor)
-
-    def valid(self) -> Tensor:
-        """``0 < b < inf``."""
-        return ScalarCurvature(self.value).valid()
-
-
-def _centered(v: Tensor) -> Tensor:
-    return v - v.mean(-1, keepdim=True)

@@ -1,1 +1,17 @@
-"""Linear maps of unknowns."""
+"""Linear maps of unknowns, known by a matrix or by their products."""
+
+from learnmm.linear.base import LinearMap
+from learnmm.linear.forms import Form
+from learnmm.linear.matrix import MatrixMap
+from learnmm.linear.operator import LinearOperator
+from learnmm.linear.transforms import Boundary, convolution, subsampled_fourier
+
+__all__ = [
+    "Boundary",
+    "Form",
+    "LinearMap",
+    "LinearOperator",
+    "MatrixMap",
+    "convolution",
+    "subsampled_fourier",
+]

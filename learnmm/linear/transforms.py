@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import math
+from enum import StrEnum
 from functools import partial
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from learnmm.choices import chosen
 from learnmm.linear.operator import LinearOperator, Product
 
-Boundary = Literal["circular", "zero"]
 _CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
+class Boundary(StrEnum):
+    """What lies outside of what is convolved."""
+
+    CIRCULAR = "circular"
+    """The other end."""
+    ZERO = "zero"
+    """Nothing."""
+
+
 def convolution(
-    kernel: Tensor, shape: tuple[int, ...], boundary: Boundary = "circular"
+    kernel: Tensor, shape: tuple[int, ...], boundary: Boundary | str = Boundary.CIRCULAR
 ) -> LinearOperator:
     """Blur signals, images or volumes: ``(A x)_i = sum_j k_j x_{i - j}``, of the size of ``x``.
 
@@ -60,13 +69,13 @@ def convolution(
         raise ValueError(
             f"convolution: a kernel of shape {tuple(kernel.shape)} does not fit into {shape}"
         )
-    if boundary not in ("circular", "zero"):
-        raise ValueError(f"convolution: boundary must be 'circular' or 'zero', got {boundary!r}")
+    boundary = chosen(Boundary, boundary, "convolution: boundary")
 
+    mode = "circular" if boundary is Boundary.CIRCULAR else "constant"  # as torch calls it
     everywhere = tuple(range(kernel.dim()))
 
     def product(weights: Tensor) -> Product:
-        return partial(_convolved, weights.flip(everywhere)[None, None], boundary)
+        return partial(_convolved, weights.flip(everywhere)[None, None], mode)
 
     # Odd sizes, and the same rule on both sides: the adjoint is the flipped kernel.
     flipped = kernel.flip(everywhere)
@@ -122,11 +131,10 @@ def subsampled_fourier(mask: Tensor) -> LinearOperator:
 # Functions of the module and not closures, so that operators can be pickled.
 
 
-def _convolved(stencil: Tensor, boundary: Boundary, x: Tensor) -> Tensor:
+def _convolved(stencil: Tensor, mode: str, x: Tensor) -> Tensor:
     """Correlate ``(B, *shape)`` with a stencil ``(1, 1, *sizes)``."""
     sizes = stencil.shape[2:]
     padding = [p for size in reversed(sizes) for p in (size // 2, size // 2)]
-    mode = "circular" if boundary == "circular" else "constant"
     return _CONVOLVE[len(sizes)](F.pad(x[:, None], padding, mode=mode), stencil)[:, 0]
 
 

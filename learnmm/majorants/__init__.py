@@ -1,1 +1,15 @@
-"""Majorants for any callable."""
+"""What bounds the curvature of an objective that does not know it."""
+
+from learnmm.majorants.default import DefaultMajorant
+from learnmm.majorants.hessian import HessianMajorant, LanczosMajorant, PowerIterationMajorant
+from learnmm.majorants.lipschitz import LipschitzMajorant
+from learnmm.majorants.secant import SecantMajorant
+
+__all__ = [
+    "DefaultMajorant",
+    "HessianMajorant",
+    "LanczosMajorant",
+    "LipschitzMajorant",
+    "PowerIterationMajorant",
+    "SecantMajorant",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from learnmm.bound import Bound
+from learnmm.choices import chosen
 from learnmm.curvature import ScalarCurvature, expand, norm
 from learnmm.kind import Kind
 from learnmm.linear.lanczos import log_term, ritz_extremes, start_vector
@@ -20,56 +22,23 @@ CONCAVE_SHARE = 1e-3
 """Least curvature as a share of the spectral radius, for points where ``f`` curves downwards."""
 
 
-class LipschitzMajorant:
-    """``L I`` for a gradient that the caller knows to be Lipschitz with constant ``L``.
-
-    Parameters
-    ----------
-    constant : float or Tensor
-        ``L > 0``, a number or one per problem ``(B,)``. The bound is `GLOBAL` on the caller's
-        word; the certificate counts violations.
-
-    Raises
-    ------
-    ValueError
-        If the constant is not positive and finite.
-    """
-
-    def __init__(self, constant: float | Tensor) -> None:
-        # A float must not be rounded down to the default dtype: it would be no bound any more.
-        level = torch.as_tensor(
-            constant, dtype=None if isinstance(constant, Tensor) else torch.float64
-        )
-        if level.dim() > 1 or not bool(((level > 0) & torch.isfinite(level)).all()):
-            raise ValueError(
-                f"a Lipschitz constant must be positive and finite, one or (B,), got {constant}"
-            )
-        self.constant = level
-
-    def __call__(self, x: Tensor, aux: Any = None) -> Bound:
-        """Return ``L I``."""
-        level = self.constant.to(x).expand(x.shape[0])
-        return Bound(Kind.GLOBAL, ScalarCurvature(level))
-
-
-class PowerIterationMajorant:
-    """`ESTIMATE` of the largest curvature by power iteration on the Hessian.
-
-    Power iteration approaches the spectral radius from below, so nothing is promised.
+class HessianMajorant(ABC):
+    """A curvature per problem from a few Hessian-vector products.
 
     Parameters
     ----------
     fun : callable
-        ``(B, *shape) -> (B,)``.
+        ``(B, *shape) -> (B,)``, an :class:`~learnmm.Objective` or a function.
     steps : int
         Hessian-vector products per bound.
-    margin : float
-        Factor on the estimate.
     generator : torch.Generator, optional
-        Of the start vectors. Default: torch's global one, which alone works under `torch.compile`
-        and is rewound by checkpointing.
+        Of the start vectors; one vector is drawn per bound and shared by the batch, so that a
+        problem's result does not depend on its neighbours. It advances with every bound, so steps
+        repeat exactly only from the same state of the generator, on the same processor and with
+        the same number of threads, and only if no other thread draws from it. Default: torch's
+        global one, which alone works under `torch.compile` and is rewound by checkpointing.
     route : {"auto", "forward", "reverse"}
-        How Hessian-vector products are differentiated.
+        How Hessian-vector products are differentiated, see :func:`~learnmm.hessian_product`.
 
     Raises
     ------
@@ -79,35 +48,72 @@ class PowerIterationMajorant:
         A `RuntimeError`, from a bound of a function that can be differentiated only once.
     """
 
+    kind: Kind
+    failure_probability: float = 0.0
+
+    def __init__(
+        self, fun: BatchFunction, steps: int, generator: torch.Generator | None, route: Route | str
+    ) -> None:
+        name = type(self).__name__
+        if steps < 1:
+            raise ValueError(f"{name}: steps must be at least 1, got {steps}")
+        self.fun = fun
+        self.steps = steps
+        self.generator = generator
+        self.route = chosen(Route, route, f"{name}: route")
+
+    @abstractmethod
+    def largest(self, product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Bound of the largest curvature, ``(B,)``, from products ``v -> H v``; 0 for ``H = 0``."""
+
+    def __call__(self, x: Tensor, aux: Any = None) -> Bound:
+        """Bound at ``x``, from a fresh start vector."""
+        product = HessianProduct(self.fun, x, self.route)
+        level = at_least(self.largest(product, x), x, product.gradient)
+        return Bound(
+            self.kind, ScalarCurvature(level), failure_probability=self.failure_probability
+        )
+
+
+class PowerIterationMajorant(HessianMajorant):
+    """`ESTIMATE` of the largest curvature by power iteration on the Hessian.
+
+    Power iteration approaches the spectral radius from below, so nothing is promised.
+
+    Parameters
+    ----------
+    fun, steps, generator, route
+        See `HessianMajorant`.
+    margin : float
+        Factor on the estimate, at least 1.
+    """
+
+    kind = Kind.ESTIMATE
+
     def __init__(
         self,
         fun: BatchFunction,
         steps: int = 5,
         margin: float = 1.1,
         generator: torch.Generator | None = None,
-        route: Route = "auto",
+        route: Route | str = Route.AUTO,
     ) -> None:
-        if steps < 1 or not margin >= 1:
-            raise ValueError(f"expected steps >= 1 and margin >= 1, got {steps} and {margin}")
-        self.fun = fun
-        self.steps = steps
+        super().__init__(fun, steps, generator, route)
+        if not margin >= 1:
+            raise ValueError(f"PowerIterationMajorant: margin must be at least 1, got {margin}")
         self.margin = margin
-        self.generator = generator
-        self.route: Route = route
 
-    def __call__(self, x: Tensor, aux: Any = None) -> Bound:
-        """Run `steps` products from a fresh start vector."""
-        product = HessianProduct(self.fun, x, self.route)
+    def largest(self, product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Length of the last product, with the margin."""
         v = start_vector(x, self.generator)
         size = norm(v)
         for _ in range(self.steps):
             v = product(v * expand(1 / size.clamp(min=torch.finfo(x.dtype).tiny), v))
             size = norm(v)
-        level = at_least(self.margin * size, x, product.gradient)
-        return Bound(Kind.ESTIMATE, ScalarCurvature(level))
+        return self.margin * size
 
 
-class LanczosMajorant:
+class LanczosMajorant(HessianMajorant):
     """Curvature bound that fails with a stated probability, by Lanczos with a random start.
 
     For symmetric ``H`` of order ``n`` with eigenvalues spread over ``D = lmax - lmin``, ``k``
@@ -123,28 +129,13 @@ class LanczosMajorant:
 
     Parameters
     ----------
-    fun : callable
-        ``(B, *shape) -> (B,)``, an :class:`~learnmm.Objective` or a function.
-    steps : int
-        Hessian-vector products per bound. More are used where the bound needs them to exist.
+    fun, steps, generator, route
+        See `HessianMajorant`. More steps are used where the bound needs them to exist.
     failure_probability : float
         ``delta`` per bound.
-    generator : torch.Generator, optional
-        Of the start vectors; one vector is drawn per bound and shared by the batch, so that a
-        problem's result does not depend on its neighbours. It advances with every bound, so steps
-        repeat exactly only from the same state of the generator, on the same processor and with
-        the same number of threads, and only if no other thread draws from it. Default: torch's
-        global one, which alone works under `torch.compile` and is rewound by checkpointing.
-    route : {"auto", "forward", "reverse"}
-        How Hessian-vector products are differentiated.
-
-    Raises
-    ------
-    ValueError
-        If the settings do not fit.
-    SecondDerivativeError
-        A `RuntimeError`, from a bound of a function that can be differentiated only once.
     """
+
+    kind = Kind.PROBABLE
 
     def __init__(
         self,
@@ -152,26 +143,17 @@ class LanczosMajorant:
         steps: int = 8,
         failure_probability: float = 1e-3,
         generator: torch.Generator | None = None,
-        route: Route = "auto",
+        route: Route | str = Route.AUTO,
     ) -> None:
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, got {steps}")
+        super().__init__(fun, steps, generator, route)
         if not 0 < failure_probability < 1:
-            raise ValueError(f"failure_probability must be in (0, 1), got {failure_probability}")
-        self.fun = fun
-        self.steps = steps
+            raise ValueError(
+                f"LanczosMajorant: failure_probability must be in (0, 1), got {failure_probability}"
+            )
         self.failure_probability = failure_probability
-        self.generator = generator
-        self.route: Route = route
-
-    def __call__(self, x: Tensor, aux: Any = None) -> Bound:
-        """Run Lanczos on the Hessian at ``x``."""
-        product = HessianProduct(self.fun, x, self.route)
-        bound = ScalarCurvature(at_least(self.largest(product, x), x, product.gradient))
-        return Bound(Kind.PROBABLE, bound, failure_probability=self.failure_probability)
 
     def largest(self, product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """Bound of the largest curvature, ``(B,)``, from products ``v -> H v``; 0 for ``H = 0``."""
+        """Largest Ritz value, with the share of the spread that the bound adds."""
         steps, share = self.plan(x[0].numel())
         least, most = ritz_extremes(product, start_vector(x, self.generator), steps)
         # Any curvature above the largest eigenvalue is a bound; where f is concave that eigenvalue

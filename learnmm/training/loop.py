@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from learnmm.storage import as_json
 from learnmm.training.launch import check_fabric, default_fabric
 from learnmm.training.log import Row
 from learnmm.training.loss import OuterLoss
+from learnmm.training.record import Record
 from learnmm.training.run import BEST, Run
 from learnmm.training.settings import FitSettings
 
@@ -64,22 +64,19 @@ def fit(
     settings: FitSettings,
     *,
     validation: Dataset[Any] | None = None,
-    folder: Path | None = None,
     forward: Callable[[int], Mapping[str, Any]] | None = None,
-    config: Mapping[str, Any] | None = None,
+    record: Record | None = None,
     fabric: Fabric | None = None,
-    progress: bool | str = True,
-    resume: bool = True,
 ) -> FitResult:
     """Train a model with Adam and leave it with its best weights.
 
     Every step calls ``model(batch, **forward(step))`` once and ``outer_loss(output, batch)`` once.
     What a step does depends on weights, moments, settings and its number alone: a run that was
-    killed goes on from ``folder/last.safetensors`` and ends with the numbers of an unbroken one: to
-    the bit on the same processor, with the same versions and number of threads, where the kernels
-    are deterministic, as those of CPUs are; elsewhere up to rounding. SIGINT and SIGTERM wait for
-    the end of the step and leave a checkpoint. A step without a finite loss and gradient changes no
-    parameters. However the training ends, the model has its best weights so far.
+    killed goes on from ``last.safetensors`` in its folder and ends with the numbers of an unbroken
+    one: to the bit on the same processor, with the same versions and number of threads, where the
+    kernels are deterministic, as those of CPUs are; elsewhere up to rounding. SIGINT and SIGTERM
+    wait for the end of the step and leave a checkpoint. A step without a finite loss and gradient
+    changes no parameters. However the training ends, the model has its best weights so far.
 
     Parameters
     ----------
@@ -98,20 +95,13 @@ def fit(
     validation : Dataset, optional
         Its mean outer loss decides which weights are best; the model is called as ``model(batch)``.
         Without it, the mean training loss since the last check decides.
-    folder : Path, optional
-        For ``best.safetensors``, ``last.safetensors``, ``log.jsonl`` and ``curve.png``. It is
-        locked as long as the training runs.
     forward : callable, optional
         Step number, from 0, -> keyword arguments of the model. A pure function.
-    config : Mapping, optional
-        What JSON can say; stored with the weights, and compared on resume.
+    record : Record, optional
+        What is kept in which folder, and what is shown. Default: nothing.
     fabric : Fabric, optional
         Launched, with one device or DDP. Default: one device of the best kind, or, under torchrun,
         all its processes.
-    progress : bool or str
-        Draw a bar on stderr; a string is what it is called.
-    resume : bool
-        Go on from a checkpoint in the folder; False removes it.
 
     Returns
     -------
@@ -141,8 +131,7 @@ def fit(
     ...     line,
     ...     x,  # a map-style dataset; here a batch is its own input
     ...     lambda output, batch: (output - 2 * batch).square().mean(),
-    ...     lmm.FitSettings(steps=200, lr=0.1),
-    ...     progress=False,
+    ...     lmm.FitSettings(steps=200, adam=lmm.AdamSettings(lr=0.1)),
     ... )
     >>> result.steps, round(line.weight.item(), 2)
     (200, 2.0)
@@ -153,7 +142,9 @@ def fit(
         raise TypeError(f"outer_loss must be callable, got {type(outer_loss).__name__}")
     if not isinstance(settings, FitSettings):
         raise TypeError(f"settings must be FitSettings, got {type(settings).__name__}")
-    config = as_json(config or {}, "config")
+    record = Record() if record is None else record
+    if not isinstance(record, Record):
+        raise TypeError(f"record must be a Record, got {type(record).__name__}")
     if fabric is None:
         fabric = default_fabric(settings.precision)
     check_fabric(fabric, settings.precision)
@@ -165,14 +156,13 @@ def fit(
             outer_loss,
             settings,
             validation=validation,
-            folder=Path(folder) if folder is not None else None,
             forward=forward,
-            config=config,
+            record=record,
             fabric=fabric,
         )
         with run.locked():
-            run.start(resume)
-            run.train(progress)
+            run.start()
+            run.train()
     counters = run.counters
     return FitResult(
         best_loss=counters.best_loss,
@@ -182,5 +172,5 @@ def fit(
         seconds=counters.seconds,
         stopped_early=counters.stopped_early,
         history=tuple(run.log.rows),
-        path=run.folder / BEST if run.folder is not None else None,
+        path=record.folder / BEST if record.folder is not None else None,
     )

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +21,7 @@ from learnmm.training.launch import Interruption, agree, interruptible
 from learnmm.training.lock import locked
 from learnmm.training.log import CURVE, LOG, Log, Row
 from learnmm.training.loss import OuterLoss, evaluate
+from learnmm.training.record import Record
 from learnmm.training.sampling import Batches, count, derive, loader, shares
 from learnmm.training.settings import FitSettings
 from learnmm.training.weights import Counters, Weights
@@ -43,12 +44,11 @@ class Run:
         settings: FitSettings,
         *,
         validation: Dataset[Any] | None,
-        folder: Path | None,
         forward: Callable[[int], Mapping[str, Any]] | None,
-        config: dict[str, Any],
+        record: Record,
         fabric: Fabric,
     ) -> None:
-        self.settings, self.fabric, self.config = settings, fabric, config
+        self.settings, self.record, self.fabric = settings, record, fabric
         self.outer_loss, self.validation, self.forward = outer_loss, validation, forward
         self.batches = Batches(
             data,
@@ -60,13 +60,14 @@ class Run:
         samples = {"data": self.batches.samples}
         if validation is not None:
             samples["validation"] = count(validation, "validation")
-        self.identity = {"settings": settings.numbers(), "config": config, "samples": samples}
-        self.folder = folder
-        self.writes = fabric.is_global_zero and folder is not None
+        numbers = asdict(settings)
+        self.identity = {"settings": numbers, "config": record.config, "samples": samples}
+        self.folder = record.folder
+        self.writes = fabric.is_global_zero and record.folder is not None
         self.model = model
         self.wrapped = fabric.setup_module(model)
-        self.weights = Weights(model, settings.lr_factors, settings.ema)
-        self.counters = Counters()
+        self.weights = Weights(model, settings.adam.lr_factors, settings.adam.ema)
+        self.counters = Counters.at_start()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -82,9 +83,9 @@ class Run:
                 raise refused or RuntimeError(f"process 0 could not lock {self.folder}")
             yield
 
-    def start(self, resume: bool) -> None:
+    def start(self) -> None:
         """Take up the checkpoint, or remove what an earlier run has left."""
-        if self.folder is not None and resume and (self.folder / LAST).exists():
+        if self.folder is not None and self.record.resume and (self.folder / LAST).exists():
             self.counters = load_checkpoint(self.folder / LAST, self.weights, self.identity)
         self.log = Log(self.folder, self.counters.step)
         self.fabric.barrier()  # everybody has read before anybody writes
@@ -99,9 +100,9 @@ class Run:
         self.weights.adam.zero_grad()
         self.began = time.perf_counter() - self.counters.seconds
 
-    def train(self, progress: bool | str) -> None:
+    def train(self) -> None:
         """Go on to the end, or to an interruption."""
-        counters, settings = self.counters, self.settings
+        counters, settings, progress = self.counters, self.settings, self.record.progress
         batches = self.batches.since(counters.step)
         saved = time.perf_counter()
         bar = Progress(
@@ -123,7 +124,7 @@ class Run:
                         improved = self.check()
                         ended = ended or counters.stopped_early
                     bar.show(counters.step, counters.note(loss))
-                    overdue = time.perf_counter() - saved >= 60 * settings.checkpoint_minutes
+                    overdue = time.perf_counter() - saved >= 60 * self.record.checkpoint_minutes
                     if improved or ended or stop or overdue:
                         self.save(best=improved or ended)
                         saved = time.perf_counter()
@@ -146,7 +147,7 @@ class Run:
         keywords = self.forward(counters.step) if self.forward is not None else {}
         loss, scalars = evaluate(self.outer_loss, self.wrapped(batch, **keywords), batch)
         fabric.backward(loss)
-        norm = self.weights.clip(settings.clip)
+        norm = self.weights.clip(settings.adam.clip)
         wants_to_stop = float(interruption.signal is not None)
         sums = agree(fabric, [wants_to_stop, float(loss.detach()), *scalars.values()])
         mean, *means = (total / fabric.world_size for total in sums[1:])
@@ -251,9 +252,9 @@ class Run:
             "loss": counters.best_loss,
             "step": counters.best_step,
             "seconds": counters.seconds,
-            "settings": self.settings.numbers(),
+            "settings": asdict(self.settings),
         }
-        write_weights(self.folder / BEST, self.weights.best, self.config, notes=notes)
+        write_weights(self.folder / BEST, self.weights.best, self.record.config, notes=notes)
 
     def _log(self, row: Row) -> None:
         self.log.add({"step": self.counters.step, **row, "seconds": self._seconds()})

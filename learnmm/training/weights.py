@@ -72,17 +72,34 @@ class Counters:
         Whether patience has ended.
     """
 
-    step: int = 0
-    updates: int = 0
-    skipped: int = 0
-    streak: int = 0
-    best_loss: float = math.inf
-    best_step: int = 0
-    waited: int = 0
-    window_sum: float = 0.0
-    window_count: int = 0
-    seconds: float = 0.0
-    stopped_early: bool = False
+    step: int
+    updates: int
+    skipped: int
+    streak: int
+    best_loss: float
+    best_step: int
+    waited: int
+    window_sum: float
+    window_count: int
+    seconds: float
+    stopped_early: bool
+
+    @classmethod
+    def at_start(cls) -> Counters:
+        """Return those of a run that has done nothing."""
+        return cls(
+            step=0,
+            updates=0,
+            skipped=0,
+            streak=0,
+            best_loss=math.inf,
+            best_step=0,
+            waited=0,
+            window_sum=0.0,
+            window_count=0,
+            seconds=0.0,
+            stopped_early=False,
+        )
 
     def note(self, loss: float) -> str:
         """Say how a training goes: the loss of the last batch, the best one, steps skipped."""

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from learnmm import AutoencoderPrior, CosineDistance, MatrixMap
-from learnmm.atoms.autoencoder import AutoencoderBound
+from learnmm.atoms import AutoencoderBound
 from learnmm.registry import Instance, Problem
 
 
@@ -40,15 +40,9 @@ class AutoencoderInverseProblem(Problem):
     latent: int = 3
     noise: float = 0.1
     weight: float = 1.0
-    bound: AutoencoderBound = "global"
+    bound: AutoencoderBound | str = AutoencoderBound.GLOBAL
 
-    def instance(
-        self,
-        batch: int,
-        *,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype = torch.float64,
-    ) -> Instance:
+    def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Draw the matrix, the subspace, truths and noise; start at the back-projection."""
         m, n, k = self.measurements, self.unknowns, self.latent
         matrix = torch.randn(m, n, generator=generator, dtype=torch.float64) / n**0.5

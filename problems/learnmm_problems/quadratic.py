@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from learnmm import MatrixMap, least_squares
-from learnmm.linear.forms import Form
+from learnmm.linear import Form
 from learnmm.registry import Instance, Problem
 
 
@@ -36,13 +36,7 @@ class QuadraticProblem(Problem):
     condition: float = 1e3
     form: Form | str = Form.UNIFORM
 
-    def instance(
-        self,
-        batch: int,
-        *,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype = torch.float64,
-    ) -> Instance:
+    def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Draw eigenvectors and minimizers; start at zero."""
         n = self.unknowns
         square = torch.randn(n, n, generator=generator, dtype=torch.float64)

@@ -8,10 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import learnmm as lmm
-from learnmm.atoms.separable import LOSSES
+from learnmm.atoms import Loss
 from learnmm.checks import LawViolation, assert_majorant
 from learnmm.checks.laws import dense
-from learnmm.linear.forms import Form
+from learnmm.linear import Form
 from learnmm.objective import differentiate, hessian_product
 
 BATCH, N, M = 80, 6, 4
@@ -30,7 +30,7 @@ LEAVES = {
     "cosine": lmm.CosineDistance,
     "cosine floor": lambda y: lmm.CosineDistance(y, floor=0.3),
     "quadratic": lambda y: lmm.Quadratic(y, 0.1 + y.abs()),
-    **{loss: lambda y, loss=loss: lmm.HalfQuadratic(y, loss, scale=0.7) for loss in LOSSES},
+    **{loss: lambda y, loss=loss: lmm.HalfQuadratic(y, loss, scale=0.7) for loss in Loss},
     "logistic": lambda y: lmm.Logistic(signs(y)),
     "logistic uniform": lambda y: lmm.Logistic(signs(y), tight=False),
 }
@@ -152,7 +152,7 @@ def exact(name, t):
 
 
 @given(
-    name=st.sampled_from([*LOSSES, "logistic"]),
+    name=st.sampled_from([*Loss, "logistic"]),
     exponent=st.floats(-12, 2),
     sign=st.sampled_from([-1, 1]),
 )

@@ -209,7 +209,7 @@ def test_fit_trains_what_is_given_and_speaks_of_the_rest(given: bool) -> None:
     net = network()
     before = [p.detach().clone() for p in net.parameters()]
     unrolled = solver(closing(net), modules=[net] if given else [])
-    settings = lmm.FitSettings(steps=2, warmup=1, batch_size=3)
+    settings = lmm.FitSettings(steps=2, batch_size=3, adam=lmm.AdamSettings(warmup=1))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         lmm.fit(
@@ -217,7 +217,6 @@ def test_fit_trains_what_is_given_and_speaks_of_the_rest(given: bool) -> None:
             Recordings(),
             lambda solved, y: solved.values[-1].mean(),
             settings,
-            progress=False,
         )
     changed = [not torch.equal(p, old) for p, old in zip(net.parameters(), before, strict=True)]
     assert all(changed) if given else not any(changed)

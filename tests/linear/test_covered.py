@@ -5,7 +5,7 @@ import torch
 
 import learnmm as lmm
 from learnmm.checks import LawViolation, assert_dominates, assert_majorant
-from learnmm.linear.forms import Form
+from learnmm.linear import Form
 from learnmm.linear.matrix import SEEN
 
 N = 1000

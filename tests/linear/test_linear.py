@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import learnmm as lmm
 from learnmm import checks
 from learnmm.checks.laws import dense
-from learnmm.linear.forms import Form
+from learnmm.linear import Form
 from learnmm.objective import hessian_product
 
 RELATIVE = 1e-10

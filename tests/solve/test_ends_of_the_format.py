@@ -154,7 +154,7 @@ def test_a_far_step_is_not_reported_as_success():
     assert float(result.fun) < 1e-3
 
 
-@pytest.mark.parametrize("loss", lmm.atoms.separable.LOSSES)
+@pytest.mark.parametrize("loss", lmm.atoms.Loss)
 @pytest.mark.parametrize("scale", [1e-25, 1e25])
 def test_the_square_of_a_scale_does_not_overflow(loss, scale):
     target = torch.zeros(1, 2)

@@ -179,34 +179,6 @@ def test_a_region_has_a_radius() -> None:
         lmm.Bound(lmm.Kind.REGION, lmm.ScalarCurvature(torch.ones(2)))
 
 
-@pytest.mark.parametrize("constant", [0.0, -1.0, torch.nan, torch.inf, torch.ones(2, 2)])
-def test_a_lipschitz_constant_is_positive(constant: Any) -> None:
-    with pytest.raises(ValueError, match="Lipschitz constant must be positive and finite"):
-        lmm.LipschitzMajorant(constant)
-
-
-@pytest.mark.parametrize(
-    ("majorant", "settings", "message"),
-    [
-        (lmm.LanczosMajorant, {"steps": 0}, "steps must be at least 1, got 0"),
-        (lmm.LanczosMajorant, {"failure_probability": 0.0}, r"must be in \(0, 1\), got 0.0"),
-        (lmm.LanczosMajorant, {"failure_probability": 1.0}, r"must be in \(0, 1\), got 1.0"),
-        (lmm.PowerIterationMajorant, {"steps": 0}, "steps >= 1 and margin >= 1, got 0"),
-        (lmm.PowerIterationMajorant, {"margin": 0.9}, "margin >= 1, got 5 and 0.9"),
-    ],
-)
-def test_majorants_refuse_settings_that_cannot_work(
-    majorant: Any, settings: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        majorant(squares, **settings)
-
-
-def test_the_route_of_hessian_products_is_known() -> None:
-    with pytest.raises(ValueError, match="'auto', 'forward' or 'reverse', got 'backward'"):
-        lmm.hessian_product(squares, X, route="backward")  # type: ignore[arg-type]
-
-
 # --- preconditioners -------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import learnmm as lmm
-from learnmm.atoms.cosine import joint_constant, joint_pointwise
+from learnmm.atoms.angles import joint_constant, joint_pointwise
 from learnmm.checks import LawViolation, assert_majorant
 from learnmm.checks.laws import dense
 from learnmm.curvature import dot, norm

@@ -11,6 +11,7 @@ import random
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,9 @@ def trained(seed: int) -> Weights:
     return weights
 
 
-COUNTERS = Counters(step=3, updates=2, skipped=1, best_loss=0.5, best_step=2, seconds=1.0)
+COUNTERS = replace(
+    Counters.at_start(), step=3, updates=2, skipped=1, best_loss=0.5, best_step=2, seconds=1.0
+)
 
 
 def test_a_checkpoint_is_taken_up_as_it_was_or_not_at_all(tmp_path: Path) -> None:

@@ -289,7 +289,7 @@ for call, module in (
     (lambda: lmm.load_weights("w.safetensors"), "safetensors"),
     (
         lambda: lmm.fit(
-            torch.nn.Linear(1, 1), torch.ones(4, 1), print, lmm.FitSettings(1, 1, warmup=0)
+            torch.nn.Linear(1, 1), torch.ones(4, 1), print, lmm.FitSettings(20, 1)
         ),
         "Lightning Fabric",
     ),

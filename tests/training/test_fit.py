@@ -59,7 +59,7 @@ def test_the_folder_holds_weights_log_and_curve(tmp_path: Path) -> None:
     assert notes["loss"] == result.best_loss
     assert notes["step"] == result.best_step
     assert notes["seconds"] == result.seconds
-    assert notes["settings"]["lr"] == 1e-2
+    assert notes["settings"]["adam"]["lr"] == 1e-2
     assert log(tmp_path) == list(result.history)
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     names = {"best.safetensors", "last.safetensors", "log.jsonl", "curve.png"}

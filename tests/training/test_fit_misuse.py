@@ -45,7 +45,7 @@ from fitting import (
         ({"precision": "16-mixed"}, ValueError, r"\('32-true', 'bf16-mixed'\), got '16-mixed'"),
         ({"validate_every": 0}, ValueError, "validate_every must be at least 1, got 0"),
         ({"patience": 0}, ValueError, "patience must be at least 1, got 0"),
-        ({"checkpoint_minutes": -1}, ValueError, "checkpoint_minutes must be at least 0, got -1"),
+        ({"adam": None}, TypeError, "adam must be AdamSettings, got NoneType"),
         ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
     ],
 )
@@ -53,12 +53,12 @@ def test_settings_that_cannot_work(
     changes: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        settings(**changes)
+        settings(**changes) if "adam" not in changes else lmm.FitSettings(steps=3, **changes)
 
 
 def test_settings_are_values() -> None:
     assert settings() == dataclasses.replace(settings(), seed=0)
-    assert dataclasses.asdict(settings(lr_factors={"a": 2}))["lr_factors"] == {"a": 2}
+    assert dataclasses.asdict(settings(lr_factors={"a": 2}))["adam"]["lr_factors"] == {"a": 2}
 
 
 class Stream(IterableDataset[Any]):
@@ -107,6 +107,28 @@ def test_arguments_that_do_not_fit(
     with pytest.raises(error, match=message):
         train(tmp_path, **changes)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"checkpoint_minutes": -1}, ValueError, "checkpoint_minutes must be at least 0, got -1"),
+        ({"checkpoint_minutes": None}, TypeError, "checkpoint_minutes must be a number, got None"),
+        ({"config": {"a": {1}}}, TypeError, "config must be what JSON can say"),
+        ({"resume": "no"}, TypeError, "resume must be True or False, got 'no'"),
+        ({"progress": 1}, TypeError, "progress must be True, False or a name, got 1"),
+    ],
+)
+def test_records_that_cannot_be_kept(
+    changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        lmm.Record(**changes)
+
+
+def test_a_record_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="record must be a Record, got PosixPath"):
+        lmm.fit(Net(), Data(), squares, settings(), record=tmp_path)  # type: ignore[arg-type]
 
 
 def test_settings_are_asked_for() -> None:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-import learnmm as lmm
 from fitting import (
     Line,
     Net,
+    flat,
     train,
     train_line,
 )
@@ -54,7 +54,7 @@ def test_frozen_parameters_stay() -> None:
 
 
 def test_the_rate_rises_linearly_and_falls_as_a_cosine() -> None:
-    chosen = lmm.FitSettings(steps=111, lr=2.0, warmup=10, final_lr=0.1)
+    chosen = flat(steps=111, lr=2.0, warmup=10, final_lr=0.1)
     rates = [chosen.rate(step) for step in range(111)]
     assert rates[:10] == pytest.approx([0.2 * (k + 1) for k in range(10)])
     assert rates[10] == 2.0
@@ -62,8 +62,8 @@ def test_the_rate_rises_linearly_and_falls_as_a_cosine() -> None:
     assert rates[110] == pytest.approx(0.2)
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert all(math.isfinite(r) for r in rates)
-    assert lmm.FitSettings(steps=1, warmup=0).rate(0) == 1e-3
-    assert lmm.FitSettings(steps=20).rate(19) == 1e-3
+    assert flat(steps=1, warmup=0).rate(0) == 1e-3
+    assert flat(steps=20).rate(19) == 1e-3
 
 
 @pytest.mark.parametrize(("clip", "norm"), [(0.25, 0.25), (1e3, 3.0), (None, 3.0)])

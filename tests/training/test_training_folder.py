@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import learnmm as lmm
+from fitting import flat
 from learnmm.training.log import curve
 
 NAMES = ["best.safetensors", "curve.png", "last.safetensors", "log.jsonl"]
@@ -41,8 +42,8 @@ def train(
         return (output - batch.sum(1, keepdim=True)).square().mean()
 
     chosen = {"steps": 12, "batch_size": 8, "warmup": 0, "validate_every": 3, "lr": 0.1}
-    settings = lmm.FitSettings(**{**chosen, "checkpoint_minutes": 0.0, **changes})
-    return lmm.fit(model, data, loss, settings, folder=folder, progress=False), model  # type: ignore[arg-type]
+    record = lmm.Record(folder, checkpoint_minutes=0)
+    return lmm.fit(model, data, loss, flat(**{**chosen, **changes}), record=record), model  # type: ignore[arg-type]
 
 
 def numbers(result: lmm.FitResult) -> Any:
@@ -75,10 +76,8 @@ def test_a_second_training_is_refused_at_once_and_says_by_whom(tmp_path: Path) -
                     nn.Linear(1, 1),
                     torch.ones(4, 1),  # type: ignore[arg-type]
                     lambda output, batch: output.mean(),
-                    lmm.FitSettings(steps=1, batch_size=1, warmup=0),
-                    folder=tmp_path,
-                    progress=False,
-                    resume=resume,
+                    flat(steps=1, batch_size=1, warmup=0),
+                    record=lmm.Record(tmp_path, resume=resume),
                 )
         assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
         refused.append(True)
@@ -231,9 +230,9 @@ def best_though_full(folder: Path) -> None:
         return (output - 3 * batch).square().mean()
 
     weights: list[float] = []
-    settings = lmm.FitSettings(steps=9, batch_size=4, warmup=0, validate_every=2, lr=0.1)
+    settings = flat(steps=9, batch_size=4, warmup=0, validate_every=2, lr=0.1)
     with pytest.raises(OSError, match="too large"):
-        lmm.fit(line, torch.ones(4, 1), loss, settings, folder=folder, progress=False)  # type: ignore[arg-type]
+        lmm.fit(line, torch.ones(4, 1), loss, settings, record=lmm.Record(folder))  # type: ignore[arg-type]
     assert line.weight.item() == weights[4]  # of the check after step 4
 
 
@@ -263,14 +262,14 @@ def test_nothing_of_the_curve_is_cut(scale: float) -> None:
 
 
 def test_bars_have_names(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    settings = lmm.FitSettings(steps=2, batch_size=2, warmup=0)
+    settings = flat(steps=2, batch_size=2, warmup=0)
     for progress, name in ((True, "fit"), ("start [bold]", "start [bold]")):
         lmm.fit(
             nn.Linear(1, 1),
             torch.ones(4, 1),  # type: ignore[arg-type]
             lambda output, batch: output.square().mean(),
             settings,
-            progress=progress,
+            record=lmm.Record(progress=progress),
         )
         assert capfd.readouterr().err.strip().startswith(name)
 
@@ -288,7 +287,7 @@ def test_settings_beyond_what_numbers_hold(
     changes: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        lmm.FitSettings(**{"steps": 30, **changes})
+        flat(**{"steps": 30, **changes})
 
 
 def environment() -> dict[str, str]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from learnmm_esi.extras import needs_extra
-
 _HOMES = {
     "ERPProblem": "problem",
     "ERPSimulator": "simulation.erp",
@@ -32,8 +30,8 @@ _HOMES = {
     "apply_mm": "recordings.apply",
     "expand_estimate": "recordings.estimates",
     "fsaverage_head_model": "head.fsaverage",
-    "head_model_from_forward": "head.external",
-    "head_model_from_leadfield": "head.external",
+    "head_model_from_forward": "head.from_forward",
+    "head_model_from_leadfield": "head.from_leadfield",
     "inverse_kernel": "inverse.classical",
     "load_preset": "training.presets",
     "load_solver": "networks.files",
@@ -41,7 +39,7 @@ _HOMES = {
     "plot_cortex": "plots.cortex",
     "plot_head_model": "plots.head",
     "plot_reconstruction": "plots.overview",
-    "read_head_model": "head.external",
+    "read_head_model": "head.from_file",
     "report": "head.report",
     "save_solver": "networks.files",
     "train": "training.train",
@@ -56,8 +54,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name from its module."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with needs_extra("esi"):
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -14,9 +14,9 @@ import json
 import logging
 import os
 import tempfile
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import platformdirs
@@ -25,11 +25,10 @@ import torch
 from learnmm.storage import read_tensors, remove_leftovers, write_tensors
 
 __all__ = [
+    "ArrayCache",
     "CorruptCacheError",
     "cache_directory",
     "cache_key",
-    "can_keep",
-    "keep_arrays",
     "read_arrays",
     "write_arrays",
 ]
@@ -38,6 +37,10 @@ ENVIRONMENT_VARIABLE = "LEARNMM_CACHE"
 KIND = "learnmm cache"
 DAY = 86_400.0  # seconds after which no writer of a temporary file is alive
 _logger = logging.getLogger(__name__)
+
+Arrays = dict[str, np.ndarray]
+Header = dict[str, object]
+Kept = TypeVar("Kept")
 
 
 class CorruptCacheError(Exception):
@@ -61,10 +64,61 @@ def cache_key(settings: Mapping[str, object]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def can_keep(path: Path) -> bool:
-    """Whether a file can be written there; to be asked before what it is to hold is computed.
+class ArrayCache:
+    """A folder of files of arrays, each made when it is first asked for.
 
-    If not, the log has a warning. Temporary files of writers that were killed are removed.
+    Parameters
+    ----------
+    folder : Path
+        Where they are; it is made if needed.
+    what : str
+        What they hold, for the log: "the head model".
+    """
+
+    def __init__(self, folder: Path, what: str) -> None:
+        self.folder, self.what = folder, what
+        self._writable: bool | None = None
+
+    def get(
+        self,
+        name: str,
+        read: Callable[[Arrays, Header], Kept],
+        make: Callable[[], tuple[Arrays, Header]],
+    ) -> Kept:
+        """Read what a file holds; make it, and the file, where there is none to trust.
+
+        Parameters
+        ----------
+        name : str
+            Of the file, without its suffix.
+        read : callable
+            Of the arrays and the header, what they hold; it raises `CorruptCacheError` for those
+            of something else.
+        make : callable
+            Returns the arrays and the header, of JSON values.
+        """
+        path = self.folder / f"{name}.safetensors"
+        try:
+            return read(*read_arrays(path))
+        except FileNotFoundError:
+            pass
+        except CorruptCacheError as error:
+            _logger.warning("making %s anew: %s", self.what, error)
+        if self._writable is None:  # asked once, and before minutes are spent
+            self._writable = _can_write(path)
+        arrays, header = make()
+        if self._writable:
+            try:
+                write_arrays(path, arrays, header)
+            except OSError as error:
+                _say(path, error)
+        return read(arrays, header)
+
+
+def _can_write(path: Path) -> bool:
+    """Whether a file can be written there; if not, the log has a warning.
+
+    Temporary files of writers that were killed are removed.
     """
     try:
         if path.is_dir():
@@ -76,35 +130,19 @@ def can_keep(path: Path) -> bool:
         _say(path, error)
         return False
     remove_leftovers(path.parent, "*.safetensors", older_than=DAY)
-    for old in path.parent.glob("*-" + "[0-9a-f]" * 32 + ".part"):  # of versions before this one
-        try:
-            if time.time() - old.stat().st_mtime > DAY:
-                old.unlink()
-        except OSError:  # somebody else was faster
-            continue
     return True
 
 
-def keep_arrays(path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, object]) -> None:
-    """Write as `write_arrays` does, or say in the log why that is not possible."""
-    try:
-        write_arrays(path, arrays, header)
-    except OSError as error:
-        _say(path, error)
-
-
-def write_arrays(
-    path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, object]
-) -> None:
+def write_arrays(path: Path, arrays: Arrays, header: Header) -> None:
     """Write arrays and a JSON header to a safetensors file, in one step as others see it.
 
     Parameters
     ----------
     path : Path
         The file; its folder is made if needed.
-    arrays : mapping of str to ndarray
+    arrays : dict of str to ndarray
         What to keep.
-    header : mapping
+    header : dict
         JSON values to keep with it.
 
     Raises
@@ -113,10 +151,10 @@ def write_arrays(
         If the file cannot be written; it names the file.
     """
     tensors = {name: torch.tensor(array).contiguous() for name, array in arrays.items()}
-    write_tensors(path, tensors, KIND, {"header": dict(header)})
+    write_tensors(path, tensors, KIND, {"header": header})
 
 
-def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+def read_arrays(path: Path) -> tuple[Arrays, Header]:
     """Read what `write_arrays` wrote.
 
     Parameters

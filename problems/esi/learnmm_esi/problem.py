@@ -7,15 +7,12 @@ from typing import ClassVar
 
 import torch
 
-from learnmm.atoms.smoother import SmootherBound
+from learnmm.atoms import SmootherBound
 from learnmm.registry import Instance, Problem
-from learnmm_esi.extras import needs_extra
-
-with needs_extra("esi"):
-    from learnmm_esi.head.fsaverage import fsaverage_head_model
-    from learnmm_esi.head.model import HeadModelSettings
-    from learnmm_esi.inverse.energy import SourceEnergy
-    from learnmm_esi.simulation.erp import ERPSimulator
+from learnmm_esi.head.fsaverage import fsaverage_head_model
+from learnmm_esi.head.model import HeadModelSettings
+from learnmm_esi.inverse.energy import SourceEnergy
+from learnmm_esi.simulation.erp import ERPSimulator
 
 
 @dataclass(frozen=True)
@@ -41,15 +38,9 @@ class ERPProblem(Problem):
     head: HeadModelSettings = field(default_factory=lambda: HeadModelSettings(ico=3))
     times: int = 64
     snr_db: float = 5.0
-    bound: SmootherBound = "global"
+    bound: SmootherBound | str = SmootherBound.GLOBAL
 
-    def instance(
-        self,
-        batch: int,
-        *,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype = torch.float64,
-    ) -> Instance:
+    def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Simulate recordings; start at their sLORETA estimates."""
         model = fsaverage_head_model(self.head)
         seed = int(torch.randint(2**31, (), generator=generator))

@@ -270,7 +270,7 @@ def test_what_is_wrong_is_said_before_a_head_is_built(run, files, monkeypatch, t
     monkeypatch.setenv("LEARNMM_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
-    (tmp_path / "bad.toml").write_text("[start]\nsteps = 3\nwarmup = 4\n")
+    (tmp_path / "bad.toml").write_text("[start]\nsteps = 3\nadam = {warmup = 4}\n")
     (tmp_path / "start.safetensors").write_text("")
     below = tmp_path / "file" / "below"
     recording = ("reconstruct", files / "subject-ave.fif", "--out", tmp_path / "o")
@@ -283,6 +283,9 @@ def test_what_is_wrong_is_said_before_a_head_is_built(run, files, monkeypatch, t
         ((*recording, "--weights", "mm-net-meg"), 1, "no weights and no file are called"),
         ((*recording, "--noise-cov", "bad.toml"), 1, "holds no noise covariance"),
         ((*recording, "--condition", "rest"), 1, "no condition 'rest'"),
+        ((*recording, "--forward", files / "head-fwd.fif", "--ico", 3), 1, "give one of them"),
+        ((*recording, "--transfer"), 1, "transfer=True says how to use weights"),
+        ((*recording, "--weight", -1), 1, "weight and diffusion must be positive"),
         (("train", "mm-net", "--out", "file"), 1, "file must be a folder, but is a file"),
         (("simulate", "erp", "--out", below), 1, "Not a directory"),
         (("simulate", "erp", "--out", "o", "--snr-db", "-1e308"), 1, "snr_db must be finite"),

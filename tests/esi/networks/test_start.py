@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from learnmm.training import FitSettings
-from learnmm_esi.head.external import head_model_from_leadfield
+from fitting import flat
+from learnmm_esi.head.from_leadfield import head_model_from_leadfield
 from learnmm_esi.metrics import Evaluator
 from learnmm_esi.networks.files import load_solver, save_solver
 from learnmm_esi.networks.settings import MethodSettings
@@ -62,8 +62,8 @@ def batch_of(head, count: int = 6, **settings) -> dict[str, torch.Tensor]:
 def preset(**settings) -> Preset:
     return Preset(
         method={"hidden": 6, "width": 8, "steps": 3},
-        start=FitSettings(**{"steps": 30, "batch_size": 16, "lr": 3e-3, "warmup": 2, **settings}),
-        fit=FitSettings(steps=2, batch_size=4, warmup=1),
+        start=flat(**{"steps": 30, "batch_size": 16, "lr": 3e-3, "warmup": 2, **settings}),
+        fit=flat(steps=2, batch_size=4, warmup=1),
         training=TrainingSettings(train_size=32, validation_size=8, horizons=(2, 3)),
     )
 

@@ -12,9 +12,10 @@ import torch
 from typer.testing import CliRunner
 
 import learnmm as lmm
-from learnmm.training import FitSettings
+from fitting import flat
 from learnmm_esi.cli.app import app
-from learnmm_esi.head.external import head_model_from_forward, head_model_from_leadfield
+from learnmm_esi.head.from_forward import head_model_from_forward
+from learnmm_esi.head.from_leadfield import head_model_from_leadfield
 from learnmm_esi.metrics import Evaluator
 from learnmm_esi.networks.files import load_solver, save_solver
 from learnmm_esi.networks.settings import FIXED_LENGTH, METHODS, UNVERIFIED, MethodSettings
@@ -231,8 +232,12 @@ def test_presets_load(name) -> None:
 def test_the_papers_preset_is_the_papers() -> None:
     preset = load_preset("paper")
     assert preset.fit.steps == 500 * 8000 // 32
-    assert (preset.fit.lr, preset.fit.lr_factors["unrolled.energy"]) == (5e-5, 0.5)
-    assert (preset.fit.clip, preset.fit.final_lr, preset.training.loss) == (0.5, 1.0, "paper")
+    assert (preset.fit.adam.lr, preset.fit.adam.lr_factors["unrolled.energy"]) == (5e-5, 0.5)
+    assert (preset.fit.adam.clip, preset.fit.adam.final_lr, preset.training.loss) == (
+        0.5,
+        1.0,
+        "paper",
+    )
     paper = {"start": "noise", "width": 128, "reach": 3, "weight": 1.0, "learn_weight": False}
     assert preset.method == paper
 
@@ -321,8 +326,8 @@ def preset(**fit) -> Preset:
     settings = {"steps": 8, "warmup": 1, "batch_size": 4, "validate_every": 4, "lr": 3e-3, **fit}
     return Preset(
         method={"hidden": 6, "width": 8, "steps": 4, "times": 64},
-        start=FitSettings(steps=2, batch_size=8, warmup=1),
-        fit=FitSettings(**settings),
+        start=flat(steps=2, batch_size=8, warmup=1),
+        fit=flat(**settings),
         training=TrainingSettings(horizons=(2, 4), train_size=16, validation_size=4),
     )
 
@@ -389,8 +394,8 @@ def test_train_evaluate_and_reconstruct_from_the_command_line(coarse_model, tmp_
     mne.write_forward_solution(tmp_path / "own-fwd.fif", coarse_model.forward(), verbose="ERROR")
     (tmp_path / "tiny.toml").write_text(
         "[method]\nhidden = 4\nwidth = 4\nsteps = 3\n"
-        "[start]\nsteps = 2\nwarmup = 1\nbatch_size = 4\n"
-        "[fit]\nsteps = 4\nwarmup = 1\nbatch_size = 2\nvalidate_every = 2\n"
+        "[start]\nsteps = 2\nadam = {warmup = 1}\nbatch_size = 4\n"
+        "[fit]\nsteps = 4\nadam = {warmup = 1}\nbatch_size = 2\nvalidate_every = 2\n"
         "[training]\ntrain_size = 8\nvalidation_size = 2\nhorizons = [2, 3]\n"
     )
     own = ["--forward", tmp_path / "own-fwd.fif"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,6 @@ import typer
 from learnmm_esi.cli.options import MOST_SAMPLES, MOST_STEPS, Data, Ico
 from learnmm_esi.cli.terminal import counting, out, plain_errors, say
 from learnmm_esi.cli.text import printable
-from learnmm_esi.extras import needs_extra
 from learnmm_esi.networks.methods import METHODS
 
 if TYPE_CHECKING:
@@ -81,14 +80,11 @@ def train(
         _check_method(method)
         target = folder or Path("out") / "training" / f"{data.value}-{method}"
         make_writable(target)
-        with needs_extra("esi,train"):
-            import lightning_fabric  # noqa: F401  (better missing now than when the head is built)
-
-            from learnmm_esi.networks.files import save_solver
-            from learnmm_esi.networks.settings import MethodSettings
-            from learnmm_esi.training.allocation import keep_freed_memory
-            from learnmm_esi.training.presets import load_preset
-            from learnmm_esi.training.train import train as run
+        from learnmm_esi.networks.files import save_solver
+        from learnmm_esi.networks.settings import MethodSettings
+        from learnmm_esi.training.allocation import keep_freed_memory
+        from learnmm_esi.training.presets import load_preset
+        from learnmm_esi.training.train import train as run
 
         settings = load_preset(preset)
         made = MethodSettings(method, **settings.method)
@@ -108,7 +104,7 @@ def train(
             "preset": Path(preset).name,
             "steps": result.steps,
             "batch_size": settings.fit.batch_size,
-            "fit": settings.fit.numbers(),
+            "fit": asdict(settings.fit),
             "best_step": result.best_step,
             "validation_loss": result.best_loss,
             "minutes": round(result.seconds / 60, 1),
@@ -272,7 +268,7 @@ def _limit(threads: int | None) -> None:
 
 
 def _head(settings: Preset, forward: Path | None) -> HeadModel:
-    from learnmm_esi.head.external import read_head_model
+    from learnmm_esi.head.from_file import read_head_model
     from learnmm_esi.head.fsaverage import fsaverage_head_model
 
     if forward is not None:
@@ -287,7 +283,7 @@ def _other_head(
     if forward is not None and ico is not None:
         raise ValueError("--forward and --ico name different head models: give one of them")
     if forward is not None:
-        from learnmm_esi.head.external import read_head_model
+        from learnmm_esi.head.from_file import read_head_model
 
         return read_head_model(forward)
     if ico is None:

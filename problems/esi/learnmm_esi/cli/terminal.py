@@ -15,7 +15,6 @@ from rich.text import Text
 
 from learnmm_esi.cli.interrupts import persistent_interrupt
 from learnmm_esi.cli.text import printable
-from learnmm_esi.extras import needs_extra
 
 __all__ = ["counting", "out", "plain_errors", "say"]
 
@@ -38,8 +37,7 @@ def plain_errors(context: typer.Context) -> Iterator[None]:
         warnings.showwarning = lambda message, *_, **__: _say("Warning", str(message), "yellow")
         _check_numbers(context)
         try:
-            with needs_extra("esi"):
-                yield
+            yield
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
             raise
         except Exception as error:

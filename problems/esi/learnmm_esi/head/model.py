@@ -1,7 +1,7 @@
 """The head model: what the sensors see of each cortical source, and where the sources lie.
 
 `learnmm_esi.head.fsaverage` builds one from what the MNE and nilearn wheels ship;
-`learnmm_esi.head.external` takes models that users bring along.
+`learnmm_esi.head.from_forward`, `from_leadfield` and `from_file` take what users bring along.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from scipy import sparse
 
 from learnmm_esi.head.cortex import N_VERTICES
 from learnmm_esi.head.electrodes import electrode_info
-from learnmm_esi.head.forward import fixed_forward
 from learnmm_esi.head.skull import SKULLS
+from learnmm_esi.head.to_forward import fixed_forward
 
 __all__ = ["HeadModel", "HeadModelSettings"]
 

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix, diags
 from torch import Tensor
 
 import learnmm as lmm
-from learnmm.atoms.smoother import SmootherBound
+from learnmm.atoms import SmootherBound
 from learnmm_esi.inverse.classical import inverse_kernel
 from learnmm_esi.inverse.scaling import amplitude, normalized, unit_norm
 from learnmm_esi.sources import SourceModel
@@ -73,7 +73,7 @@ class SourceEnergy:
         model: SourceModel,
         weight: float = 1.0,
         diffusion: float = 10.0,
-        bound: SmootherBound = "global",
+        bound: SmootherBound | str = SmootherBound.GLOBAL,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         if not (weight > 0 and diffusion > 0):

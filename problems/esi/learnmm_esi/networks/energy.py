@@ -10,9 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 import learnmm as lmm
-from learnmm.atoms.autoencoder import AutoencoderBound
-from learnmm.atoms.cosine import CosineBound
-from learnmm.linear.forms import Form
+from learnmm.atoms import AutoencoderBound, CosineBound
+from learnmm.linear import Form
 from learnmm_esi.inverse.classical import inverse_kernel
 from learnmm_esi.inverse.scaling import amplitude, normalized
 from learnmm_esi.networks.settings import Start
@@ -59,8 +58,8 @@ class LearnedEnergy(nn.Module):
         learn_weight: bool = True,
         start: Start = "sLORETA",
         form: Form | str = Form.STRUCTURED,
-        cosine_bound: CosineBound = "global",
-        prior_bound: AutoencoderBound = "scalar",
+        cosine_bound: CosineBound | str = CosineBound.GLOBAL,
+        prior_bound: AutoencoderBound | str = AutoencoderBound.SCALAR,
     ) -> None:
         super().__init__()
         leadfield = np.asarray(model.leadfield, dtype=np.float64)
@@ -75,7 +74,7 @@ class LearnedEnergy(nn.Module):
         self.initial: Start = start
         self.sharpener = LearnedStart(self.kernel) if start == "learned" else None
         self._form = form
-        self._cosine_bound: CosineBound = cosine_bound
+        self._cosine_bound = cosine_bound
         self._map: lmm.MatrixMap | None = None
 
     @property

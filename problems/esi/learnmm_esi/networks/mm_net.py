@@ -5,13 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import learnmm as lmm
+from learnmm.atoms import AutoencoderBound, CosineBound
+from learnmm.linear import Form
 from learnmm_esi.networks.energy import LearnedEnergy
 from learnmm_esi.networks.settings import MethodSettings
 
 # What each variant asks of the energy's bounds.
-BOUNDS: dict[str, dict[str, str]] = {
+BOUNDS: dict[str, dict[str, Any]] = {
     # Uniform in the sense of MM-Net Eq. 16, with the paper's constants.
-    "mm-net-a": {"form": "uniform", "cosine_bound": "paper", "prior_bound": "scalar"},
+    "mm-net-a": {
+        "form": Form.UNIFORM,
+        "cosine_bound": CosineBound.PAPER,
+        "prior_bound": AutoencoderBound.SCALAR,
+    },
 }
 
 

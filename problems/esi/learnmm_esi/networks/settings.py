@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, TypeVar, get_args
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from learnmm.storage import short, shown
 from learnmm_esi.networks.methods import METHODS
@@ -113,7 +113,7 @@ def settings_of(kind: type[T], values: Any, path: object, section: str) -> T:
     Parameters
     ----------
     kind : type
-        A dataclass.
+        A dataclass. Fields that are dataclasses are made of tables within.
     values : object
         What the file has there; anything but a mapping of its fields is refused.
     path, section
@@ -122,14 +122,18 @@ def settings_of(kind: type[T], values: Any, path: object, section: str) -> T:
     if not isinstance(values, Mapping):
         raise ValueError(f"{path}: [{section}] must be a table of settings, got {short(values)}")
     known = sorted(f.name for f in fields(kind))  # type: ignore[arg-type]
-    for key in values:
+    kinds = get_type_hints(kind)
+    made = {}
+    for key, value in values.items():
         if key not in known:
             raise ValueError(
                 f"{path}: unknown setting '{shown(str(key))}' in [{section}]; there are "
                 f"{', '.join(known)}"
             )
+        inner = is_dataclass(kinds[key])
+        made[key] = settings_of(kinds[key], value, path, f"{section}.{key}") if inner else value
     try:
-        return kind(**values)
+        return kind(**made)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: [{section}]: {error}") from error
 

@@ -12,7 +12,7 @@ import numpy as np
 from mne.utils import logger
 from numpy.typing import NDArray
 
-from learnmm_esi.head.external import read_head_model
+from learnmm_esi.head.from_file import read_head_model
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.inverse.energy import SourceEnergy, check_size
 from learnmm_esi.inverse.fit import MMFit

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import os
 from collections.abc import Iterator
 
@@ -12,19 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnmm_esi.cache import (
+    ArrayCache,
+    Arrays,
     CorruptCacheError,
+    Header,
     cache_directory,
     cache_key,
-    can_keep,
-    keep_arrays,
-    read_arrays,
 )
 from learnmm_esi.simulation.jansen_rit import JansenRitParameters
 from learnmm_esi.simulation.spikes import CLIP_TIMES, SPIKING, Choice, check_choice, spike_clips
 
 FORMAT = 2  # of the files; raise it whenever the same settings give other clips
 SHARD = 256  # clips in a file
-_logger = logging.getLogger(__name__)
 
 
 class SpikeClips:
@@ -63,9 +61,9 @@ class SpikeClips:
         }
         # Tuples become lists, as they come back from disk.
         self._identity = json.loads(json.dumps(identity))
-        self._folder = cache_directory(cache_dir) / f"spikes-{cache_key(self._identity)}"
+        folder = cache_directory(cache_dir) / f"spikes-{cache_key(self._identity)}"
+        self._files = ArrayCache(folder, "spikes")
         self._shards: dict[int, NDArray[np.float32]] = {}
-        self._keep: bool | None = None
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:
         if index < 0:
@@ -96,22 +94,18 @@ class SpikeClips:
             yield min(start + SHARD, size)
 
     def _shard(self, number: int) -> NDArray[np.float32]:
-        path = self._folder / f"{number:05d}.safetensors"
-        header = {**self._identity, "shard": number}
-        try:
-            arrays, found = read_arrays(path)
-            clips = arrays["clips"]
-            if found == header and clips.shape == (SHARD, CLIP_TIMES) and clips.dtype.kind == "f":
-                return clips
-            _logger.warning("%s holds other clips than its name says; simulating them anew", path)
-        except FileNotFoundError:
-            pass
-        except (CorruptCacheError, KeyError) as error:
-            _logger.warning("simulating spikes anew: %s", error)
-        if self._keep is None:  # asked once: the answer is a warning
-            self._keep = can_keep(path)
-        indices = range(number * SHARD, (number + 1) * SHARD)
-        clips = spike_clips(self.seed, indices, self.choice, self.parameters)
-        if self._keep:
-            keep_arrays(path, {"clips": clips}, header)
-        return clips
+        name, header = f"{number:05d}", {**self._identity, "shard": number}
+
+        def read(arrays: Arrays, found: Header) -> NDArray[np.float32]:
+            clips = arrays.get("clips", np.empty(0))
+            right = clips.shape == (SHARD, CLIP_TIMES) and clips.dtype.kind == "f"
+            if not (right and found == header):
+                raise CorruptCacheError(f"shard {name} holds other clips than its name says")
+            return clips
+
+        def make() -> tuple[Arrays, Header]:
+            indices = range(number * SHARD, (number + 1) * SHARD)
+            clips = spike_clips(self.seed, indices, self.choice, self.parameters)
+            return {"clips": clips}, header
+
+        return self._files.get(name, read, make)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import learnmm as lmm
-from learnmm.atoms.cosine import cosine
+from learnmm.atoms import cosine
 from learnmm_esi.networks.solver import SourceSolver
 
 OuterLoss = Callable[[lmm.Unrolled, Mapping[str, Tensor]], Any]

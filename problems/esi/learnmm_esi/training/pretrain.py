@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from learnmm.storage import load_notes, load_weights
-from learnmm.training import FitSettings, fit
+from learnmm.training import FitSettings, Record, fit
 from learnmm_esi.networks.energy import LearnedEnergy, peak_one
 from learnmm_esi.networks.start import Components
 from learnmm_esi.simulation.simulator import PatchSimulator
@@ -128,11 +128,11 @@ def pretrain(
     settings : FitSettings
         How.
     folder : Path
-        As in `learnmm.training.fit`; its ``best.safetensors`` serves `take_start`.
+        As in `learnmm.Record`; its ``best.safetensors`` serves `take_start`.
     config : Mapping
         Stored with the weights.
     progress, resume : bool
-        As in `learnmm.training.fit`.
+        As in `learnmm.Record`.
 
     Returns
     -------
@@ -146,10 +146,12 @@ def pretrain(
         preparation_loss,
         settings,
         validation=FactoredRecordings(validation, fresh=False),
-        folder=folder,
-        config={**config, "part": "start"},
-        progress=progress and "start",
-        resume=resume,
+        record=Record(
+            folder,
+            config={**config, "part": "start"},
+            progress=progress and "start",
+            resume=resume,
+        ),
     )
     model.sharpener.requires_grad_(False)
     return load_notes(folder / "best.safetensors")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from learnmm.training import FitResult, fit
+from learnmm.training import FitResult, Record, fit
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.networks.settings import MethodSettings
 from learnmm_esi.networks.solver import SourceSolver
@@ -134,10 +134,12 @@ def train(
         LOSSES[setting.loss](solver),
         preset.fit,
         validation=SimulatedRecordings(validation, fresh=False, window=window),
-        folder=folder,
         forward=solve,
-        config={**config, "data": data, **preset.as_dict()},
-        progress=progress and "steps",
-        resume=resume,
+        record=Record(
+            folder,
+            config={**config, "data": data, **preset.as_dict()},
+            progress=progress and "steps",
+            resume=resume,
+        ),
     )
     return Trained(solver, result, known)

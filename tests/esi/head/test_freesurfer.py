@@ -99,7 +99,7 @@ def test_other_surfaces_are_another_model(bem, write, head_models, monkeypatch):
     def refuse(*_):
         raise InterruptedError
 
-    monkeypatch.setattr(fsaverage, "_build", refuse)
+    monkeypatch.setattr(fsaverage, "construct", refuse)
     write(scaled(bem, 3, 1.001))
     with pytest.raises(InterruptedError):
         fsaverage_head_model(SETTINGS, subjects_dir=subjects_dir, cache_dir=head_models)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from learnmm.training import FitSettings
+from fitting import flat
 from learnmm_esi.cli.app import app
-from learnmm_esi.head.external import read_head_model
+from learnmm_esi.head.from_file import read_head_model
 from learnmm_esi.networks.files import load_solver
 from learnmm_esi.simulation.erp import ERPSimulator
 from learnmm_esi.simulation.patches import PatchSettings
@@ -23,7 +23,7 @@ TINY = {"hidden": 4, "width": 4, "steps": 2}
 
 
 def preset(**method):
-    few = FitSettings(steps=2, batch_size=2, warmup=1, validate_every=2)
+    few = flat(steps=2, batch_size=2, warmup=1, validate_every=2)
     training = TrainingSettings(horizons=(1, 2), train_size=4, validation_size=2)
     return Preset(method={**TINY, **method}, start=few, fit=few, training=training)
 
@@ -71,8 +71,8 @@ def test_a_bare_lead_field_is_trained_and_evaluated_from_the_command_line(coarse
     )
     (tmp_path / "tiny.toml").write_text(
         "[method]\nhidden = 4\nwidth = 4\nsteps = 2\ntimes = 32\nsfreq = 250.0\n"
-        "[start]\nsteps = 2\nwarmup = 1\nbatch_size = 2\n"
-        "[fit]\nsteps = 2\nwarmup = 1\nbatch_size = 2\nvalidate_every = 2\n"
+        "[start]\nsteps = 2\nadam = {warmup = 1}\nbatch_size = 2\n"
+        "[fit]\nsteps = 2\nadam = {warmup = 1}\nbatch_size = 2\nvalidate_every = 2\n"
         "[training]\ntrain_size = 4\nvalidation_size = 2\nhorizons = [1, 2]\n"
     )
 

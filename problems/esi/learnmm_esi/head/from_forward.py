@@ -1,14 +1,8 @@
-"""Take a head model that users bring along, and refuse what cannot be one.
-
-Lead fields arrive with all sorts of references, units and frames. What can be put right without
-guessing is put right (the reference); everything else is an error that names what came and what
-was expected.
-"""
+"""A head model of an `mne.Forward` that users bring along, or the reason why it cannot be one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,142 +14,13 @@ from scipy import sparse
 from scipy.sparse.csgraph import dijkstra
 
 from learnmm_esi.fif import reading
-from learnmm_esi.head.forward import replace_gain
-from learnmm_esi.head.leadfields import (
-    check_names,
-    checked_array,
-    checked_distances,
-    checked_graph,
-    referenced_gain,
-)
+from learnmm_esi.head.from_leadfield import head_model_from_leadfield
+from learnmm_esi.head.geodesics import edge_graph, geodesic_distances, join_distances
 from learnmm_esi.head.model import HeadModel
-from learnmm_esi.head.regions import cell_neighbours, edge_graph, geodesic_distances
+from learnmm_esi.head.regions import cell_neighbours
+from learnmm_esi.head.to_forward import replace_gain
 
-__all__ = ["head_model_from_forward", "head_model_from_leadfield", "read_head_model"]
-
-LARGEST_POSITION = 0.5  # metres
-NEEDED = ("leadfield", "positions", "neighbours", "channel_names")
-FURTHER = ("normals", "distances")
-
-
-def read_head_model(model: mne.Forward | str | os.PathLike[str]) -> HeadModel:
-    """Make a head model of a file: a forward solution, or a bare lead field.
-
-    Parameters
-    ----------
-    model : mne.Forward or path
-        ``-fwd.fif``; or ``.npz``, with what `head_model_from_leadfield` takes under the names of
-        its arguments, `neighbours` as a dense matrix.
-
-    Returns
-    -------
-    HeadModel
-
-    Raises
-    ------
-    ValueError
-        If an ``.npz`` file lacks something, or `head_model_from_leadfield` or
-        `head_model_from_forward` refuses what is in the file.
-
-    Examples
-    --------
-    >>> np.savez("mine.npz", leadfield=gain, positions=positions, neighbours=graph.toarray(),
-    ...          channel_names=names)           # doctest: +SKIP
-    >>> read_head_model("mine.npz")             # doctest: +SKIP
-    """
-    if isinstance(model, mne.Forward):
-        return head_model_from_forward(model)
-    if not os.fspath(model).endswith(".npz"):
-        try:
-            return head_model_from_forward(model)
-        except (ValueError, TypeError, OSError, RuntimeError):
-            raise
-        except Exception as error:  # as a vertex number that no surface has
-            raise ValueError(
-                f"{os.fspath(model)} is damaged, its parts do not fit together: {error}"
-            ) from error
-    try:
-        with np.load(model, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
-    except OSError:
-        raise
-    except Exception as error:  # numpy and zipfile may say anything of a file that is none
-        raise ValueError(f"{os.fspath(model)} is no .npz file of plain arrays: {error}") from error
-    missing = [name for name in NEEDED if name not in found]
-    unknown = [name for name in found if name not in (*NEEDED, *FURTHER)]
-    if missing or unknown:
-        raise ValueError(
-            f"{os.fspath(model)} must hold {', '.join(NEEDED)}, and may hold "
-            f"{', '.join(FURTHER)}; it lacks {', '.join(missing) or 'none of them'}"
-            f"{', and has ' + ', '.join(unknown) + ' besides' if unknown else ''}"
-        )
-    names = [str(name) for name in np.atleast_1d(found.pop("channel_names"))]
-    return head_model_from_leadfield(channel_names=names, **found)
-
-
-def head_model_from_leadfield(
-    leadfield: ArrayLike,
-    positions: ArrayLike,
-    neighbours: ArrayLike | sparse.spmatrix,
-    channel_names: Sequence[str],
-    *,
-    normals: ArrayLike | None = None,
-    distances: ArrayLike | None = None,
-) -> HeadModel:
-    """Make a head model of a bare lead field.
-
-    Parameters
-    ----------
-    leadfield : array_like, shape (sensors, sources)
-        V/(A m), of fixed orientation, in any reference: the average over the sensors is removed.
-    positions : array_like, shape (sources, 3)
-        Metres.
-    neighbours : array_like or sparse matrix, shape (sources, sources)
-        Non-zero where two sources are neighbours; symmetric, zero diagonal.
-    channel_names : sequence of str
-        One per row.
-    normals : array_like, shape (sources, 3), optional
-        Orientation of the sources.
-    distances : array_like, shape (sources, sources), optional
-        Distances along the cortex in metres.
-
-    Returns
-    -------
-    HeadModel
-        Without settings, regions, vertices and `mne.Forward`.
-
-    Raises
-    ------
-    ValueError
-        If shapes disagree, values are not finite, names repeat, the rank is less than the number
-        of sensors less one (sensors that repeat others are named), no sensor sees some source, the
-        magnitude is not one of V/(A m), positions are not in metres, or the graph of neighbours is
-        not symmetric.
-    """
-    gain = np.array(leadfield, dtype=np.float64)
-    if gain.ndim != 2 or min(gain.shape) < 2:
-        raise ValueError(f"leadfield must have shape (sensors, sources), got {gain.shape}")
-    sensors, sources = gain.shape
-    names = tuple(channel_names)
-    check_names(names, sensors)
-    gain = referenced_gain(gain, names)
-    places = checked_array(positions, "positions", (sources, 3))
-    if np.abs(places).max() > LARGEST_POSITION:
-        raise ValueError(
-            f"positions must be in metres, got values up to {np.abs(places).max():.4g}: "
-            "divide millimetres by 1000"
-        )
-    graph = checked_graph(neighbours, sources)
-    return HeadModel(
-        leadfield=gain,
-        positions=places,
-        normals=None if normals is None else checked_array(normals, "normals", (sources, 3)),
-        neighbours=graph,
-        distances=None if distances is None else checked_distances(distances, sources),
-        vertices=None,
-        regions=None,
-        channel_names=names,
-    )
+__all__ = ["head_model_from_forward"]
 
 
 def head_model_from_forward(
@@ -226,9 +91,6 @@ def head_model_from_forward(
     return replace(bare, vertices=vertices, template=replace_gain(fixed, bare.leadfield))
 
 
-# ------------------------------------------------------------------- what a forward solution has
-
-
 def _picked(forward: mne.Forward, info: mne.Info | None) -> mne.Forward:
     """The EEG part of a forward solution, in the order of `info`."""
     kinds = dict(zip(forward["info"]["ch_names"], forward["info"].get_channel_types(), strict=True))
@@ -297,11 +159,6 @@ def _voronoi_neighbours(space: dict[str, Any]) -> sparse.csr_matrix:
 
 
 def _surface_distances(spaces: mne.SourceSpaces) -> np.ndarray:
-    blocks = [geodesic_distances(*_surface(space), np.array(space["vertno"])) for space in spaces]
-    count = sum(map(len, blocks))
-    distances, start = np.full((count, count), np.inf), 0
-    for block in blocks:
-        part = slice(start, start + len(block))
-        distances[part, part] = block
-        start += len(block)
-    return distances
+    return join_distances(
+        [geodesic_distances(*_surface(space), np.array(space["vertno"])) for space in spaces]
+    )

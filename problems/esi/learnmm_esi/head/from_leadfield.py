@@ -1,27 +1,95 @@
-"""Check the arrays of a head model that users bring along."""
+"""A head model of a bare lead field, or the reason why it cannot be one.
+
+Lead fields arrive with all sorts of references, units and frames. What can be put right without
+guessing is put right (the reference); everything else is an error that names what came and what
+was expected.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
+from learnmm_esi.head.model import HeadModel
 from learnmm_esi.head.report import lead_field_spectrum
 from learnmm_esi.inverse.classical import check_silent
 
-__all__ = [
-    "check_names",
-    "checked_array",
-    "checked_distances",
-    "checked_graph",
-    "referenced_gain",
-]
+__all__ = ["head_model_from_leadfield"]
 
+LARGEST_POSITION = 0.5  # metres
 REPEATED = 1e-5  # of the largest row: files keep single precision
 PLAUSIBLE_GAIN = (3.0, 1e6)  # V/(A m): the peak of the median source; one vertex gives about 100
 
 
-def check_names(names: tuple[str, ...], sensors: int) -> None:
+def head_model_from_leadfield(
+    leadfield: ArrayLike,
+    positions: ArrayLike,
+    neighbours: ArrayLike | sparse.spmatrix,
+    channel_names: Sequence[str],
+    *,
+    normals: ArrayLike | None = None,
+    distances: ArrayLike | None = None,
+) -> HeadModel:
+    """Make a head model of a bare lead field.
+
+    Parameters
+    ----------
+    leadfield : array_like, shape (sensors, sources)
+        V/(A m), of fixed orientation, in any reference: the average over the sensors is removed.
+    positions : array_like, shape (sources, 3)
+        Metres.
+    neighbours : array_like or sparse matrix, shape (sources, sources)
+        Non-zero where two sources are neighbours; symmetric, zero diagonal.
+    channel_names : sequence of str
+        One per row.
+    normals : array_like, shape (sources, 3), optional
+        Orientation of the sources.
+    distances : array_like, shape (sources, sources), optional
+        Distances along the cortex in metres.
+
+    Returns
+    -------
+    HeadModel
+        Without settings, regions, vertices and `mne.Forward`.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, values are not finite, names repeat, the rank is less than the number
+        of sensors less one (sensors that repeat others are named), no sensor sees some source, the
+        magnitude is not one of V/(A m), positions are not in metres, or the graph of neighbours is
+        not symmetric.
+    """
+    gain = np.array(leadfield, dtype=np.float64)
+    if gain.ndim != 2 or min(gain.shape) < 2:
+        raise ValueError(f"leadfield must have shape (sensors, sources), got {gain.shape}")
+    sensors, sources = gain.shape
+    names = tuple(channel_names)
+    _check_names(names, sensors)
+    gain = _referenced_gain(gain, names)
+    places = _checked_array(positions, "positions", (sources, 3))
+    if np.abs(places).max() > LARGEST_POSITION:
+        raise ValueError(
+            f"positions must be in metres, got values up to {np.abs(places).max():.4g}: "
+            "divide millimetres by 1000"
+        )
+    graph = _checked_graph(neighbours, sources)
+    return HeadModel(
+        leadfield=gain,
+        positions=places,
+        normals=None if normals is None else _checked_array(normals, "normals", (sources, 3)),
+        neighbours=graph,
+        distances=None if distances is None else _checked_distances(distances, sources),
+        vertices=None,
+        regions=None,
+        channel_names=names,
+    )
+
+
+def _check_names(names: tuple[str, ...], sensors: int) -> None:
     """Refuse names that are not one different string per sensor."""
     if len(names) != sensors:
         raise ValueError(f"channel_names must name {sensors} sensors, got {len(names)}")
@@ -33,7 +101,7 @@ def check_names(names: tuple[str, ...], sensors: int) -> None:
         raise ValueError(f"channel_names must differ, got {', '.join(repeated)} more than once")
 
 
-def checked_array(values: ArrayLike, name: str, shape: tuple[int, ...]) -> np.ndarray:
+def _checked_array(values: ArrayLike, name: str, shape: tuple[int, ...]) -> np.ndarray:
     """Return a finite float64 array of the given shape, or refuse it by its name."""
     array = np.array(values, dtype=np.float64)
     if array.shape != shape:
@@ -43,9 +111,9 @@ def checked_array(values: ArrayLike, name: str, shape: tuple[int, ...]) -> np.nd
     return array
 
 
-def referenced_gain(gain: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+def _referenced_gain(gain: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
     """Remove the average over the sensors and refuse what is no lead field in V/(A m)."""
-    gain = checked_array(gain, "leadfield", gain.shape)
+    gain = _checked_array(gain, "leadfield", gain.shape)
     gain = gain - gain.mean(axis=0)
     peak = float(np.median(np.abs(gain).max(axis=0)))
     if not PLAUSIBLE_GAIN[0] <= peak <= PLAUSIBLE_GAIN[1]:
@@ -80,7 +148,7 @@ def _repeated(gain: np.ndarray, names: tuple[str, ...]) -> str:
     )
 
 
-def checked_graph(neighbours: ArrayLike | sparse.spmatrix, sources: int) -> sparse.csr_matrix:
+def _checked_graph(neighbours: ArrayLike | sparse.spmatrix, sources: int) -> sparse.csr_matrix:
     """Return a symmetric boolean graph without self-loops, or refuse it."""
     graph = sparse.csr_matrix(neighbours).astype(bool)
     graph.eliminate_zeros()
@@ -94,7 +162,7 @@ def checked_graph(neighbours: ArrayLike | sparse.spmatrix, sources: int) -> spar
     return graph
 
 
-def checked_distances(values: ArrayLike, sources: int) -> np.ndarray:
+def _checked_distances(values: ArrayLike, sources: int) -> np.ndarray:
     """Return a symmetric matrix of distances, infinite ones allowed, or refuse it."""
     distances = np.array(values, dtype=np.float64)
     if distances.shape != (sources, sources):

@@ -1,75 +1,23 @@
-"""The parts of the head model where the right answer is known: spheres, explicit sums."""
+"""The gain of every vertex and its sums, where the right answer is known."""
 
 from __future__ import annotations
-
-import itertools
 
 import mne
 import numpy as np
 import pytest
 import trimesh
 
-from learnmm_esi.head import fsaverage
+from learnmm_esi.head import construction
+from learnmm_esi.head.construction import region_sums
 from learnmm_esi.head.cortex import N_VERTICES, fsaverage5
-from learnmm_esi.head.fsaverage import region_sums
+from learnmm_esi.head.fsaverage import fsaverage_head_model
 from learnmm_esi.head.gain import cortical_gain, move_inside
 from learnmm_esi.head.model import HeadModelSettings
-from learnmm_esi.head.regions import edge_graph, equal_area_cells, geodesic_distances
-from learnmm_esi.head.skull import SKULLS, head_boundaries
-
-EVERYWHERE = np.ones(2562, dtype=bool)
 
 
 @pytest.fixture(scope="module")
 def sphere():
     return trimesh.creation.icosphere(subdivisions=4)
-
-
-def areas(mesh):
-    return np.bincount(mesh.faces.ravel(), np.repeat(mesh.area_faces / 3, 3))
-
-
-def test_geodesics_on_a_sphere_are_at_most_a_few_per_cent_too_long(sphere):
-    ends = np.arange(0, 2562, 61)
-    exact = np.arccos(np.clip(sphere.vertices[ends] @ sphere.vertices[ends].T, -1, 1))
-    ratio = geodesic_distances(sphere, EVERYWHERE, ends)[exact > 0.2] / exact[exact > 0.2]
-    assert ratio.min() > 0.998  # the mesh lies inside the sphere by 0.1 %
-    assert ratio.max() < 1.06
-    assert np.median(ratio) < 1.035
-
-
-@pytest.mark.parametrize("diagonals", [True, False])
-def test_graphs_have_the_indices_that_older_scipy_needs(sphere, diagonals):
-    """scipy 1.13 and 1.14 search shortest paths with 32-bit indices only."""
-    keep = np.arange(len(sphere.vertices)) % 7 > 0
-    graph = edge_graph(sphere, keep, diagonals=diagonals)
-    assert graph.indices.dtype == graph.indptr.dtype == np.int32
-    assert (graph != graph.T).nnz == 0
-
-
-def test_geodesics_go_around_what_is_left_out(sphere):
-    keep = sphere.vertices[:, 2] > 0  # a hemisphere
-    ends = np.flatnonzero(keep)[[0, -1]]
-    free, bound = (geodesic_distances(sphere, m, ends)[0, 1] for m in (EVERYWHERE, keep))
-    assert bound >= free
-    cut = EVERYWHERE & (np.abs(sphere.vertices[:, 2]) > 0.1)  # two caps
-    poles = [sphere.vertices[:, 2].argmax(), sphere.vertices[:, 2].argmin()]
-    assert np.isinf(geodesic_distances(sphere, cut, np.array(poles))[0, 1])
-
-
-@pytest.mark.parametrize("n_cells", [1, 2, 50, 130])
-def test_cells_of_a_sphere_are_equal(sphere, n_cells):
-    labels, centres = equal_area_cells(sphere, areas(sphere), EVERYWHERE, n_cells)
-    area = np.bincount(labels, areas(sphere), minlength=n_cells)
-    assert area.min() > 0.85 * area.mean()
-    assert area.max() < 1.15 * area.mean()
-    np.testing.assert_array_equal(labels[centres], np.arange(n_cells))
-
-
-@pytest.mark.parametrize("n_cells", [0, 2563])
-def test_an_impossible_number_of_cells_is_refused(sphere, n_cells):
-    with pytest.raises(ValueError, match=rf"n_cells must lie in 1..2562, got {n_cells}"):
-        equal_area_cells(sphere, areas(sphere), EVERYWHERE, n_cells)
 
 
 def test_points_move_straight_inwards_to_the_least_depth(sphere):
@@ -87,27 +35,6 @@ def test_points_move_straight_inwards_to_the_least_depth(sphere):
     aside = moved - (moved * direction).sum(axis=1, keepdims=True) * direction
     assert np.linalg.norm(aside, axis=1).max() < 0.02
     assert move_inside(moved, sphere, 0.1)[1].min() >= 0.1
-
-
-@pytest.mark.parametrize("skull", SKULLS)
-def test_boundaries_are_closed_and_nested(skull):
-    head = head_boundaries(ico=2, skull=skull)
-    layers = head.inner_skull, head.outer_skull, head.skin
-    for inner, outer in itertools.pairwise(layers):
-        assert inner.is_watertight
-        assert outer.is_watertight
-        assert outer.volume > inner.volume > 0  # positive: faces point outwards
-        assert outer.contains(inner.vertices).all()
-    low, high = {"half": (3, 7), "ratio": (2, 6), "constant": (2.5, 5)}[skull]
-    thickness = head.skull_thickness[head.upper] * 1e3
-    assert low - 0.1 <= thickness.min()
-    assert thickness.max() <= high + 0.1
-    assert head.scalp_thickness.min() > 2e-3
-
-
-def test_an_unknown_skull_is_refused():
-    with pytest.raises(ValueError, match=r"one of \['constant', 'half', 'ratio'\], got 'thin'"):
-        head_boundaries(ico=2, skull="thin")
 
 
 def test_region_sums_are_sums():
@@ -133,8 +60,8 @@ def built(tmp_path_factory):
     settings = HeadModelSettings(sources=60, ico=2, surface="white", min_depth=0.006)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mne, "make_forward_solution", spy_on(mne.make_forward_solution))
-        patch.setattr(fsaverage, "cortical_gain", spy_on(cortical_gain))
-        model = fsaverage.fsaverage_head_model(settings, cache_dir=tmp_path_factory.mktemp("m"))
+        patch.setattr(construction, "cortical_gain", spy_on(cortical_gain))
+        model = fsaverage_head_model(settings, cache_dir=tmp_path_factory.mktemp("m"))
     free, cortical = seen
     return model, cortical, free
 

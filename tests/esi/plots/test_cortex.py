@@ -1,28 +1,11 @@
-"""Pictures: what they show, and what they refuse to show."""
+"""Maps on the cortex: what they show, and what they refuse to show."""
 
 from __future__ import annotations
 
-import matplotlib
 import numpy as np
 import pytest
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
-from learnmm_esi.head.external import head_model_from_leadfield
 from learnmm_esi.plots.cortex import plot_cortex
-from learnmm_esi.plots.head import plot_head_model
-
-
-@pytest.fixture(scope="module")
-def model(coarse_model):
-    return coarse_model
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def pixels(figure):
@@ -77,19 +60,6 @@ def test_what_cannot_be_drawn_is_refused(model, maps, options, message):
         plot_cortex(model, maps, **options)
 
 
-def test_head_model_shows_its_rank_and_the_chosen_topographies(model):
-    figure = plot_head_model(model, sources=[3, 50])
-    titles = [axes.get_title() for axes in figure.axes]
-    assert "singular values over the largest: rank 60" in titles
-    assert any(title.startswith("2: source 50, max") for title in titles)
-    assert len(plot_head_model(model).axes) == 7
-
-
-def test_a_model_without_places_is_refused():
-    gain = 100 * np.random.default_rng(0).normal(size=(4, 5))
-    graph = np.eye(5, k=1) + np.eye(5, k=-1)
-    bare = head_model_from_leadfield(gain, np.zeros((5, 3)), graph, list("abcd"))
-    with pytest.raises(ValueError, match="no sensor positions to draw"):
-        plot_head_model(bare)
+def test_a_model_without_regions_is_refused(bare):
     with pytest.raises(ValueError, match="no regions on fsaverage5"):
         plot_cortex(bare, {"a": np.zeros(5)})

@@ -1,0 +1,44 @@
+"""A curvature that the caller knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from learnmm.bound import Bound
+from learnmm.curvature import ScalarCurvature
+from learnmm.kind import Kind
+
+
+class LipschitzMajorant:
+    """``L I`` for a gradient that the caller knows to be Lipschitz with constant ``L``.
+
+    Parameters
+    ----------
+    constant : float or Tensor
+        ``L > 0``, a number or one per problem ``(B,)``. The bound is `GLOBAL` on the caller's
+        word; the certificate counts violations.
+
+    Raises
+    ------
+    ValueError
+        If the constant is not positive and finite.
+    """
+
+    def __init__(self, constant: float | Tensor) -> None:
+        # A float must not be rounded down to the default dtype: it would be no bound any more.
+        level = torch.as_tensor(
+            constant, dtype=None if isinstance(constant, Tensor) else torch.float64
+        )
+        if level.dim() > 1 or not bool(((level > 0) & torch.isfinite(level)).all()):
+            raise ValueError(
+                f"a Lipschitz constant must be positive and finite, one or (B,), got {constant}"
+            )
+        self.constant = level
+
+    def __call__(self, x: Tensor, aux: Any = None) -> Bound:
+        """Return ``L I``."""
+        level = self.constant.to(x).expand(x.shape[0])
+        return Bound(Kind.GLOBAL, ScalarCurvature(level))
