@@ -1,8 +1,7 @@
-"""Whatever can be differentiated once is minimized; curvature is only what exceeds rounding."""
+"""Whatever can be differentiated once is minimized, and its curvature found where it hides."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,12 +12,12 @@ from torch import Tensor
 
 import learnmm as lmm
 from closures import OnceDifferentiable
-from learnmm.majorants import secant
 from learnmm.majorants.default import DefaultMajorant
 from learnmm.objective import SecondDerivativeError, hessian_product
 
 DOUBLE = torch.float64
 Function = Callable[[Tensor], Tensor]
+PROPOSERS = (None, lmm.LimitedMemory())
 
 
 def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -205,9 +204,9 @@ def test_errors_of_a_function_stay_its_own() -> None:
     def broken(x: Tensor) -> Tensor:
         raise KeyError("mine")
 
-    for settings in ({}, {"preconditioner": None}):
+    for proposer in PROPOSERS:
         with pytest.raises(KeyError, match="mine"):
-            lmm.minimize(broken, torch.ones(2), **settings)
+            lmm.minimize(broken, torch.ones(2), proposer=proposer)
     for route in ("auto", "reverse"):
         with pytest.raises(KeyError, match="mine"):
             hessian_product(broken, torch.ones(1, 2), route)(torch.ones(1, 2))  # type: ignore[arg-type]
@@ -227,7 +226,7 @@ def test_a_trial_step_measures_what_a_product_would() -> None:
 
     change = 2 * spectrum * gradient
     expected = (change * change).sum(1) / (gradient * change).sum(1)
-    torch.testing.assert_close(lmm.SecantMajorant(hidden).start(x, gradient), expected)
+    torch.testing.assert_close(lmm.SecantMajorant(hidden).init_memory(x, gradient), expected)
 
 
 @pytest.mark.parametrize("energy", [1e-30, 1.0, 1e30])
@@ -240,7 +239,7 @@ def test_the_first_curvature_of_what_hides_it_has_the_right_units(
     def hidden(z: Tensor) -> Tensor:
         return energy * OnceDifferentiable.apply(z / length).sum(1)
 
-    start = lmm.SecantMajorant(hidden).start(length * x, 2 * energy / length * x)
+    start = lmm.SecantMajorant(hidden).init_memory(length * x, 2 * energy / length * x)
     torch.testing.assert_close(start, torch.tensor([2.0], dtype=DOUBLE) * energy / length**2)
 
 
@@ -254,9 +253,9 @@ def test_mixed_batches_keep_their_problems_apart() -> None:
         return torch.cat([shown(x[:1]), OnceDifferentiable.apply(x[1:] - 1).sum(1)])
 
     x0 = normal(2, 4, seed=3, dtype=DOUBLE)
-    settings: dict[str, Any] = {"preconditioner": None, "max_iter": 6}
-    mixed = lmm.minimize(both, x0, **settings)
-    alone = lmm.minimize(shown, x0[:1], **settings)
+    settings = lmm.SolveSettings(max_iter=6)
+    mixed = lmm.minimize(both, x0, proposer=None, settings=settings)
+    alone = lmm.minimize(shown, x0[:1], proposer=None, settings=settings)
     assert mixed.certificate.kind is lmm.Kind.ESTIMATE
     assert alone.certificate.kind is lmm.Kind.PROBABLE
     # The minimizer is zero: what is left there is rounding of where the steps came from.
@@ -272,190 +271,5 @@ def test_flat_is_not_hidden() -> None:
         majorant = DefaultMajorant(fun)
         x = normal(1, 3, seed=1, dtype=DOUBLE)
         gradient = lmm.CallableObjective(fun).evaluate(x).gradient
-        assert majorant.start(x, gradient) == ()
+        assert majorant.init_memory(x, gradient) is None
         assert majorant(x).kind is lmm.Kind.PROBABLE
-
-
-# --- curvature from rounding -------------------------------------------------------------------
-
-DATA = normal(10, seed=5, dtype=DOUBLE)
-KINKS: dict[str, tuple[Function, Tensor]] = {
-    "norm": (lambda x: (x[0] ** 2 + x[1] ** 2).sqrt(), torch.full((2,), 20.0, dtype=DOUBLE)),
-    "rmse": (lambda x: (x - DATA).square().mean().sqrt(), torch.zeros(10, dtype=DOUBLE)),
-    "far": (lambda x: (x - 3e5).square().sum().sqrt(), torch.zeros(3, dtype=DOUBLE)),
-    "one": (lambda x: (x - 7.3).square().sum().sqrt(), torch.full((1,), 20.0, dtype=DOUBLE)),
-    "fourth": (lambda x: (x - DATA).square().sum().pow(2).pow(0.25), torch.ones(10, dtype=DOUBLE)),
-    "sum": (lambda x: x.square().sum(1).sqrt().sum(), normal(3, 2, seed=7, dtype=DOUBLE)),
-}
-
-
-@pytest.mark.parametrize("name", KINKS)
-@pytest.mark.parametrize("units", [1e-15, 1.0, 1e15])
-def test_minimization_ends_at_the_kink(name: str, units: float) -> None:
-    """Along the gradient the Hessian vanishes: what is computed is the rounding of its terms."""
-    fun, x0 = KINKS[name]
-    single = x0.shape == (3, 2)
-    result = lmm.minimize(
-        (lambda x: units * fun(x[0])[None]) if single else (lambda x: units * fun(x)),
-        x0[None] if single else x0,
-        settings=lmm.SolveSettings(gtol=0.0, max_iter=400),
-    )
-    assert float(result.fun.sum()) < 1e-9 * float(result.initial_fun.sum())
-
-
-@pytest.mark.parametrize("preconditioner", [None, lmm.LimitedMemory()])
-@pytest.mark.parametrize("start", [30.0, 1e4, 1e7])
-def test_a_valley_that_flattens_is_entered_from_afar(preconditioner: Any, start: float) -> None:
-    """``sqrt(1 + x^2)``: the curvature ``x^-3`` is true there, and no scale for a step."""
-
-    def fun(x: Tensor) -> Tensor:
-        return (1 + x.square()).sqrt().sum()
-
-    result = lmm.minimize(
-        fun,
-        torch.full((1,), start, dtype=DOUBLE),
-        proposer=preconditioner,
-        settings=lmm.SolveSettings(max_iter=300),
-    )
-    assert float(result.fun) == pytest.approx(1.0, rel=1e-6)
-
-
-def test_a_far_minimum_is_reached_in_one_step() -> None:
-    """A curvature that small is confirmed by the value, at one evaluation, not refused."""
-    for distance in (1e7, 1e20):
-        result = lmm.minimize(
-            lambda x, d=distance: (x / d - 1).square().sum(),
-            torch.zeros(3, dtype=DOUBLE),
-            settings=lmm.SolveSettings(gtol=0.0),
-        )
-        torch.testing.assert_close(result.x, torch.full((3,), distance, dtype=DOUBLE))
-        assert int(result.iterations) <= 4
-
-
-def test_own_steps_do_not_take_rounding_for_curvature() -> None:
-    """Lanczos's bound is at least what makes a step `FAR` times as long as the iterate."""
-    x = torch.tensor([[20.0], [-3.0]], dtype=DOUBLE)
-
-    def fun(z: Tensor) -> Tensor:
-        return z.square().sum(1).sqrt()
-
-    for majorant in (lmm.LanczosMajorant(fun), lmm.PowerIterationMajorant(fun)):
-        level = majorant(x).curvature.largest()
-        torch.testing.assert_close(level, 1 / (secant.FAR * x[:, 0].abs()))
-
-
-class Trembling(torch.autograd.Function):
-    """A sum whose gradient differs by some units in the last place from point to point."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, units: float) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.units = units
-        return x.sum()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (x,) = ctx.saved_tensors
-        units = ctx.units * (x != x.round()).to(x)
-        return gradient * (1 + units * torch.finfo(x.dtype).eps), None
-
-
-@pytest.mark.parametrize("units", [2.0, 1e5])
-def test_changes_of_a_gradient_by_rounding_are_no_curvature(units: float) -> None:
-    """A function and a closure step by the length of the iterate, unless there is more."""
-    x0 = torch.tensor([3.0, 4.0], dtype=DOUBLE)
-    rounding = units < 10
-    objective = lmm.CallableObjective(lambda x: Trembling.apply(x, units), single=True)
-    start = lmm.SecantMajorant(objective).start(x0[None], torch.ones(1, 2, dtype=DOUBLE))
-    assert (float(start) == pytest.approx(2**0.5 / 5)) is rounding
-    x = torch.nn.Parameter(x0.clone())
-    lmm.optim.ProjectedMM([x]).step(lambda: Trembling.apply(x, units))
-    assert (float((x.detach() - x0).norm()) == pytest.approx(5.0)) is rounding
-
-
-def test_closures_end_at_the_kink() -> None:
-    x = torch.nn.Parameter(torch.tensor([20.0, 20.0], dtype=DOUBLE))
-    for settings in ({}, {"history": 0}, {"curvature": "secant"}):
-        with torch.no_grad():
-            x.fill_(20.0)
-        optimizer = lmm.optim.ProjectedMM([x], **settings)
-        for _ in range(30):
-            optimizer.step(lambda: (x * x).sum().sqrt())
-        assert float((x.detach() * x.detach()).sum().sqrt()) < 1e-3
-
-
-# --- precision ---------------------------------------------------------------------------------
-
-WIDE = normal(3, seed=4, dtype=DOUBLE)
-PRECISIONS: dict[str, tuple[Function, torch.dtype]] = {
-    "entries without a dimension": (
-        lambda x: 0.5 * x[0] * x[1] + 2.0 * x[2] ** 2 + (x**2).sum(),
-        torch.float32,
-    ),
-    "wider data": (lambda x: ((x - WIDE) ** 2).sum(), torch.float32),
-    "narrower data": (lambda x: ((x - WIDE.float()) ** 2).sum(), DOUBLE),
-    "wider weights": (lambda x: ((x.double() - WIDE) ** 4).sum() + x[0] * x[1], torch.float32),
-}
-
-
-@pytest.mark.parametrize("name", PRECISIONS)
-@pytest.mark.parametrize("settings", [{}, {"preconditioner": None}])
-def test_iterates_keep_their_precision(name: str, settings: dict[str, Any]) -> None:
-    fun, dtype = PRECISIONS[name]
-    x0 = torch.ones(3, dtype=dtype)
-    result = lmm.minimize(fun, x0, **settings)
-    assert bool(result.fun < result.initial_fun)
-    assert result.x.dtype == result.gradient.dtype == dtype
-    batched = lmm.CallableObjective(fun, single=True)
-    for route in ("auto", "forward", "reverse"):
-        product = hessian_product(batched, x0[None], route)(x0[None])  # type: ignore[arg-type]
-        assert product.dtype == dtype
-        expected = hessian_product(batched, x0[None].double())(x0[None].double())
-        torch.testing.assert_close(product.double(), expected, rtol=1e-5, atol=1e-5)
-    for majorant in (
-        lmm.SecantMajorant(batched),
-        lmm.LanczosMajorant(batched),
-        lmm.PowerIterationMajorant(batched),
-    ):
-        solver = lmm.ProjectedMMOptimizer(
-            batched, majorant=majorant, settings=lmm.SolveSettings(max_iter=20)
-        )
-        assert solver.minimize(x0[None]).x.dtype == dtype
-
-
-@pytest.mark.parametrize("name", PRECISIONS)
-@pytest.mark.parametrize(
-    "settings", [{}, {"history": 0}, {"curvature": "hessian"}, {"curvature": "secant"}]
-)
-def test_parameters_keep_their_precision(name: str, settings: dict[str, Any]) -> None:
-    fun, dtype = PRECISIONS[name]
-    x = torch.nn.Parameter(torch.ones(3, dtype=dtype))
-    optimizer = lmm.optim.ProjectedMM([x], settings=lmm.SolveSettings(max_iter=5), **settings)
-    first = optimizer.step(lambda: fun(x))
-    assert bool(optimizer.step(lambda: fun(x)) < first)
-    assert x.dtype == dtype
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_inside_a_function(dtype: torch.dtype) -> None:
-    weights = normal(4, 3).to(dtype)
-
-    def fun(x: Tensor) -> Tensor:
-        return (F.linear(x.to(dtype), weights).float() - 1).square().mean()
-
-    result = lmm.minimize(fun, normal(3, seed=1), settings=lmm.SolveSettings(max_iter=20))
-    assert bool(result.fun < 0.7 * result.initial_fun)
-    assert result.x.dtype == torch.float32
-
-
-def test_large_gradients_do_not_overflow_in_products() -> None:
-    """``|g|^2`` and ``H g`` are beyond float32; ``H g / |g|`` is not."""
-    x = torch.zeros(1, 3)
-
-    def fun(z: Tensor) -> Tensor:
-        return 1e19 * (z - 1).square().sum(1)
-
-    gradient = lmm.CallableObjective(fun).evaluate(x).gradient
-    start = lmm.SecantMajorant(fun).start(x, 1e3 * gradient)
-    torch.testing.assert_close(start, torch.tensor([2e19]))
-    assert math.isfinite(float(secant.unit(gradient * 1e18)[1]))
