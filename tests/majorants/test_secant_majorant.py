@@ -60,13 +60,15 @@ def test_the_first_secant_is_the_hessian_along_the_gradient() -> None:
 
 
 def test_a_linear_objective_has_no_secant_and_a_step_as_long_as_the_iterate() -> None:
-    slope = normal(2, 3)
-    x0 = normal(2, 3, seed=1)
-    result = lmm.minimize(lambda x: (slope * x).sum(1), x0, settings=lmm.SolveSettings(max_iter=1))
+    slope, x0 = normal(2, 3), normal(2, 3, seed=1)
+
+    def linear(x: Tensor) -> Tensor:
+        return (slope * x).sum(1)
+
+    result = lmm.minimize(linear, x0, settings=lmm.SolveSettings(max_iter=1))
     torch.testing.assert_close((result.x - x0).norm(dim=1), x0.norm(dim=1))
-    assert torch.isfinite(
-        lmm.minimize(lambda x: (slope * x).sum(1), 0 * x0, settings=lmm.SolveSettings(max_iter=5)).x
-    ).all()
+    result = lmm.minimize(linear, 0 * x0, settings=lmm.SolveSettings(max_iter=5))
+    assert torch.isfinite(result.x).all()
 
 
 def test_secants_follow_the_steps_within_limits() -> None:

@@ -52,13 +52,10 @@ def test_it_takes_the_steps_of_the_library(relaxation: lmm.Relaxation | None) ->
     """With as many Lanczos steps as unknowns the bound does not depend on the start vector."""
     x = parameter([-1.2, 1.0, -0.5])
     batch = lambda z: torch.stack([rosenbrock(row) for row in z])  # noqa: E731
-    plain = lmm.ProjectedMMOptimizer(
-        batch, settings=lmm.SolveSettings(relaxation=relaxation, max_iter=60)
-    )
-    result = plain.minimize(x.detach()[None].clone())
-    optimizer = lmm.optim.ProjectedMM(
-        [x], history=0, settings=lmm.SolveSettings(relaxation=relaxation)
-    )
+    settings = lmm.SolveSettings(relaxation=relaxation, max_iter=60)
+    result = lmm.minimize(batch, x.detach()[None].clone(), proposer=None, settings=settings)
+    settings = lmm.SolveSettings(relaxation=relaxation)
+    optimizer = lmm.optim.ProjectedMM([x], history=0, settings=settings)
     for _ in range(int(result.certificate.accepted)):
         optimizer.step(lambda: rosenbrock(x))
     torch.testing.assert_close(x.detach(), result.x[0], rtol=1e-6, atol=1e-8)
@@ -80,12 +77,12 @@ def test_with_a_history_it_takes_the_steps_of_limited_memory() -> None:
     state = plain.init(x.detach()[None].clone())
     pairs = optimizer.state_dict()["state"][0]["pairs"]
     names = ("moves", "changes", "inverse", "products")
-    memory = state.memory._replace(
+    memory = state.proposer_memory._replace(
         gradient=state.gradient,
         newest=torch.tensor([pairs["newest"]]),
         **{name: pairs[name] for name in names},
     )
-    state = state._replace(memory=memory)
+    state = state._replace(proposer_memory=memory, asked=torch.tensor([False]))
     for _ in range(20):
         while not bool((state.trial == 0) & (state.tally.accepted == len(losses))):
             state, _ = plain.step(state)
@@ -210,11 +207,9 @@ def test_the_generator_given_is_used() -> None:
     for seed in (1, 1, 2):
         x = parameter(normal(200))
         generator = torch.Generator().manual_seed(seed)
+        settings = lmm.SolveSettings(relaxation=None)
         optimizer = lmm.optim.ProjectedMM(
-            [x],
-            curvature="hessian",
-            settings=lmm.SolveSettings(relaxation=None),
-            generator=generator,
+            [x], curvature="hessian", settings=settings, generator=generator
         )
         optimizer.step(lambda x=x: rosenbrock(x))  # type: ignore[misc]
         ends.append(x.detach())

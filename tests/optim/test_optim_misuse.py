@@ -72,14 +72,11 @@ def test_parameters_are_finite() -> None:
         ({"lr": 1.5}, ValueError, r"must be in \[0, 1\], got 1.5"),
         ({"lr": -0.1}, ValueError, r"must be in \[0, 1\], got -0.1"),
         ({"lr": torch.nan}, ValueError, r"must be in \[0, 1\], got nan"),
-        ({"max_iter": 0}, ValueError, "max_iter must be at least 1, got 0"),
-        ({"max_iter": 1.5}, TypeError, "max_iter must be an integer, got 1.5"),
-        ({"gtol": -1.0}, ValueError, "gtol must be non-negative, got -1.0"),
         ({"curvature": "newton"}, ValueError, "'auto', 'hessian', 'secant'.*, got 'newton'"),
         ({"history": -1}, ValueError, "history must be an integer of at least 0, got -1"),
         ({"history": 2.0}, ValueError, "history must be an integer of at least 0, got 2.0"),
-        ({"safeguard": None}, TypeError, "safeguard must be a Safeguard, got None"),
-        ({"relaxation": 0.5}, TypeError, "relaxation must be a Relaxation or None, got 0.5"),
+        ({"settings": {"gtol": 0}}, TypeError, "settings must be SolveSettings, got dict"),
+        ({"settings": None}, TypeError, "settings must be SolveSettings, got NoneType"),
         ({"momentum": 0.9}, TypeError, "unexpected keyword argument 'momentum'"),
     ],
 )
@@ -88,6 +85,32 @@ def test_settings_that_cannot_work_are_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         lmm.optim.ProjectedMM([X], **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"safeguard": None}, "verifies every step: safeguard must be a Safeguard, got None"),
+        ({"rtol": 1e-6}, "does not stop by losses: leave rtol out, got 1e-06"),
+        ({"atol": 0.5}, "does not stop by losses: leave atol out, got 0.5"),
+        (
+            {"projection": lmm.Projection(upper=1.5)},
+            r"nothing to project: leave it out, got Projection\(lower=0.001, upper=1.5\)",
+        ),
+    ],
+)
+def test_settings_that_a_closure_cannot_follow_are_refused(
+    settings: dict[str, Any], message: str
+) -> None:
+    solve = lmm.SolveSettings(**settings)
+    lmm.minimize(lambda x: x.square().sum(), X, proposer=None, settings=solve)  # others can
+    with pytest.raises(ValueError, match=f"ProjectedMM .*{message}"):
+        lmm.optim.ProjectedMM([X], settings=solve)
+
+
+@pytest.mark.parametrize("projection", [None, lmm.Projection()])
+def test_settings_that_change_nothing_are_taken(projection: lmm.Projection | None) -> None:
+    lmm.optim.ProjectedMM([X], settings=lmm.SolveSettings(projection=projection, rtol=0, atol=0))
 
 
 @pytest.mark.parametrize("lr", ["fast", None, torch.ones(2), [0.1]])

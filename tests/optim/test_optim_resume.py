@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
 import pickle
 from typing import Any
 
@@ -69,11 +70,12 @@ def vectors(certificate: lmm.Certificate) -> list[Tensor]:
 def test_copies_take_the_same_steps(copied: Any, style: Any) -> None:
     """`torch.optim.Optimizer` copies parameters and state, and forgets the settings."""
     x = parameter(normal(40))
-    settings = {"max_iter": 2, "gtol": 1e-9, "lr": 0.7, "relaxation": lmm.Relaxation(margin=1.5)}
-    optimizer = lmm.optim.ProjectedMM([x], **settings)
+    settings = lmm.SolveSettings(max_iter=2, gtol=1e-9, relaxation=lmm.Relaxation(margin=1.5))
+    optimizer = lmm.optim.ProjectedMM([x], lr=0.7, settings=settings)
     train(optimizer, lambda: style(lambda: rosenbrock(x), optimizer), 3)
     y, other = copied((x, optimizer))
     assert y is not x
+    assert other.settings == settings
     assert str(other.last_result.certificate) == str(optimizer.last_result.certificate)  # type: ignore[union-attr]
     for _ in range(3):
         mine = optimizer.step(lambda: style(lambda: rosenbrock(x), optimizer))
@@ -111,3 +113,85 @@ def test_states_before_the_first_step_can_be_saved() -> None:
     optimizer = lmm.optim.ProjectedMM([y])
     optimizer.load_state_dict(lmm.optim.ProjectedMM([x]).state_dict())
     optimizer.step(lambda: rosenbrock(y))
+
+
+# --- what is saved and what is shared ----------------------------------------------------------
+
+
+def test_a_saved_state_is_not_changed_by_later_steps() -> None:
+    """Also without a copy of it, and however often it was saved."""
+    x = parameter(normal(6))
+    optimizer = lmm.optim.ProjectedMM([x], history=3, settings=lmm.SolveSettings(max_iter=2))
+    train(optimizer, lambda: rosenbrock(x), 4)
+    point, saved = x.detach().clone(), optimizer.state_dict()
+    kept = copy.deepcopy(saved)
+    following = train(optimizer, lambda: rosenbrock(x), 5)
+    assert str(saved) == str(kept)
+    for state in (saved, kept):
+        y = parameter(point.clone())
+        other = lmm.optim.ProjectedMM([y], history=3, settings=lmm.SolveSettings(max_iter=2))
+        other.load_state_dict(state)
+        assert train(other, lambda y=y: rosenbrock(y), 5) == following  # type: ignore[misc]
+        assert str(saved) == str(kept)
+
+
+def test_optimizers_that_share_a_state_do_not_meet() -> None:
+    x, y = parameter(normal(6)), parameter(normal(6))
+    one = lmm.optim.ProjectedMM([x], history=2)
+    train(one, lambda: rosenbrock(x), 3)
+    other = lmm.optim.ProjectedMM([y], history=2)
+    other.load_state_dict(one.state_dict())
+    with torch.no_grad():
+        y.copy_(x)
+    train(other, lambda: y.square().sum(), 3)
+    z = parameter(normal(6))
+    fresh = lmm.optim.ProjectedMM([z], history=2)
+    train(fresh, lambda: rosenbrock(z), 3)
+    assert train(one, lambda: rosenbrock(x), 3) == train(fresh, lambda: rosenbrock(z), 3)
+
+
+def test_the_ring_is_written_in_place() -> None:
+    x = parameter(normal(6))
+    optimizer = lmm.optim.ProjectedMM([x], history=3)
+    train(optimizer, lambda: rosenbrock(x), 1)
+    (memory,) = optimizer.state.values()
+    rings = memory["pairs"]["moves"], memory["pairs"]["changes"]
+    train(optimizer, lambda: rosenbrock(x), 4)
+    assert memory["pairs"]["moves"] is rings[0]
+    assert memory["pairs"]["changes"] is rings[1]
+
+
+@pytest.mark.parametrize("failing", range(2, 8))
+def test_a_call_that_fails_puts_back_the_pairs_it_has_overwritten(failing: int) -> None:
+    """Without anybody holding a copy of the state."""
+    x, y = parameter(normal(6)), parameter(normal(6))
+    settings = lmm.SolveSettings(max_iter=6)
+    optimizer = lmm.optim.ProjectedMM([x], history=2, settings=settings)
+    undisturbed = lmm.optim.ProjectedMM([y], history=2, settings=settings)
+    train(optimizer, lambda: rosenbrock(x), 2)
+    train(undisturbed, lambda: rosenbrock(y), 2)
+    calls = itertools.count(1)
+
+    def closure() -> Tensor:
+        if next(calls) == failing:
+            raise KeyError
+        return rosenbrock(x)
+
+    with pytest.raises(KeyError):
+        optimizer.step(closure)
+    assert train(optimizer, lambda: rosenbrock(x), 3) == train(
+        undisturbed, lambda: rosenbrock(y), 3
+    )
+
+
+@pytest.mark.parametrize("missing", ["pairs", "tally", "level", "moving", "generator"])
+def test_damaged_states_are_refused_and_change_nothing(missing: str) -> None:
+    x = parameter(normal(3))
+    optimizer = lmm.optim.ProjectedMM([x])
+    train(optimizer, lambda: rosenbrock(x), 2)
+    saved = optimizer.state_dict()
+    damaged = copy.deepcopy(saved)
+    del damaged["state"][0][missing]
+    with pytest.raises(ValueError, match=f"the state_dict lacks {missing}|history=0"):
+        optimizer.load_state_dict(damaged)
+    assert optimizer.state_dict() == saved
