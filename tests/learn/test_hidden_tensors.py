@@ -66,17 +66,16 @@ HIDING: dict[str, Callable[[nn.Module], Any]] = {
 }
 
 
-def solver(energy: Any, backward: str = "unroll", **settings: Any) -> lmm.UnrolledMM:
-    window = 2 if backward == "truncated" else None
-    settings = {"start": start, "steps": 3, "backward": backward, "window": window} | settings
-    component = lmm.DualConvLSTM(6, 4).to(DTYPE)
-    return lmm.UnrolledMM(energy, component, **settings)
+def solver(energy: Any, path: str = "unroll", **options: Any) -> lmm.UnrolledMM:
+    backward = lmm.Backward(path, window=2 if path == "truncated" else None)
+    options = {"start": start, "steps": 3, "backward": backward} | options
+    return lmm.UnrolledMM(energy, lmm.DualConvLSTM(6, 4).to(DTYPE), **options)
 
 
-def said(unrolled: lmm.UnrolledMM, *args: Any, **settings: Any) -> list[str]:
+def said(unrolled: lmm.UnrolledMM, *args: Any) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        unrolled(*args, **settings)
+        unrolled(*args)
     return [str(w.message) for w in caught if "gradients reach" in str(w.message)]
 
 
