@@ -55,6 +55,8 @@ class Unrolled(NamedTuple):
         What every step did, ``(steps, B)`` each.
     tally : Tally
         Totals, for `UnrolledMM.certificate`.
+    verified : bool
+        Whether this pass had the safeguard that its settings name.
     """
 
     x: Tensor
@@ -62,6 +64,7 @@ class Unrolled(NamedTuple):
     values: Tensor
     steps: StepInfo
     tally: Tally
+    verified: bool
 
 
 class UnrolledMM(nn.Module):
@@ -226,17 +229,22 @@ class UnrolledMM(nn.Module):
             values=stacked,
             steps=StepInfo(*map(torch.stack, zip(*before.infos, *after.infos, strict=True))),
             tally=state.tally,
+            verified=verified,
         )
 
     def certificate(self, solved: Unrolled) -> Certificate:
         """What was promised for a solve, and what happened."""
-        return certificate_of(solved.tally, self.settings, self.proposer)
+        return certificate_of(solved.tally, self._settings(solved.verified), self.proposer)
+
+    def _settings(self, verified: bool) -> SolveSettings:
+        """Those of a pass."""
+        return self.settings if verified else replace(self.settings, **UNVERIFIED)
 
     def _begin(
         self, data: Any, x0: Tensor | None, verified: bool
     ) -> tuple[ProjectedMMOptimizer, Tensor]:
         """Optimizer and start for some data."""
-        settings = self.settings if verified else replace(self.settings, **UNVERIFIED)
+        settings = self._settings(verified)
         with _without_autocast():
             if x0 is None:
                 if self.start is None:

@@ -85,6 +85,9 @@ def test_safeguard_holds_in_training_and_can_be_lifted_for_a_pass() -> None:
     assert bool(solver.certificate(verified).monotone.all())
     assert int(verified.steps.accepted.sum()) < verified.steps.accepted.numel()
     assert bool((free.values.diff(dim=0) > 0).any())
+    assert solver.certificate(verified).safeguarded
+    assert not solver.certificate(free).safeguarded
+    assert "steps not verified" in str(solver.certificate(free))
 
 
 @pytest.mark.parametrize("window", [1, 3])
