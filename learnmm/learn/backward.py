@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from learnmm.choices import chosen
+
 
 class Path(StrEnum):
     """Which way gradients take."""
@@ -52,9 +54,7 @@ class Backward:
 
     def __post_init__(self) -> None:
         """Refuse what does not go together."""
-        if self.path not in tuple(Path):
-            raise ValueError(f"backward must be one of {[*map(str, Path)]}, got {self.path!r}")
-        object.__setattr__(self, "path", Path(self.path))
+        object.__setattr__(self, "path", chosen(Path, self.path, "backward"))
         if (self.window is None) == (self.path is Path.TRUNCATED):
             raise ValueError(
                 f"window goes with 'truncated', got {str(self.path)!r} and {self.window}"

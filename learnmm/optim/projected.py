@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from learnmm.choices import chosen
 from learnmm.majorants.hessian import LanczosMajorant
 from learnmm.optim.closure import (
     Closure,
@@ -181,9 +182,7 @@ class ProjectedMM(torch.optim.Optimizer):
         modules: nn.Module | Iterable[nn.Module] | None = None,
         compare_ranks: bool | None = None,
     ) -> None:
-        if curvature not in tuple(Source):
-            raise ValueError(f"curvature must be one of {[*map(str, Source)]}, got {curvature!r}")
-        curvature = Source(curvature)
+        curvature = chosen(Source, curvature, "curvature")
         check_settings(settings)
         if history is None:
             history = HISTORY if curvature is Source.AUTO else 0
