@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from learnmm.checks.laws import LawViolation, require_equal
+from learnmm.checks.laws import LawViolation, require, require_equal, tolerance
 from learnmm.checks.unmodified import unmodified
 from learnmm.curvature import ScalarCurvature, norm
 from learnmm.nested import check, mapped, select
@@ -17,11 +17,12 @@ from learnmm.proposers.base import Multipliers, Point, Proposer, Step
 def assert_proposer(proposer: Proposer, x: Tensor, steps: int = 3) -> None:
     """Check what a proposer proposes and remembers.
 
-    Laws: it proposes `Multipliers` of the shape of the iterate or of their basis, or a `Step` of
-    the shape of the iterate; every tensor of its memory has the batch first, and the memory keeps
-    its structure; problem ``i`` of a batch gets what it gets alone; to propose twice is to propose
-    the same; what it is shown is not written to, and neither is the memory by proposing. Values are
-    free: projection and safeguard take care of them.
+    Laws: it proposes `Multipliers` of the shape of the iterate or of their basis, whose columns are
+    orthonormal, or a `Step` of the shape of the iterate, in floating point; every tensor of its
+    memory has the batch first, and the memory keeps its structure; problem ``i`` of a batch gets
+    what it gets alone; to propose twice is to propose the same; what it is shown is not written to,
+    and neither is the memory by proposing. Values are free: projection and safeguard take care of
+    them.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def _proposals(proposer: Proposer, x: Tensor, steps: int) -> list[Tensor]:
             ) from error
         with unmodified((point, memory), name):
             proposed, again = proposer.propose(point, memory), proposer.propose(point, memory)
-        _check_shape(proposed, x, k)
+        _check_proposed(proposed, x, k)
         if not torch.equal(torch.nan_to_num(proposed.values), torch.nan_to_num(again.values)):
             raise LawViolation(f"to propose twice is to propose the same, not so at step {k}")
         proposals.append(proposed.values)
@@ -93,18 +94,34 @@ def _point(x: Tensor, k: int) -> Point:
     return Point(x + 0.1 * gradient, gradient, ScalarCurvature(1 + norm(gradient)))
 
 
-def _check_shape(proposed: Any, x: Tensor, k: int) -> None:
+def _check_proposed(proposed: Any, x: Tensor, k: int) -> None:
     if not isinstance(proposed, Multipliers | Step):
         raise LawViolation(
             f"proposals are Multipliers or a Step, got {type(proposed).__name__} at step {k}"
         )
+    if not proposed.values.is_floating_point():
+        raise LawViolation(
+            f"proposals are in floating point, got {proposed.values.dtype} at step {k}"
+        )
     wanted = tuple(x.shape)
     if isinstance(proposed, Multipliers) and proposed.basis is not None:
+        _check_basis(proposed.basis, x, k)
         wanted = (x.shape[0], proposed.basis.shape[1] + 1, *x.shape[2:])
     if proposed.values.shape != wanted:
         raise LawViolation(
             f"proposals have shape {wanted}, got {tuple(proposed.values.shape)} at step {k}"
         )
+
+
+def _check_basis(basis: Tensor, x: Tensor, k: int) -> None:
+    """The interval of multipliers in a basis rests on this."""
+    if basis.dim() != 2 or basis.shape[0] != x.shape[1]:
+        raise LawViolation(
+            f"a basis has shape ({x.shape[1]}, r), got {tuple(basis.shape)} at step {k}"
+        )
+    products = basis.mT @ basis
+    off = norm((products - torch.eye(len(products)).to(products))[None])
+    require(off, tolerance(basis), f"a basis has orthonormal columns at step {k}")
 
 
 def _batch_first(memory: Any, x: Tensor) -> None:
