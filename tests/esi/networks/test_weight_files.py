@@ -18,7 +18,7 @@ from scipy import sparse
 import learnmm as lmm
 from damage import JUNK, hashed, refusal, split, variants, within
 from learnmm_esi.head.from_leadfield import head_model_from_leadfield
-from learnmm_esi.head.model import HeadModelSettings
+from learnmm_esi.head.model import Construction, HeadModelSettings
 from learnmm_esi.networks.files import load_solver, save_solver
 from learnmm_esi.networks.settings import METHODS, MethodSettings
 from learnmm_esi.networks.solver import SourceSolver, weight_layout
@@ -218,7 +218,8 @@ def test_weights_of_the_library_s_head_model_name_its_settings(
     other = replace(other, leadfield=2.0 * other.leadfield[:, ::-1])
     with pytest.raises(ValueError, match=r"trained on the library's own, .*ico=4"):
         load_solver(path, other)
-    coarse = replace(other, settings=HeadModelSettings(sources=24, ico=3))
+    settings = HeadModelSettings(sources=24, ico=3)
+    coarse = replace(other, origin=Construction(settings, regions=np.zeros(0, dtype=int)))
     message = r"another lead field .*: they were trained with ico=4 in place of 3 .*--ico 4\)"
     with pytest.raises(ValueError, match=message):
         load_solver(path, coarse)
