@@ -11,6 +11,7 @@ from torch import Tensor
 
 import learnmm as lmm
 from learnmm.linear import Form
+from learnmm.objective import hessian_product
 
 DTYPE = torch.float64
 FAILURE = 1e-4
@@ -116,3 +117,14 @@ MAPS = [
         keeps_shape=True,
     ),
 ]
+
+
+def require_twins(atom: lmm.Atom, twin: lmm.Atom, x: Tensor) -> None:
+    """Check an atom against its dense twin on flattened iterates."""
+    flat = x.flatten(1)
+    found, expected = atom.evaluate(x), twin.evaluate(flat)
+    torch.testing.assert_close(found.value, expected.value)
+    torch.testing.assert_close(found.gradient.flatten(1), expected.gradient)
+    v = normal(*x.shape, seed=7)
+    product = hessian_product(atom.__call__, x)(v).flatten(1)
+    torch.testing.assert_close(product, hessian_product(twin.__call__, flat)(v.flatten(1)))
