@@ -10,6 +10,7 @@ import unicodedata
 import mne
 import pytest
 import torch
+import typer
 from typer.testing import CliRunner
 
 from learnmm_esi.cli.app import app
@@ -54,14 +55,17 @@ OPTIONS = {
         "--sources": WHOLE,
         "--ico": ["1", "6", *WHOLE],
         "--surface": TEXTS,
+        "--column": TEXTS,
         "--skull": TEXTS,
         "--subjects-dir": PATHS,
         "--conductivity": NUMBERS,
         "--picture": ["x.nothing", "x", *PATHS[3:6]],
+        "--forward": PATHS[2:6],
     },
     "simulate": {
         "--samples": ["0", *WHOLE],
         "--seed": WHOLE,
+        "--ico": ["1", *WHOLE],
         "--snr-db": ["1e308", "-1e308", "301", *NUMBERS],
         "--out": PATHS[:5],
     },
@@ -74,11 +78,11 @@ OPTIONS = {
         "--weight": NUMBERS,
         "--diffusion": NUMBERS,
         "--max-iter": ["0", *WHOLE],
-        "--bound": TEXTS,
         "--on-missing": TEXTS,
         "--weights": [*TEXTS, *PATHS],
         "--noise-cov": PATHS,
         "--forward": PATHS,
+        "--ico": ["3", *WHOLE],
     },
     "evaluate": {
         "--data": TEXTS,
@@ -162,6 +166,14 @@ def attempt(command: str, arguments: list, options: dict) -> tuple[int, str]:
     bad = [c for c in result.output if unicodedata.category(c) == "Cc" and c not in "\r\n\t"]
     assert result.exit_code == 2 or not bad, story
     return result.exit_code, result.output
+
+
+def test_the_fuzz_knows_every_option_with_a_value():
+    commands = typer.main.get_command(app).commands
+    for name, command in commands.items():
+        valued = {p.opts[0] for p in command.params if p.opts[0][0] == "-" and not p.is_flag}
+        assert set(OPTIONS[name]) == valued - {"--help"}, name
+    assert set(commands) == set(OPTIONS)
 
 
 @pytest.mark.parametrize("command", OPTIONS)
