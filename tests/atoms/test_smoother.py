@@ -29,14 +29,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support:UserWa
 
 @by_square_map
 @by_bound
+@pytest.mark.parametrize("floor", [0.0, 0.5])
 def test_a_smoother_may_be_any_map_that_keeps_the_shape(
-    case: MapCase, bound: SmootherBound
+    case: MapCase, bound: SmootherBound, floor: float
 ) -> None:
     linear, x = case.build(3), case.point(4)
-    prior = lmm.LinearSmootherPrior(linear, bound)
+    prior = lmm.LinearSmootherPrior(linear, bound, floor)
     prior.check(x)
     matrix = matrix_of(linear, x)
-    require_twins(prior, lmm.LinearSmootherPrior(matrix, bound), x)
+    require_twins(prior, lmm.LinearSmootherPrior(matrix, bound, floor), x)
     own = lmm.Kind.GLOBAL if bound is SmootherBound.GLOBAL else lmm.Kind.POINTWISE
     found = prior.bound(x)
     assert found.kind is max(own, case.kind)

@@ -7,6 +7,7 @@ import torch
 
 import learnmm as lmm
 from learnmm import Bound, Kind
+from learnmm.atoms import CenteredCurvature
 from learnmm.bound import Majorant, map_bound
 from learnmm.checks.laws import dense
 from learnmm.curvature import ScalarCurvature
