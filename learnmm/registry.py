@@ -16,6 +16,7 @@ from learnmm.objective import BatchFunction, Objective
 from learnmm.solve.optimizer import ProjectedMMOptimizer
 
 GROUP = "learnmm.problems"
+DTYPES = (torch.float32, torch.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,6 @@ class Problem(ABC):
     def name(self) -> str:
         """Name in the registry, equal to that of the entry point."""
 
-    @abstractmethod
     def instance(
         self,
         batch: int,
@@ -91,7 +91,23 @@ class Problem(ABC):
             Of everything random. Default: torch's global one.
         dtype : torch.dtype
             float32 or float64.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a batch that is no such number, or another dtype.
         """
+        if not isinstance(batch, int) or isinstance(batch, bool):
+            raise TypeError(f"Problem: batch must be an integer, got {batch!r}")
+        if batch < 1:
+            raise ValueError(f"Problem: batch must be at least 1, got {batch}")
+        if dtype not in DTYPES:
+            raise ValueError(f"Problem: dtype must be one of {DTYPES}, got {dtype}")
+        return self.draw(batch, dtype, generator)
+
+    @abstractmethod
+    def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
+        """Draw what :meth:`instance` returns; its arguments have been checked."""
 
 
 def problems() -> list[str]:

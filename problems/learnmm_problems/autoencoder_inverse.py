@@ -42,13 +42,7 @@ class AutoencoderInverseProblem(Problem):
     weight: float = 1.0
     bound: AutoencoderBound | str = AutoencoderBound.GLOBAL
 
-    def instance(
-        self,
-        batch: int,
-        *,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype = torch.float64,
-    ) -> Instance:
+    def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Draw the matrix, the subspace, truths and noise; start at the back-projection."""
         m, n, k = self.measurements, self.unknowns, self.latent
         matrix = torch.randn(m, n, generator=generator, dtype=torch.float64) / n**0.5

@@ -15,11 +15,12 @@ REDUCTION = 4
 def datasets(problem: str) -> ModuleType:
     """Return ``sklearn.datasets``, or say which extra brings it for the problem of this name."""
     try:
-        from sklearn import datasets as module
+        import sklearn.datasets
     except ImportError as error:
         raise ImportError(
             f"the problem {problem!r} takes its data from scikit-learn: pip install 'learnmm[toy]'"
         ) from error
+    module: ModuleType = sklearn.datasets
     return module
 
 

@@ -37,13 +37,7 @@ class CosineRegressionProblem(Problem):
     condition: float = 10.0
     noise: float = 0.1
 
-    def instance(
-        self,
-        batch: int,
-        *,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype = torch.float64,
-    ) -> Instance:
+    def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Draw the matrix, truths, noise and gains; start at a random direction."""
         m, n = self.measurements, self.unknowns
         raw = torch.randn(m, n, generator=generator, dtype=torch.float64)

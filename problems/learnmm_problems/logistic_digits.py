@@ -33,13 +33,7 @@ class LogisticDigitsProblem(Problem):
     samples: int = 100
     ridge: float = 0.1
 
-    def instance(
-        self,
-        batch: int,
-        *,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype = torch.float64,
-    ) -> Instance:
+    def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Draw images and digits; start at zero.
 
         Raises

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from learnmm import Atom, Logistic, MatrixMap, Quadratic
 from learnmm.registry import Instance, Problem
+from learnmm_problems.newton import newton
 
 NEWTON_STEPS = 50
 
@@ -35,13 +36,7 @@ class LogisticRegressionProblem(Problem):
     unknowns: int = 8
     ridge: float = 0.1
 
-    def instance(
-        self,
-        batch: int,
-        *,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype = torch.float64,
-    ) -> Instance:
+    def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Draw features, true weights and labels; start at zero."""
         m, n = self.samples, self.unknowns
         features = torch.randn(m, n, generator=generator, dtype=torch.float64)
@@ -69,7 +64,7 @@ def ridge_instance(
     **facts
         To state besides.
     """
-    minimizer = newton(features, labels, ridge)
+    minimizer = solution(features, labels, ridge)
 
     def objective(dtype: torch.dtype) -> Atom:
         square = Quadratic(torch.zeros(minimizer.shape, dtype=dtype), ridge)
@@ -85,23 +80,21 @@ def ridge_instance(
     )
 
 
-def newton(features: Tensor, labels: Tensor, ridge: float) -> Tensor:
-    """Minimizer by Newton's method with step halving, ``(B, n)``."""
+def solution(features: Tensor, labels: Tensor, ridge: float) -> Tensor:
+    """Minimizer by Newton's method, ``(B, n)``."""
 
     def value(x: Tensor) -> Tensor:
         margins = labels * (x @ features.mT)
         return torch.nn.functional.softplus(-margins).sum(1) + ridge / 2 * (x * x).sum(1)
 
-    x = labels.new_zeros(labels.shape[0], features.shape[1])
-    eye = torch.eye(features.shape[1], dtype=x.dtype)
-    for _ in range(NEWTON_STEPS):
+    def step_at(x: Tensor) -> Tensor:
         wrong = torch.sigmoid(-labels * (x @ features.mT))
         gradient = -(labels * wrong) @ features + ridge * x
         weight = wrong * (1 - wrong)
         hessian = torch.einsum("bm,mi,mj->bij", weight, features, features) + ridge * eye
-        step = torch.linalg.solve(hessian, gradient)
-        length = torch.ones_like(labels[:, :1])
-        for _ in range(10):
-            length = torch.where((value(x - length * step) > value(x))[:, None], length / 2, length)
-        x = x - length * step
-    return x
+        step: Tensor = torch.linalg.solve(hessian, gradient)
+        return step
+
+    eye = torch.eye(features.shape[1], dtype=labels.dtype)
+    start = labels.new_zeros(labels.shape[0], features.shape[1])
+    return newton(start, value, step_at, NEWTON_STEPS)

@@ -111,13 +111,7 @@ class MatrixFactorisationProblem(Problem):
     rank: int = 4
     ridge: float = 0.1
 
-    def instance(
-        self,
-        batch: int,
-        *,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype = torch.float64,
-    ) -> Instance:
+    def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Draw images; start at small random factors.
 
         Raises

@@ -67,17 +67,11 @@ class MGHProblem(Problem):
             some = ", ".join(map(str, sizes[:3])) + (", ..." if len(sizes) > 3 else "")
             raise ValueError(f"{self.function} has {some} unknowns, got {self.unknowns}")
 
-    def instance(
-        self,
-        batch: int,
-        *,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype = torch.float64,
-    ) -> Instance:
+    def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Start at the standard point, then around it."""
         function = FUNCTIONS[self.function]
         n = self.unknowns or function.unknowns
-        least, point = function.least(n), function.minimizer
+        least, point = function.solution.least(n), function.solution.minimizer
         return Instance(
             objective=function,
             x0=starts(function.start(n), batch, generator).to(dtype),

@@ -10,51 +10,51 @@ import math
 import torch
 from torch import Tensor
 
-from learnmm_problems.mgh_function import Function, count, data, fixed
+from learnmm_problems.mgh_function import Function, columns, count, data, fixed
 
 
 def rosenbrock(x: Tensor) -> Tensor:
     """(1) Rosenbrock."""
-    x1, x2 = x.split(1, 1)
+    x1, x2 = columns(x)
     return torch.cat([10 * (x2 - x1**2), 1 - x1], 1)
 
 
 def freudenstein_roth(x: Tensor) -> Tensor:
     """(2) Freudenstein and Roth."""
-    x1, x2 = x.split(1, 1)
+    x1, x2 = columns(x)
     first = -13 + x1 + ((5 - x2) * x2 - 2) * x2
     return torch.cat([first, -29 + x1 + ((x2 + 1) * x2 - 14) * x2], 1)
 
 
 def powell_badly_scaled(x: Tensor) -> Tensor:
     """(3) Powell, badly scaled."""
-    x1, x2 = x.split(1, 1)
+    x1, x2 = columns(x)
     return torch.cat([1e4 * x1 * x2 - 1, torch.exp(-x1) + torch.exp(-x2) - 1.0001], 1)
 
 
 def brown_badly_scaled(x: Tensor) -> Tensor:
     """(4) Brown, badly scaled."""
-    x1, x2 = x.split(1, 1)
+    x1, x2 = columns(x)
     return torch.cat([x1 - 1e6, x2 - 2e-6, x1 * x2 - 2], 1)
 
 
 def beale(x: Tensor) -> Tensor:
     """(5) Beale."""
-    x1, x2 = x.split(1, 1)
+    x1, x2 = columns(x)
     # Powers one by one: third derivatives of a negative base are NaN where exponents are a tensor.
     return data(x, "1.5 2.25 2.625") - x1 * (1 - torch.cat([x2, x2**2, x2**3], 1))
 
 
 def jennrich_sampson(x: Tensor) -> Tensor:
     """(6) Jennrich and Sampson, 10 residuals."""
-    x1, x2 = x.split(1, 1)
+    x1, x2 = columns(x)
     i = count(x, 10)
     return 2 + 2 * i - (torch.exp(i * x1) + torch.exp(i * x2))
 
 
 def helical_valley(x: Tensor) -> Tensor:
     """(7) Helical valley; the angle jumps where ``x1 = 0`` and ``x2 < 0``."""
-    x1, x2, x3 = x.split(1, 1)
+    x1, x2, x3 = columns(x)
     below = torch.where((x1 < 0) & (x2 < 0), 1.0, 0.0).to(x.dtype)
     angle = torch.atan2(x2, x1) / (2 * math.pi) + below
     return torch.cat([10 * (x3 - 10 * angle), 10 * (torch.hypot(x1, x2) - 1), x3], 1)
@@ -62,7 +62,7 @@ def helical_valley(x: Tensor) -> Tensor:
 
 def bard(x: Tensor) -> Tensor:
     """(8) Bard."""
-    x1, x2, x3 = x.split(1, 1)
+    x1, x2, x3 = columns(x)
     y = data(x, "0.14 0.18 0.22 0.25 0.29 0.32 0.35 0.39 0.37 0.58 0.73 0.96 1.34 2.10 4.39")
     u = count(x, 15)
     v = 16 - u
@@ -71,7 +71,7 @@ def bard(x: Tensor) -> Tensor:
 
 def gaussian(x: Tensor) -> Tensor:
     """(9) Gaussian."""
-    x1, x2, x3 = x.split(1, 1)
+    x1, x2, x3 = columns(x)
     half = "0.0009 0.0044 0.0175 0.0540 0.1295 0.2420 0.3521 "
     y = data(x, half + "0.3989 " + " ".join(reversed(half.split())))
     t = (8 - count(x, 15)) / 2
@@ -80,7 +80,7 @@ def gaussian(x: Tensor) -> Tensor:
 
 def meyer(x: Tensor) -> Tensor:
     """(10) Meyer."""
-    x1, x2, x3 = x.split(1, 1)
+    x1, x2, x3 = columns(x)
     y = data(
         x,
         "34780 28610 23650 19630 16370 13720 11540 9744 8261 7030 6005 5147 4427 3820 3307 2872",
@@ -92,7 +92,7 @@ def gulf(x: Tensor) -> Tensor:
     """(11) Gulf research and development, 99 residuals; ``y_i - x_2``, where the paper prints
     ``y_i m i x_2``.
     """
-    x1, x2, x3 = x.split(1, 1)
+    x1, x2, x3 = columns(x)
     t = count(x, 99) / 100
     y = 25 + (-50 * torch.log(t)) ** (2 / 3)
     return torch.exp(-((y - x2).abs() ** x3) / x1) - t
@@ -100,21 +100,21 @@ def gulf(x: Tensor) -> Tensor:
 
 def box(x: Tensor) -> Tensor:
     """(12) Box in three dimensions, 10 residuals."""
-    x1, x2, x3 = x.split(1, 1)
+    x1, x2, x3 = columns(x)
     t = count(x, 10) / 10
     return torch.exp(-t * x1) - torch.exp(-t * x2) - x3 * (torch.exp(-t) - torch.exp(-10 * t))
 
 
 def powell_singular(x: Tensor) -> Tensor:
     """(13) Powell, singular."""
-    x1, x2, x3, x4 = x.split(1, 1)
+    x1, x2, x3, x4 = columns(x)
     first, second = x1 + 10 * x2, math.sqrt(5) * (x3 - x4)
     return torch.cat([first, second, (x2 - 2 * x3) ** 2, math.sqrt(10) * (x1 - x4) ** 2], 1)
 
 
 def wood(x: Tensor) -> Tensor:
     """(14) Wood."""
-    x1, x2, x3, x4 = x.split(1, 1)
+    x1, x2, x3, x4 = columns(x)
     return torch.cat(
         [
             10 * (x2 - x1**2),
@@ -130,7 +130,7 @@ def wood(x: Tensor) -> Tensor:
 
 def kowalik_osborne(x: Tensor) -> Tensor:
     """(15) Kowalik and Osborne."""
-    x1, x2, x3, x4 = x.split(1, 1)
+    x1, x2, x3, x4 = columns(x)
     y = data(x, "0.1957 0.1947 0.1735 0.1600 0.0844 0.0627 0.0456 0.0342 0.0323 0.0235 0.0246")
     u = data(x, "4 2 1 0.5 0.25 0.167 0.125 0.1 0.0833 0.0714 0.0625")
     return y - x1 * (u**2 + u * x2) / (u**2 + u * x3 + x4)
@@ -138,14 +138,14 @@ def kowalik_osborne(x: Tensor) -> Tensor:
 
 def brown_dennis(x: Tensor) -> Tensor:
     """(16) Brown and Dennis, 20 residuals."""
-    x1, x2, x3, x4 = x.split(1, 1)
+    x1, x2, x3, x4 = columns(x)
     t = count(x, 20) / 5
     return (x1 + t * x2 - torch.exp(t)) ** 2 + (x3 + x4 * torch.sin(t) - torch.cos(t)) ** 2
 
 
 def osborne_1(x: Tensor) -> Tensor:
     """(17) Osborne 1."""
-    x1, x2, x3, x4, x5 = x.split(1, 1)
+    x1, x2, x3, x4, x5 = columns(x)
     y = data(
         x,
         "0.844 0.908 0.932 0.936 0.925 0.908 0.881 0.850 0.818 0.784 0.751 0.718 0.685 0.658 0.628 "
@@ -158,7 +158,7 @@ def osborne_1(x: Tensor) -> Tensor:
 
 def biggs(x: Tensor) -> Tensor:
     """(18) Biggs EXP6, 13 residuals."""
-    x1, x2, x3, x4, x5, x6 = x.split(1, 1)
+    x1, x2, x3, x4, x5, x6 = columns(x)
     t = count(x, 13) / 10
     y = torch.exp(-t) - 5 * torch.exp(-10 * t) + 3 * torch.exp(-4 * t)
     return x3 * torch.exp(-t * x1) - x4 * torch.exp(-t * x2) + x6 * torch.exp(-t * x5) - y
@@ -166,7 +166,7 @@ def biggs(x: Tensor) -> Tensor:
 
 def osborne_2(x: Tensor) -> Tensor:
     """(19) Osborne 2."""
-    x1, x2, x3, x4, x5, x6, x7, x8, x9, x10, x11 = x.split(1, 1)
+    x1, x2, x3, x4, x5, x6, x7, x8, x9, x10, x11 = columns(x)
     y = data(
         x,
         "1.366 1.191 1.112 1.013 0.991 0.885 0.831 0.847 0.786 0.725 0.746 0.679 0.608 0.655 0.616 "

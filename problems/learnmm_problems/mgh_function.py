@@ -11,6 +11,23 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class Solution:
+    """What is known about the least value of a function of any size.
+
+    Attributes
+    ----------
+    least : callable
+        ``n`` to the least value known, truncated to ten digits where it is not zero or rational;
+        to None where none is published.
+    minimizer : callable or None
+        ``n`` to a point where it is taken, float64, where there is one in closed form.
+    """
+
+    least: Callable[[int], float | None]
+    minimizer: Callable[[int], Tensor] | None = None
+
+
+@dataclass(frozen=True)
 class Function:
     """``f(x) = sum_i r_i(x)^2`` with its standard start and its least value.
 
@@ -28,11 +45,8 @@ class Function:
         Standard ``n``.
     sizes : range
         Every ``n`` there is.
-    least : callable
-        ``n`` to the least value known, truncated to ten digits where it is not zero or rational;
-        to None where none is published.
-    minimizer : callable or None
-        ``n`` to a point where it is taken, float64, where there is one in closed form.
+    solution : Solution
+        Least value, and where it is taken.
     facts : Mapping
         What else is known, such as values of other local minima at the standard ``n``.
     """
@@ -43,8 +57,7 @@ class Function:
     start: Callable[[int], Tensor]
     unknowns: int
     sizes: range
-    least: Callable[[int], float | None]
-    minimizer: Callable[[int], Tensor] | None = None
+    solution: Solution
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -67,11 +80,10 @@ def fixed(
         number,
         name,
         residuals,
-        lambda n: torch.tensor(start, dtype=torch.float64),
+        repeated(*start),
         n,
         range(n, n + 1),
-        lambda n: least,
-        None if minimizer is None else (lambda n: torch.tensor(minimizer, dtype=torch.float64)),
+        Solution(lambda n: least, None if minimizer is None else repeated(*minimizer)),
         facts,
     )
 
@@ -80,6 +92,12 @@ def repeated(*entries: float) -> Callable[[int], Tensor]:
     """A point of any size that repeats some entries."""
     pattern = torch.tensor(entries, dtype=torch.float64)
     return lambda n: pattern.repeat(n // len(entries))
+
+
+def columns(x: Tensor) -> list[Tensor]:
+    """Unknowns one by one, ``(B, 1)`` each."""
+    split: list[Tensor] = list(x.split(1, 1))
+    return split
 
 
 def count(like: Tensor, stop: int, start: int = 1) -> Tensor:

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from learnmm_problems.mgh_function import Function, count, repeated
+from learnmm_problems.mgh_function import Function, Solution, count, repeated
 
 PENALTY = math.sqrt(1e-5)
 
@@ -186,7 +186,7 @@ SCALABLE: tuple[Function, ...] = (
         repeated(0.0),
         6,
         range(2, 32),
-        {6: 2.287670053e-3, 9: 1.399760138e-6, 12: 4.722381e-10}.get,
+        Solution({6: 2.287670053e-3, 9: 1.399760138e-6, 12: 4.722381e-10}.get),
     ),
     Function(
         21,
@@ -195,8 +195,7 @@ SCALABLE: tuple[Function, ...] = (
         repeated(-1.2, 1.0),
         10,
         range(2, MOST, 2),
-        _zero,
-        repeated(1.0),
+        Solution(_zero, repeated(1.0)),
     ),
     Function(
         22,
@@ -205,11 +204,16 @@ SCALABLE: tuple[Function, ...] = (
         repeated(3.0, -1.0, 0.0, 1.0),
         8,
         range(4, MOST, 4),
-        _zero,
-        repeated(0.0),
+        Solution(_zero, repeated(0.0)),
     ),
     Function(
-        23, "penalty-1", penalty_1, _ramp, 10, ANY, {4: 2.249977500e-5, 10: 7.087651467e-5}.get
+        23,
+        "penalty-1",
+        penalty_1,
+        _ramp,
+        10,
+        ANY,
+        Solution({4: 2.249977500e-5, 10: 7.087651467e-5}.get),
     ),
     Function(
         24,
@@ -218,7 +222,7 @@ SCALABLE: tuple[Function, ...] = (
         repeated(0.5),
         10,
         ANY,
-        {4: 9.376293007e-6, 10: 2.936605374e-4}.get,
+        Solution({4: 9.376293007e-6, 10: 2.936605374e-4}.get),
     ),
     Function(
         25,
@@ -227,8 +231,7 @@ SCALABLE: tuple[Function, ...] = (
         lambda n: 1 - _ramp(n) / n,
         10,
         ANY,
-        _zero,
-        repeated(1.0),
+        Solution(_zero, repeated(1.0)),
     ),
     Function(
         26,
@@ -237,8 +240,7 @@ SCALABLE: tuple[Function, ...] = (
         lambda n: torch.full((n,), 1 / n, dtype=torch.float64),
         10,
         ANY,
-        _zero,
-        repeated(0.0),
+        Solution(_zero, repeated(0.0)),
         {"other_minima": (2.79506e-5,)},
     ),
     Function(
@@ -248,16 +250,25 @@ SCALABLE: tuple[Function, ...] = (
         repeated(0.5),
         10,
         ANY,
-        _zero,
-        repeated(1.0),
+        Solution(_zero, repeated(1.0)),
         {"other_minima": (1.0,)},
     ),
-    Function(28, "discrete-boundary-value", discrete_boundary_value, _parabola, 10, ANY, _zero),
     Function(
-        29, "discrete-integral-equation", discrete_integral_equation, _parabola, 10, ANY, _zero
+        28, "discrete-boundary-value", discrete_boundary_value, _parabola, 10, ANY, Solution(_zero)
     ),
-    Function(30, "broyden-tridiagonal", broyden_tridiagonal, repeated(-1.0), 10, ANY, _zero),
-    Function(31, "broyden-banded", broyden_banded, repeated(-1.0), 10, ANY, _zero),
+    Function(
+        29,
+        "discrete-integral-equation",
+        discrete_integral_equation,
+        _parabola,
+        10,
+        ANY,
+        Solution(_zero),
+    ),
+    Function(
+        30, "broyden-tridiagonal", broyden_tridiagonal, repeated(-1.0), 10, ANY, Solution(_zero)
+    ),
+    Function(31, "broyden-banded", broyden_banded, repeated(-1.0), 10, ANY, Solution(_zero)),
     Function(
         32,
         "linear-full-rank",
@@ -265,8 +276,7 @@ SCALABLE: tuple[Function, ...] = (
         repeated(1.0),
         5,
         ANY,
-        float,
-        repeated(-1.0),
+        Solution(float, repeated(-1.0)),
         {"convex": True},
     ),
     Function(
@@ -276,8 +286,9 @@ SCALABLE: tuple[Function, ...] = (
         repeated(1.0),
         5,
         ANY,
-        lambda n: n * (2 * n - 1) / (4 * n + 1),
-        lambda n: _shortest(_ramp(n), 3 / (4 * n + 1)),
+        Solution(
+            lambda n: n * (2 * n - 1) / (4 * n + 1), lambda n: _shortest(_ramp(n), 3 / (4 * n + 1))
+        ),
         {"convex": True},
     ),
     Function(
@@ -287,18 +298,14 @@ SCALABLE: tuple[Function, ...] = (
         repeated(1.0),
         5,
         range(3, MOST),
-        lambda n: (2 * n**2 + 3 * n - 3) / (4 * n - 3),
-        lambda n: _shortest(_inner(n), 3 / (4 * n - 3)),
+        Solution(
+            lambda n: (2 * n**2 + 3 * n - 3) / (4 * n - 3),
+            lambda n: _shortest(_inner(n), 3 / (4 * n - 3)),
+        ),
         {"convex": True},
     ),
     Function(
-        35,
-        "chebyquad",
-        chebyquad,
-        lambda n: _ramp(n) / (n + 1),
-        8,
-        ANY,
-        _chebyquad_least,
+        35, "chebyquad", chebyquad, lambda n: _ramp(n) / (n + 1), 8, ANY, Solution(_chebyquad_least)
     ),
 )
 """Functions 20 to 35, at their standard sizes unless others are asked for."""

@@ -36,13 +36,7 @@ class QuadraticProblem(Problem):
     condition: float = 1e3
     form: Form | str = Form.UNIFORM
 
-    def instance(
-        self,
-        batch: int,
-        *,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype = torch.float64,
-    ) -> Instance:
+    def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Draw eigenvectors and minimizers; start at zero."""
         n = self.unknowns
         square = torch.randn(n, n, generator=generator, dtype=torch.float64)

@@ -37,13 +37,7 @@ class RosenbrockProblem(Problem):
     name: ClassVar[str] = "rosenbrock"
     unknowns: int = 4
 
-    def instance(
-        self,
-        batch: int,
-        *,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype = torch.float64,
-    ) -> Instance:
+    def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Start around the classical ``(-1.2, 1, -1.2, 1, ...)``."""
         n = self.unknowns
         spread = torch.randn(batch, n, generator=generator, dtype=torch.float64) / 10

@@ -11,6 +11,7 @@ from torch import Tensor
 from learnmm import Atom, MatrixMap, Quadratic, Softmax
 from learnmm.registry import Instance, Problem
 from learnmm_problems.bundled import datasets
+from learnmm_problems.newton import newton
 
 NEWTON_STEPS = 20
 
@@ -37,13 +38,7 @@ class SoftmaxRegressionProblem(Problem):
     data: Literal["iris", "digits"] = "iris"
     samples: int = 100
 
-    def instance(
-        self,
-        batch: int,
-        *,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype = torch.float64,
-    ) -> Instance:
+    def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Draw rows and ridges; start at zero.
 
         Raises
@@ -56,7 +51,7 @@ class SoftmaxRegressionProblem(Problem):
         features, targets = features[rows], torch.nn.functional.one_hot(labels)[rows].double()
         ridge = 10 ** (-2 * torch.rand(batch, 1, 1, generator=generator, dtype=torch.float64))
         shape = (batch, features.shape[1], targets.shape[1])
-        minimizer = newton(features, targets, ridge)
+        minimizer = solution(features, targets, ridge)
 
         def objective(dtype: torch.dtype) -> Atom:
             fit = Softmax(targets.expand(batch, -1, -1).to(dtype)) @ MatrixMap(features.to(dtype))
@@ -85,8 +80,8 @@ def load(data: str) -> tuple[Tensor, Tensor]:
     return torch.cat([features, torch.ones(len(features), 1).double()], 1), torch.from_numpy(labels)
 
 
-def newton(features: Tensor, targets: Tensor, ridge: Tensor) -> Tensor:
-    """Minimizer by Newton's method with step halving, ``(B, p, K)``.
+def solution(features: Tensor, targets: Tensor, ridge: Tensor) -> Tensor:
+    """Minimizer by Newton's method, ``(B, p, K)``.
 
     Parameters
     ----------
@@ -102,19 +97,15 @@ def newton(features: Tensor, targets: Tensor, ridge: Tensor) -> Tensor:
         loss = (logits.logsumexp(-1) - (targets * logits).sum(-1)).sum(-1)
         return loss + (ridge / 2 * x * x).sum((1, 2))
 
-    x = ridge.new_zeros(len(ridge), p, classes)
-    eye = torch.eye(classes, dtype=x.dtype)
-    for _ in range(NEWTON_STEPS):
+    def step_at(x: Tensor) -> Tensor:
         chance = (features @ x).softmax(-1)
         gradient = features.mT @ (chance - targets) + ridge * x
         weight = chance[..., None] * (eye - chance[..., None, :])  # (B, rows, K, K)
         pulled = torch.einsum("mi,bmkl,mj->bikjl", features, weight, features)
         hessian = pulled.reshape(len(x), p * classes, p * classes)
         hessian = hessian + ridge * torch.eye(p * classes, dtype=x.dtype)
-        step = torch.linalg.solve(hessian, gradient.reshape(len(x), -1)).reshape(x.shape)
-        length = torch.ones_like(ridge)
-        for _ in range(10):
-            worse = value(x - length * step) > value(x)
-            length = torch.where(worse[:, None, None], length / 2, length)
-        x = x - length * step
-    return x
+        step: Tensor = torch.linalg.solve(hessian, gradient.reshape(len(x), -1))
+        return step.reshape(x.shape)
+
+    eye = torch.eye(classes, dtype=ridge.dtype)
+    return newton(ridge.new_zeros(len(ridge), p, classes), value, step_at, NEWTON_STEPS)

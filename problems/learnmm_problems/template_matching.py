@@ -57,13 +57,7 @@ class TemplateMatchingProblem(Problem):
                 f"{self.places * self.tones} for {self.length} samples"
             )
 
-    def instance(
-        self,
-        batch: int,
-        *,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype = torch.float64,
-    ) -> Instance:
+    def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Draw amplitudes, phases, noise and gains; start at the correlations ``A^T y``."""
         matrix = quadrature_pairs(self.length, self.places, self.tones)
         m, k = self.length, self.places * self.tones
@@ -76,7 +70,8 @@ class TemplateMatchingProblem(Problem):
         truth = torch.cat([amplitude * phase.cos(), amplitude * phase.sin()], 1)
         clean = truth @ matrix.mT
         y = gain * (clean + self.noise * clean.square().mean(1, keepdim=True).sqrt() * noise)
-        optimum, minimizer = closest(*torch.linalg.svd(matrix, full_matrices=False), y)
+        left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+        optimum, minimizer = closest(left, values, right, y)
         return Instance(
             objective=CosineDistance(y.to(dtype)) @ MatrixMap(matrix.to(dtype)),
             x0=torch.nn.functional.normalize(y @ matrix, dim=1).to(dtype),

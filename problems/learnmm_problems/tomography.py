@@ -46,13 +46,7 @@ class TomographyProblem(Problem):
     weight: float = 0.02
     edge: float = 0.05
 
-    def instance(
-        self,
-        batch: int,
-        *,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype = torch.float64,
-    ) -> Instance:
+    def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Draw ellipses and noise; start at zero."""
         side = self.side
         truth = ellipses(batch, side, generator).flatten(1)

@@ -21,7 +21,7 @@ class Parabola(lmm.Problem):
 
     name = "parabola"
 
-    def instance(self, batch, *, generator=None, dtype=torch.float64):
+    def draw(self, batch, dtype, generator):
         y = torch.randn(batch, 2, generator=generator, dtype=torch.float64).to(dtype)
         return self.change(
             lmm.Instance(
@@ -51,15 +51,15 @@ class Narrow(Parabola):
 class Unseeded(Parabola):
     """Draws from torch's global generator."""
 
-    def instance(self, batch, *, generator=None, dtype=torch.float64):
-        return super().instance(batch, dtype=dtype)
+    def draw(self, batch, dtype, generator):
+        return super().draw(batch, dtype, None)
 
 
 class Constant(Parabola):
     """Knows no generator."""
 
-    def instance(self, batch, *, generator=None, dtype=torch.float64):
-        return super().instance(batch, generator=torch.Generator().manual_seed(3), dtype=dtype)
+    def draw(self, batch, dtype, generator):
+        return super().draw(batch, dtype, torch.Generator().manual_seed(3))
 
 
 class Boastful(Parabola):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ class Parabola(lmm.Problem):
 
     name = "parabola"
 
-    def instance(self, batch, *, generator=None, dtype=torch.float64):
+    def draw(self, batch, dtype, generator):
         return lmm.Instance(lambda x: (x * x).sum(1), torch.ones(batch, 1, dtype=dtype))
 
 
@@ -141,3 +142,19 @@ def test_parameters_reach_the_problem(monkeypatch) -> None:
     plug_in(monkeypatch, parabola=f"{__name__}:PARABOLA")
     with pytest.raises(TypeError, match=r"takes no parameters.* names an instance; got unknowns"):
         lmm.problem("parabola", unknowns=5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"batch": 0}, ValueError, "Problem: batch must be at least 1, got 0"),
+        ({"batch": 2.0}, TypeError, r"Problem: batch must be an integer, got 2\.0"),
+        ({"batch": True}, TypeError, "Problem: batch must be an integer, got True"),
+        ({"batch": 1, "dtype": torch.float16}, ValueError, r"dtype must be one of .*float16"),
+    ],
+)
+def test_batches_that_cannot_be_drawn(
+    arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Parabola().instance(**arguments)

@@ -40,13 +40,7 @@ class ERPProblem(Problem):
     snr_db: float = 5.0
     bound: SmootherBound | str = SmootherBound.GLOBAL
 
-    def instance(
-        self,
-        batch: int,
-        *,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype = torch.float64,
-    ) -> Instance:
+    def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Simulate recordings; start at their sLORETA estimates."""
         model = fsaverage_head_model(self.head)
         seed = int(torch.randint(2**31, (), generator=generator))

@@ -5,13 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-<<<<<<<< HEAD:tests/esi/plots/test_figures.py
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
-from learnmm_esi.head.from_leadfield import head_model_from_leadfield
-========
->>>>>>>> main:tests/esi/plots/test_cortex.py
 from learnmm_esi.plots.cortex import plot_cortex
 
 
