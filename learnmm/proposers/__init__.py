@@ -1,1 +1,39 @@
-"""Components that propose multipliers."""
+"""What proposes steps: multipliers of the majorant's own, or whole ones."""
+
+from learnmm.proposers.base import (
+    Features,
+    LearnedPreconditioner,
+    Multipliers,
+    Point,
+    Proposer,
+    Step,
+    relative_step,
+    rms,
+    scale_free,
+)
+from learnmm.proposers.constant import Constant
+from learnmm.proposers.conv_lstm import CellMemory, ConvLSTMCell, DualConvLSTM
+from learnmm.proposers.coordinatewise import CoordinatewiseLSTM, SpectralLSTM
+from learnmm.proposers.limited_memory import LimitedMemory
+from learnmm.proposers.unprojected import DampedInverse, Unprojected
+
+__all__ = [
+    "CellMemory",
+    "Constant",
+    "ConvLSTMCell",
+    "CoordinatewiseLSTM",
+    "DampedInverse",
+    "DualConvLSTM",
+    "Features",
+    "LearnedPreconditioner",
+    "LimitedMemory",
+    "Multipliers",
+    "Point",
+    "Proposer",
+    "SpectralLSTM",
+    "Step",
+    "Unprojected",
+    "relative_step",
+    "rms",
+    "scale_free",
+]

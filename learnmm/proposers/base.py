@@ -131,6 +131,11 @@ class LearnedPreconditioner(Proposer):
         """Return multipliers at an iterate that was observed."""
 
 
+def relative_step(x: Tensor, values: Tensor) -> Step:
+    """Step of values without units, ``d = rms(x) values``, for iterates ``x``."""
+    return Step(expand(rms(x), values) * values.to(x.dtype))
+
+
 def rms(v: Tensor) -> Tensor:
     """Root mean square over everything after the batch, shape ``(B,)``."""
     return norm(v) / math.sqrt(max(1, v[0].numel()))

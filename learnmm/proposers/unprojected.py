@@ -9,9 +9,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from learnmm.curvature import expand, left_multiply
+from learnmm.curvature import left_multiply
 from learnmm.precision import full_precision
-from learnmm.proposers.base import LearnedPreconditioner, Point, Proposer, Step, rms, scale_free
+from learnmm.proposers.base import (
+    LearnedPreconditioner,
+    Point,
+    Proposer,
+    Step,
+    relative_step,
+    scale_free,
+)
 
 
 class Aim(NamedTuple):
@@ -78,8 +85,7 @@ class Unprojected(Proposer):
                 "Unprojected multiplies unknowns one by one, but "
                 f"{type(self.preconditioner).__name__} proposes multipliers in a basis"
             )
-        scaled = multipliers.to(memory.direction.dtype) * memory.direction
-        return Step(expand(rms(point.x), scaled) * scaled)
+        return relative_step(point.x, multipliers.to(point.x.dtype) * memory.direction)
 
 
 class DampedInverse(nn.Module):

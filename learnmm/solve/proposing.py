@@ -76,8 +76,8 @@ def ask_anew(
     iterate = state.x, state.gradient
     memory = mapped(Tensor.clone, state.proposer_memory)
     proposal, memory = ask(proposer, settings, iterate, curvature, memory)
-    # What nobody will use again need not be kept apart.
-    mask = None if known((new | ~state.running).all()) else new
+    # Who has stopped keeps what it remembers, whatever its neighbours do.
+    mask = None if known(new.all()) else new
     owner = f"the memory of {type(proposer).__name__}"
     return state._replace(
         proposer_memory=select(mask, memory, state.proposer_memory, owner),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from learnmm.bound import Bound
 from learnmm.curvature import peak
-from learnmm.nested import check, mapped
+from learnmm.nested import check, mapped, select
 from learnmm.objective import DomainError, Evaluation
 from learnmm.precision import full_precision
 from learnmm.solve.projection import Proposal
@@ -112,9 +112,12 @@ def _asked(
     if proposer is None:
         return None, None
     name = type(proposer).__name__
+    owner = f"the memory of {name}"
     with lent(x0, f"the proposer {name}") as x:
         memory = proposer.init_memory(x)
-    check(memory, len(x0), f"the memory of {name}")
-    proposal, memory = ask(proposer, solver.settings, (x0, gradient), bound.curvature, memory)
-    check(memory, len(x0), f"the memory of {name}")
-    return proposal, memory
+    check(memory, len(x0), owner)
+    iterate = x0, gradient
+    kept = mapped(Tensor.clone, memory)  # it may write into it
+    proposal, remembered = ask(proposer, solver.settings, iterate, bound.curvature, kept)
+    check(remembered, len(x0), owner)
+    return proposal, select(None, remembered, memory, owner)

@@ -79,35 +79,47 @@ def test_problems_are_chosen_from_two_trees(wrap: Callable[[Any], Any]) -> None:
 
 
 class Counting(lmm.LearnedPreconditioner):
-    """Counts, per problem, the proposals that were kept; climbs in the problems named."""
+    """Counts, per problem, the iterates that it has seen; climbs in the problems named."""
 
     def __init__(self, wrap: Callable[[Any], Any], climbing: list[int]) -> None:
         super().__init__()
         self.wrap, self.climbing = wrap, climbing
 
-    def init_state(self, x: Tensor) -> Any:
+    def init_memory(self, x: Tensor) -> Any:
         return self.wrap(torch.zeros(len(x), 1, dtype=x.dtype))
 
-    def forward(self, features: lmm.Features, state: Any) -> tuple[Tensor, Any]:
-        multipliers = 0.3 * torch.ones_like(features.x)
+    def observe(self, point: lmm.Point, memory: Any) -> Any:
+        return self.wrap(only(memory) + 1)
+
+    def propose(self, point: lmm.Point, memory: Any) -> lmm.Multipliers:
+        multipliers = 0.3 * torch.ones_like(point.x)
         multipliers[self.climbing] *= -1
-        return multipliers, self.wrap(only(state) + 1)
+        return lmm.Multipliers(multipliers)
+
+
+def climbing_once(wrap: Callable[[Any], Any]) -> lmm.ProjectedMMOptimizer:
+    """The second problem refuses every proposal, and takes the majorant's own step instead."""
+    return lmm.ProjectedMMOptimizer(
+        lmm.Quadratic(TARGET),
+        majorant=lmm.LipschitzMajorant(2.0),
+        proposer=Counting(wrap, [1]),
+        settings=lmm.SolveSettings(projection=None),
+    )
 
 
 @by_wrap
 @pytest.mark.parametrize("grad", [False, True])
-def test_a_refused_memory_is_forgotten(wrap: Callable[[Any], Any], grad: bool) -> None:
-    optimizer = lmm.ProjectedMMOptimizer(
-        lmm.Quadratic(TARGET),
-        proposer=Counting(wrap, [1]),
-        settings=lmm.SolveSettings(projection=None),
-    )
+def test_what_is_refused_leaves_no_memory(wrap: Callable[[Any], Any], grad: bool) -> None:
+    """Every iterate is counted once: the start, and what was accepted before the last step."""
+    optimizer = climbing_once(wrap)
     with torch.set_grad_enabled(grad):
         state = optimizer.init(X0)
+        assert only(state.proposer_memory).flatten().tolist() == [1, 1, 1]
         for _ in range(3):
+            accepted = state.tally.accepted
             state, _ = optimizer.step(state)
-    assert only(state.proposer_memory).flatten().tolist() == state.tally.accepted.tolist()
-    assert len(set(state.tally.accepted.tolist())) > 1
+            assert only(state.proposer_memory).flatten().tolist() == (1 + accepted).tolist()
+    assert len(set(accepted.tolist())) > 1
 
 
 @by_wrap
@@ -117,7 +129,7 @@ def test_a_stopped_problem_keeps_its_memory(wrap: Callable[[Any], Any]) -> None:
     state = optimizer.init(start)
     for _ in range(3):
         state, _ = optimizer.step(state)
-    assert only(state.proposer_memory).flatten().tolist() == [0, 3, 3]
+    assert only(state.proposer_memory).flatten().tolist() == [1, 3, 3]
 
 
 # --- aux ---------------------------------------------------------------------------------------
@@ -169,17 +181,15 @@ def test_aux_goes_through_torch_func(wrap: Callable[[Any], Any]) -> None:
 @by_wrap
 def test_a_step_compiles_with_it(wrap: Callable[[Any], Any]) -> None:
     torch.compiler.reset()
-    optimizer = lmm.ProjectedMMOptimizer(
-        lmm.Quadratic(TARGET),
-        proposer=Counting(wrap, [1]),
-        settings=lmm.SolveSettings(projection=None),
-    )
+    optimizer = climbing_once(wrap)
     step = torch.compile(optimizer.step, fullgraph=True, backend="eager")
     with torch.no_grad():
-        state = optimizer.init(X0)
-        mine, its = optimizer.step(state), step(state)
-    assert torch.equal(only(its[0].memory), only(mine[0].memory))
-    torch.testing.assert_close(its[0].x, mine[0].x)
+        state, _ = optimizer.step(optimizer.init(X0))  # some have moved on, and one has not
+        mine, its = optimizer.step(state)[0], step(state)[0]
+    counts = only(mine.proposer_memory)
+    assert counts.flatten().tolist() == [2, 1, 2]
+    assert torch.equal(only(its.proposer_memory), counts)
+    torch.testing.assert_close(its.x, mine.x)
 
 
 @by_wrap
@@ -192,20 +202,22 @@ def test_checkpointing_walks_it(wrap: Callable[[Any], Any], steps: int) -> None:
             super().__init__()
             self.rate = nn.Parameter(torch.tensor(0.1, dtype=DTYPE))
 
-        def init_state(self, x: Tensor) -> Any:
+        def init_memory(self, x: Tensor) -> Any:
             return wrap(torch.zeros(len(x), 1, dtype=x.dtype))
 
-        def forward(self, features: lmm.Features, state: Any) -> tuple[Tensor, Any]:
-            level = only(state) + self.rate
-            return level.tanh().expand_as(features.x), wrap(level)
+        def observe(self, point: lmm.Point, memory: Any) -> Any:
+            return wrap(only(memory) + self.rate)
+
+        def propose(self, point: lmm.Point, memory: Any) -> lmm.Multipliers:
+            return lmm.Multipliers(only(memory).tanh().expand_as(point.x))
 
     found = []
     for backward in ("unroll", "checkpoint"):
-        component = Growing()
-        solver = lmm.UnrolledMM(lmm.Quadratic, component, steps=steps, backward=backward)
+        proposer = Growing()
+        solver = lmm.UnrolledMM(lmm.Quadratic, proposer, steps=steps, backward=backward)
         solved = solver(TARGET, X0)
         loss = solved.values.sum()
-        found.append((loss.detach(), torch.autograd.grad(loss, component.rate)[0]))
+        found.append((loss.detach(), torch.autograd.grad(loss, proposer.rate)[0]))
     torch.testing.assert_close(found[0], found[1])
     assert found[0][1] != 0
 
@@ -276,18 +288,22 @@ def test_aux_that_is_not_walked_is_refused_at_the_start(
 
 
 @by_refused
-def test_knowledge_that_is_not_walked_is_refused_at_the_start(
+def test_memories_of_majorants_that_are_not_walked_are_refused_at_the_start(
     wrap: Callable[[Any], Any], message: str
 ) -> None:
-    class Knowing(lmm.LipschitzMajorant):
-        def start(self, x: Tensor, gradient: Tensor) -> Any:
+    class Remembering:
+        def init_memory(self, x: Tensor, gradient: Tensor) -> Any:
             return wrap(x)
 
-        def follow(self, aux: Any, move: Tensor, change: Tensor) -> Any:
-            return aux
+        def observe(self, move: Tensor, change: Tensor, memory: Any) -> Any:
+            return memory
 
-    optimizer = lmm.ProjectedMMOptimizer(lmm.Quadratic(TARGET), majorant=Knowing(2.0))
-    with pytest.raises(TypeError, match=f"what the majorant Knowing knows must .*{message}"):
+        def __call__(self, x: Tensor, aux: Any = None, memory: Any = None) -> lmm.Bound:
+            return lmm.LipschitzMajorant(2.0)(x)
+
+    optimizer = lmm.ProjectedMMOptimizer(lmm.Quadratic(TARGET), majorant=Remembering())
+    message = f"the memory of the majorant Remembering must .*{message}"
+    with pytest.raises(TypeError, match=message):
         optimizer.init(X0)
 
 
@@ -306,15 +322,18 @@ def test_knowledge_that_is_not_walked_is_refused_at_the_start(
 )
 def test_what_changes_between_steps_is_a_tensor(first: Any, then: Any, message: str) -> None:
     class Changing(lmm.LearnedPreconditioner):
-        def init_state(self, x: Tensor) -> Any:
+        def init_memory(self, x: Tensor) -> Any:
             return first
 
-        def forward(self, features: lmm.Features, state: Any) -> tuple[Tensor, Any]:
-            return torch.ones_like(features.x), then
+        def observe(self, point: lmm.Point, memory: Any) -> Any:
+            return then
+
+        def propose(self, point: lmm.Point, memory: Any) -> lmm.Multipliers:
+            return lmm.Multipliers(torch.ones_like(point.x))
 
     optimizer = lmm.ProjectedMMOptimizer(lmm.Quadratic(TARGET), proposer=Changing())
     with pytest.raises(TypeError, match=f"the memory of Changing .*{message}"):
-        optimizer.step(optimizer.init(X0))
+        optimizer.init(X0)
 
 
 def test_a_constant_that_is_not_a_number_stays() -> None:
@@ -326,10 +345,10 @@ def test_a_constant_that_is_not_a_number_stays() -> None:
 # --- two owners --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("steps", [None, lmm.LimitedMemory()], ids=["own", "memory"])
-def test_an_adaptive_majorant_leaves_aux_to_the_objective(steps: Any) -> None:
+@pytest.mark.parametrize("proposer", [None, lmm.LimitedMemory()], ids=["own", "memory"])
+def test_an_adaptive_majorant_leaves_aux_to_the_objective(proposer: lmm.Proposer | None) -> None:
     atom = lmm.HalfQuadratic(TARGET, "cauchy") @ torch.eye(2, dtype=DTYPE) + Wrapped(Loose)
-    optimizer = lmm.ProjectedMMOptimizer(atom, majorant=lmm.SecantMajorant(atom), proposer=steps)
+    optimizer = lmm.ProjectedMMOptimizer(atom, majorant=lmm.SecantMajorant(atom), proposer=proposer)
     state = optimizer.init(X0)
     for _ in range(4):
         state, _ = optimizer.step(state)
@@ -343,4 +362,4 @@ def test_an_adaptive_majorant_leaves_aux_to_the_objective(steps: Any) -> None:
             bound.curvature.largest(), atom.bound(state.x).curvature.largest()
         )
         assert state.majorant_memory.shape == (3,)
-    assert lmm.ProjectedMMOptimizer(atom).init(X0).known is None
+    assert lmm.ProjectedMMOptimizer(atom).init(X0).majorant_memory is None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import learnmm as lmm
 from closures import OnceDifferentiable
-from learnmm.majorants.default import DefaultMajorant
+from learnmm.majorants import DefaultMajorant
 from learnmm.objective import SecondDerivativeError, hessian_product
 
 DOUBLE = torch.float64

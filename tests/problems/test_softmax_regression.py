@@ -9,6 +9,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+import learnmm as lmm
 from learnmm_problems.softmax_regression import SoftmaxRegressionProblem, load
 
 BATCH = 3
@@ -45,7 +46,7 @@ def test_the_minimum_is_that_of_scikit_learn(data: Any, samples: int) -> None:
 
 def test_solving_reaches_it_without_a_refusal() -> None:
     drawn = SoftmaxRegressionProblem().instance(BATCH, generator=seeded())
-    result = drawn.optimizer(settings=SolveSettings(max_iter=400)).minimize(drawn.x0)
+    result = drawn.optimizer(settings=lmm.SolveSettings(max_iter=400)).minimize(drawn.x0)
     assert int(result.certificate.rejected.sum()) == 0
     assert (result.fun - drawn.optimum < 2e-3 * (result.initial_fun - drawn.optimum)).all()
     features, labels, _ = parts(drawn)

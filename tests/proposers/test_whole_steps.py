@@ -126,6 +126,41 @@ def test_a_run_ends_where_only_steps_too_small_to_matter_are_taken() -> None:
     assert result.certificate.monotone.all()
 
 
+def test_only_iterates_are_observed_each_of_them_once() -> None:
+    """What a problem of a batch is refused leaves no trace in its memory, nor do its neighbours."""
+
+    class Logging(Fixed):
+        """Remembers the last two iterates, and how many there were."""
+
+        def init_memory(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            return torch.zeros_like(x), torch.zeros_like(x), torch.zeros(len(x))
+
+        def observe(self, point: lmm.Point, memory: Any) -> Any:
+            last, _, count = memory
+            return point.x, last, count + 1
+
+    x0 = normal(2, 5)
+    step = torch.stack([0.1 * x0[0], -x0[1]])  # the first descends, the second climbs
+    optimizer = lmm.ProjectedMMOptimizer(
+        lmm.Quadratic(torch.zeros_like(x0)),
+        proposer=Logging(step),
+        settings=lmm.SolveSettings(gtol=0.0),
+    )
+    state = optimizer.init(x0)
+    seen = [[x0[i]] for i in range(2)]
+    for _ in range(4):  # the second takes its own step in the fourth
+        before = state
+        state, info = optimizer.step(before)
+        for i in range(2):
+            last, older, count = (part[i] for part in state.proposer_memory)
+            assert int(count) == len(seen[i])
+            assert torch.equal(last, seen[i][-1])
+            assert torch.equal(older, seen[i][-2] if len(seen[i]) > 1 else 0 * x0[i])
+            if bool(info.accepted[i]):
+                seen[i].append(state.x[i])
+    assert [len(iterates) for iterates in seen] == [5, 2]
+
+
 # --- what confines a step ----------------------------------------------------------------------
 
 

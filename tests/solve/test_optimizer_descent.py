@@ -10,7 +10,7 @@ from torch import Tensor
 
 import learnmm as lmm
 from adversaries import HOSTILE, Curvatures, Hostile, Random
-from catalogue import ATOMS, PROPOSERS, PROBLEMS, AtomCase, Draw, ProblemCase
+from catalogue import ATOMS, PROBLEMS, PROPOSERS, AtomCase, Draw, ProblemCase
 from learnmm.checks import assert_descent
 from learnmm.solve.safeguard import rounding_slack
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 import learnmm as lmm
-from learnmm.solve.result import Tally
+from learnmm.solve.record import Tally
 from learnmm_esi.metrics import Evaluator, SourceMetrics
 from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.simulation.simulator import PatchSimulator
@@ -108,7 +108,7 @@ def evaluate(
         batch = simulator.batch(range(first, min(first + BATCH, samples)))
         parts.append(_evaluate_batch(solver, batch, compare, sorted(set(horizons))))
         if advance is not None:
-            advance(len(batch.seed_source))
+            advance(len(batch.sensors))
     joined: dict[str, Any] = {}
     for f in fields(Evaluation):
         pieces = [getattr(part, f.name) for part in parts]
@@ -128,7 +128,7 @@ def _evaluate_batch(
 ) -> Evaluation:
     sensors = torch.from_numpy(batch.sensors)
     y = solver.energy.normalized(sensors)
-    optimizer = solver.unrolled.optimizer(y, settings=lmm.SolveSettings(max_iter=horizons[-1]))
+    optimizer = solver.optimizer(y, horizons[-1])
     metrics, monotone, rejected, worst = {}, {}, {}, {}
     start = solver.energy.start(y)
     terms = [solver.energy.terms(start, y)]
