@@ -184,6 +184,7 @@ class Remembering(Counting):
         (torch.zeros, lambda m: 1.0, "keeps its structure.* got float 1.0"),
         (torch.zeros, lambda m: None, "keeps its structure.* got None"),
         (torch.zeros, lambda m: m[:, None], "keeps its structure.* changed the shape"),
+        (lambda batch: [], lambda m: [m.append(1.0), m][1], "keeps its structure.* list of 0"),
         (lambda batch: 0, lambda m: m + 1, "keeps its structure.* expected int 0, got int 1"),
         (lambda batch: {1, 2}, lambda m: m, "the memory must consist of .* got set"),
         (lambda batch: torch.eye(batch).to_sparse(), lambda m: m, "dense tensors"),

@@ -143,12 +143,13 @@ def test_only_iterates_are_observed_each_of_them_once() -> None:
     step = torch.stack([0.1 * x0[0], -x0[1]])  # the first descends, the second climbs
     optimizer = lmm.ProjectedMMOptimizer(
         lmm.Quadratic(torch.zeros_like(x0)),
+        majorant=lmm.LipschitzMajorant(2.0),  # its step goes half of the way
         proposer=Logging(step),
         settings=lmm.SolveSettings(gtol=0.0),
     )
     state = optimizer.init(x0)
     seen = [[x0[i]] for i in range(2)]
-    for _ in range(4):  # the second takes its own step in the fourth
+    for _ in range(8):  # the second takes the majorant's step in the fourth and in the eighth
         before = state
         state, info = optimizer.step(before)
         for i in range(2):
@@ -158,7 +159,7 @@ def test_only_iterates_are_observed_each_of_them_once() -> None:
             assert torch.equal(older, seen[i][-2] if len(seen[i]) > 1 else 0 * x0[i])
             if bool(info.accepted[i]):
                 seen[i].append(state.x[i])
-    assert [len(iterates) for iterates in seen] == [5, 2]
+    assert [len(iterates) for iterates in seen] == [9, 3]
 
 
 # --- what confines a step ----------------------------------------------------------------------
