@@ -72,9 +72,12 @@ def assert_unmodified(optimizer: ProjectedMMOptimizer, x0: Tensor, steps: int = 
             objective(x)
         with unmodified(first, f"{function}, evaluated again,"):
             objective.evaluate(x - torch.finfo(x.dtype).eps * first.gradient)
+        memory = None
         if isinstance(majorant, AdaptiveMajorant):
             with unmodified((x, first.gradient), _name(majorant)):
-                majorant.init_memory(x, first.gradient)
+                memory = majorant.init_memory(x, first.gradient)
+        with unmodified((x, first.aux, memory), _name(majorant)):
+            optimizer.bound(x, first.aux, memory)
         if proposer is not None:
             with unmodified(x, _name(proposer)):
                 proposer.init_memory(x)
