@@ -72,7 +72,11 @@ def test_parameters_are_finite() -> None:
         ({"lr": 1.5}, ValueError, r"must be in \[0, 1\], got 1.5"),
         ({"lr": -0.1}, ValueError, r"must be in \[0, 1\], got -0.1"),
         ({"lr": torch.nan}, ValueError, r"must be in \[0, 1\], got nan"),
-        ({"curvature": "newton"}, ValueError, "'auto', 'hessian', 'secant'.*, got 'newton'"),
+        (
+            {"curvature": "newton"},
+            ValueError,
+            "must be 'auto', 'hessian' or 'secant', got 'newton'",
+        ),
         ({"history": -1}, ValueError, "history must be an integer of at least 0, got -1"),
         ({"history": 2.0}, ValueError, "history must be an integer of at least 0, got 2.0"),
         ({"settings": {"gtol": 0}}, TypeError, "settings must be SolveSettings, got dict"),
