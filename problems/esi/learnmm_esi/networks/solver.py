@@ -78,9 +78,8 @@ class SourceSolver(nn.Module):
 
     def optimizer(self, sensors: Tensor, steps: int | None = None) -> lmm.ProjectedMMOptimizer:
         """Return what solves for recordings, in so many steps, by default those of the method."""
-        return self.unrolled.optimizer(
-            sensors, settings=lmm.SolveSettings(max_iter=steps or self.method.steps)
-        )
+        settings = replace(self.unrolled.settings, max_iter=steps or self.method.steps)
+        return self.unrolled.optimizer(sensors, settings)
 
     @torch.no_grad()
     def reconstruct(
