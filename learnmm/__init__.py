@@ -7,10 +7,10 @@ down at every iteration, for every problem of a batch, whatever the network says
 from typing import TYPE_CHECKING, Any
 
 from learnmm import checks, optim
+from learnmm.atoms.activations import SoftReLU
 from learnmm.atoms.autoencoder import AutoencoderPrior
 from learnmm.atoms.base import Atom
 from learnmm.atoms.cosine_distance import CosineDistance
-from learnmm.atoms.networks import SoftReLU
 from learnmm.atoms.separable import HalfQuadratic, Logistic, Quadratic, least_squares
 from learnmm.atoms.smoother import LinearSmootherPrior
 from learnmm.atoms.softmax import Softmax

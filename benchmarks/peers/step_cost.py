@@ -10,7 +10,7 @@ import torch
 
 import learnmm as lmm
 from benchmarks.timing import paired_times, ratio
-from learnmm.atoms.base import Atom
+from learnmm.atoms import Atom
 from learnmm.linear import Form
 from learnmm.objective import differentiate
 

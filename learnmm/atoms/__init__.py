@@ -1,11 +1,11 @@
 """Objectives that know their majorants."""
 
+from learnmm.atoms.activations import SoftReLU
 from learnmm.atoms.angles import Cosine, cosine
 from learnmm.atoms.autoencoder import AutoencoderBound, AutoencoderPrior
 from learnmm.atoms.base import Atom, Composed, Scaled, Sum
 from learnmm.atoms.cosine_distance import CosineBound, CosineDistance
 from learnmm.atoms.losses import Loss
-from learnmm.atoms.networks import SoftReLU
 from learnmm.atoms.separable import HalfQuadratic, Logistic, Quadratic, least_squares
 from learnmm.atoms.smoother import LinearSmootherPrior, SmootherBound
 from learnmm.atoms.softmax import CenteredCurvature, Softmax

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from learnmm.atoms.activations import bend_of
 from learnmm.atoms.angles import (
     Cosine,
     checked_floor,
@@ -20,7 +21,6 @@ from learnmm.atoms.angles import (
 )
 from learnmm.atoms.base import Atom
 from learnmm.atoms.networks import (
-    bend_of,
     layers_of,
     linear_absolute,
     linear_adjoint,

@@ -81,23 +81,8 @@ class LinearOperator(LinearMap):
         failure_probability: float = 1e-6,
         generator: torch.Generator | None = None,
     ) -> None:
-        for name, product in (("apply", apply), ("adjoint", adjoint)):
-            if not callable(product):
-                raise TypeError(
-                    f"LinearOperator: {name} must be callable, got {type(product).__name__}"
-                )
-        if absolute is not None and not (
-            isinstance(absolute, tuple) and len(absolute) == 2 and all(map(callable, absolute))
-        ):
-            raise TypeError(
-                "LinearOperator: absolute must be two callables, |A| and |A|^T, got "
-                f"{type(absolute).__name__}"
-            )
-        for name, shape in (("domain", domain), ("image", image)):
-            if not (shape and all(isinstance(size, int) and size >= 1 for size in shape)):
-                raise ValueError(
-                    f"LinearOperator: {name} must be a shape of positive integers, got {shape}"
-                )
+        _require_products(apply, adjoint, absolute)
+        _require_sizes(domain, image)
         if norm is not None and not (norm >= 0 and math.isfinite(norm)):
             raise ValueError(f"LinearOperator: norm must be non-negative and finite, got {norm}")
         if not 0 < failure_probability < 1:
@@ -200,3 +185,25 @@ def _checked(name: str, product: Product, v: Tensor, shape: tuple[int, ...]) -> 
             f"problem, got {found[0]}, {found[1]} on {found[2]}"
         )
     return out
+
+
+def _require_products(apply: Product, adjoint: Product, absolute: object) -> None:
+    for name, product in (("apply", apply), ("adjoint", adjoint)):
+        if not callable(product):
+            raise TypeError(
+                f"LinearOperator: {name} must be callable, got {type(product).__name__}"
+            )
+    pair = isinstance(absolute, tuple) and len(absolute) == 2 and all(map(callable, absolute))
+    if not (absolute is None or pair):
+        raise TypeError(
+            "LinearOperator: absolute must be two callables, |A| and |A|^T, got "
+            f"{type(absolute).__name__}"
+        )
+
+
+def _require_sizes(domain: tuple[int, ...], image: tuple[int, ...]) -> None:
+    for name, shape in (("domain", domain), ("image", image)):
+        if not (shape and all(isinstance(size, int) and size >= 1 for size in shape)):
+            raise ValueError(
+                f"LinearOperator: {name} must be a shape of positive integers, got {shape}"
+            )

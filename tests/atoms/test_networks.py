@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import learnmm as lmm
+from learnmm.atoms.activations import bend_of
 from learnmm.atoms.networks import (
-    bend_of,
     conv1d_norm,
     layers_of,
     linear_absolute,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import learnmm as lmm
-from learnmm.atoms.softmax import CenteredCurvature
+from learnmm.atoms import CenteredCurvature
 from learnmm.checks import LawViolation, assert_curvature, assert_interval, assert_majorant
 from learnmm.checks.laws import dense
 from learnmm.objective import differentiate, hessian_product

@@ -7,6 +7,7 @@ import torch
 
 import learnmm as lmm
 from learnmm import Bound, Kind
+from learnmm.atoms import CenteredCurvature
 from learnmm.bound import Majorant, map_bound
 from learnmm.checks.laws import dense
 from learnmm.curvature import ScalarCurvature
@@ -109,8 +110,6 @@ def test_atoms_carry_mixed_bounds_through_a_map():
 
 
 def test_misuse_is_refused():
-    with pytest.raises(TypeError, match="Curvature, got Tensor"):
-        Bound(Kind.GLOBAL, torch.ones(2))
     with pytest.raises(ValueError, match="radius"):
         Bound(Kind.REGION, scalar(1.0))
     with pytest.raises(TypeError):
@@ -124,3 +123,50 @@ def test_misuse_is_refused():
 )
 def test_majorants_follow_the_protocol(majorant):
     assert isinstance(majorant, Majorant)
+
+
+ONE, BASIS = torch.ones(2), torch.eye(3)[:, :2]
+SCALAR = lmm.ScalarCurvature(ONE)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: lmm.ScalarCurvature(3.0), TypeError, r"ScalarCurvature.value.*got float"),
+        (lambda: lmm.ScalarCurvature(()), TypeError, "got tuple"),
+        (lambda: lmm.ScalarCurvature(torch.tensor(3.0)), ValueError, r"shape \(B,\), got \(\)"),
+        (lambda: lmm.ScalarCurvature(torch.ones(2, 1)), ValueError, r"got \(2, 1\)"),
+        (lambda: lmm.ScalarCurvature(torch.ones(2).long()), TypeError, "floating-point.*int64"),
+        (lambda: lmm.ScalarCurvature(ONE + 0j), TypeError, "floating-point.*complex64"),
+        (lambda: CenteredCurvature(1.0), TypeError, r"CenteredCurvature.value.*got float"),
+        (lambda: lmm.DiagonalCurvature([1.0]), TypeError, r"DiagonalCurvature.entries.*got list"),
+        (lambda: lmm.DiagonalCurvature(torch.tensor(1.0)), ValueError, r"got \(\)"),
+        (lambda: lmm.DiagonalCurvature(torch.ones(2, 3).bool()), TypeError, "bool"),
+        (lambda: lmm.LowRankCurvature(0.0, torch.ones(2, 2), BASIS), TypeError, "shift.*float"),
+        (lambda: lmm.LowRankCurvature(ONE, torch.ones(2), BASIS), ValueError, r"spectrum.*\(2,\)"),
+        (lambda: lmm.LowRankCurvature(ONE, torch.ones(2, 2), None), TypeError, "basis.*NoneType"),
+        (lambda: lmm.LowRankCurvature(ONE, torch.ones(2, 3), BASIS), ValueError, r"\(2, 3\)"),
+        (lambda: lmm.LowRankCurvature(torch.ones(3), torch.ones(2, 2), BASIS), ValueError, "shift"),
+        (lambda: lmm.Bound(0, SCALAR), TypeError, "Bound.kind must be a Kind, got 0"),
+        (lambda: lmm.Bound(lmm.Kind.GLOBAL, 3.0), TypeError, "Bound.curvature.*got float"),
+        (
+            lambda: lmm.Bound(lmm.Kind.GLOBAL, SCALAR, certain=3.0),
+            TypeError,
+            "Bound.certain.*got float",
+        ),
+        (lambda: lmm.Bound(lmm.Kind.REGION, SCALAR, 1.0), TypeError, "Bound.radius.*got float"),
+        (
+            lambda: lmm.Bound(lmm.Kind.REGION, SCALAR, torch.ones(2, 1)),
+            ValueError,
+            r"Bound.radius.*got \(2, 1\)",
+        ),
+        (
+            lambda: lmm.Bound(lmm.Kind.PROBABLE, SCALAR, failure_probability=2.0),
+            ValueError,
+            r"failure_probability must be in \[0, 1\], got 2.0",
+        ),
+    ],
+)
+def test_what_is_no_curvature_or_bound_is_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()

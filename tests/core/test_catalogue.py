@@ -7,7 +7,7 @@ import torch
 
 import learnmm as lmm
 from catalogue import ATOMS, PRECONDITIONERS, PROBLEMS, AtomCase, Draw
-from learnmm.atoms.base import Composed, Scaled, Sum
+from learnmm.atoms import Composed, Scaled, Sum
 
 
 def parts(atom: lmm.Atom) -> set[type]:

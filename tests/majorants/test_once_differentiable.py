@@ -13,8 +13,7 @@ from torch import Tensor
 
 import learnmm as lmm
 from closures import OnceDifferentiable
-from learnmm.majorants import secant
-from learnmm.majorants.default import DefaultMajorant
+from learnmm.majorants import DefaultMajorant, secant
 from learnmm.objective import SecondDerivativeError, hessian_product
 
 DOUBLE = torch.float64

@@ -169,16 +169,6 @@ def test_bounds_are_where_the_iterate_is() -> None:
             minimize(majorant=lambda x, aux, bound=bound: bound)
 
 
-def test_a_bound_holds_a_curvature() -> None:
-    with pytest.raises(TypeError, match=r"Bound\.curvature must be a Curvature, got Tensor"):
-        lmm.Bound(lmm.Kind.GLOBAL, torch.ones(2))  # type: ignore[arg-type]
-
-
-def test_a_region_has_a_radius() -> None:
-    with pytest.raises(ValueError, match=r"a REGION bound needs its radius, shape \(B,\)"):
-        lmm.Bound(lmm.Kind.REGION, lmm.ScalarCurvature(torch.ones(2)))
-
-
 # --- preconditioners -------------------------------------------------------------------------
 
 

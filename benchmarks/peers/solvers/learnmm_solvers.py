@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import learnmm as lmm
-from learnmm.atoms.base import Atom
+from learnmm.atoms import Atom
 
 from ..recorder import Recorder, tapped
 from ..suite import Case

@@ -12,7 +12,7 @@ import numpy as np
 import qmm
 
 import learnmm as lmm
-from learnmm.atoms.base import Atom, Composed, Scaled, Sum
+from learnmm.atoms import Atom, Composed, Scaled, Sum
 
 from ..recorder import Recorder
 from ..suite import Case

@@ -80,7 +80,7 @@ class RecordingOptions(OptionGroup):
 
 
 @dataclass(frozen=True)
-class HeadOptions(OptionGroup):
+class ModelOptions(OptionGroup):
     """Whose sources are reconstructed, and how its sensors are those of the recording."""
 
     panel = "Head model and channels"
@@ -122,14 +122,17 @@ class HeadOptions(OptionGroup):
         from learnmm_esi.head.fsaverage import fsaverage_head_model
         from learnmm_esi.head.model import HeadModelSettings
         from learnmm_esi.networks.files import describe
+        from learnmm_esi.networks.settings import settings_of
         from learnmm_esi.recordings.learned import find_weights
 
         settings = HeadModelSettings()
         if self.ico is not None:
             settings = HeadModelSettings(ico=int(self.ico.value))
         elif weights is not None:
-            head = describe(find_weights(weights))["config"].get("head")
-            settings = HeadModelSettings() if head is None else HeadModelSettings(**head)
+            file = find_weights(weights)
+            head = describe(file)["config"].get("head")
+            if head is not None:
+                settings = settings_of(HeadModelSettings, head, file, "head")
         return fsaverage_head_model(settings, progress=True)
 
 
@@ -183,7 +186,7 @@ def reconstruct(
     ],
     output: OutputOptions,
     recording: RecordingOptions,
-    head: HeadOptions,
+    head: ModelOptions,
     solve: SolveOptions,
 ) -> None:
     """Reconstruct the sources of a recording: .stc files, and a picture of each.

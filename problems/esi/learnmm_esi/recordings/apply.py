@@ -109,9 +109,9 @@ class MMInverse:
     @property
     def subject(self) -> str | None:
         """FreeSurfer subject of the estimates, if known."""
-        if self.model.template is None:
+        if not isinstance(self.model.origin, mne.Forward):
             return "fsaverage"
-        subject: str | None = self.model.template["src"][0].get("subject_his_id")
+        subject: str | None = self.model.origin["src"][0].get("subject_his_id")
         return subject
 
     def apply(

@@ -1,4 +1,4 @@
-"""Options of MNE-Python's inverses that are none here, and why; and in which group others are."""
+"""Options that are refused: those of MNE-Python with the reason, those of a group with its name."""
 
 from __future__ import annotations
 
