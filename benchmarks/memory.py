@@ -111,9 +111,10 @@ def main() -> None:
             "# Memory of an unrolled solve",
             "",
             f"{made_by('memory', SEED)}, one thread. Cosine data term ({SENSORS} x {SOURCES}) and "
-            f"convolutional autoencoder prior, dual ConvLSTM with 48 channels; batch {BATCH}, {TIMES} "
-            f"times, float32: an iterate takes {iterate:.1f} MiB, the state between two steps (iterate, "
-            "gradient, memory of the preconditioner) about three times as much.",
+            "convolutional autoencoder prior, dual ConvLSTM with 48 channels; batch "
+            f"{BATCH}, {TIMES} times, float32: an iterate takes {iterate:.1f} MiB, the state "
+            "between two steps (iterate, gradient, memory of the preconditioner) about three times "
+            "as much.",
             "",
             "MiB by which the peak of resident memory rises during forward and backward, each in "
             "a process of its own. glibc's malloc is told to return freed arrays to the system "
