@@ -76,10 +76,12 @@ def test_the_same_surfaces_give_the_same_model(bem, write, coarse_model, head_mo
     np.testing.assert_allclose(model.positions, coarse_model.positions, rtol=0, atol=1e-7)
     assert model.settings == SETTINGS
     for fact in ("bem_edge_length", "min_depth", "vertices_moved"):
-        assert model.facts[fact] == pytest.approx(coarse_model.facts[fact], rel=1e-3)
+        assert model.origin.facts[fact] == pytest.approx(coarse_model.origin.facts[fact], rel=1e-3)
     # Distances to the coarse meshes, which lie inside of the shipped surfaces.
     for fact in ("skull_thickness_median", "scalp_thickness_median"):
-        assert model.facts[fact] == pytest.approx(coarse_model.facts[fact], abs=1.5e-3)
+        assert model.origin.facts[fact] == pytest.approx(
+            coarse_model.origin.facts[fact], abs=1.5e-3
+        )
 
     monkeypatch.setenv("LEARNMM_CACHE", str(head_models))
     options = ["--ico", "2", "--sources", "60", "--skull", "fsaverage"]

@@ -150,10 +150,14 @@ def test_radial_sources_peak_under_their_electrode(model):
 def test_report_says_what_was_moved_and_that_nothing_was_dropped(model):
     text = report(model)
     assert "994 (497 left, 497 right)" in text
-    assert f"{model.facts['vertices_moved']:.0f} to a depth of 6.2 mm" in text
+    assert f"{model.origin.facts['vertices_moved']:.0f} to a depth of 6.2 mm" in text
     assert "vertices dropped" in text
     assert "89 of 90" in text
-    assert model.facts["vertices_moved"] > model.facts["vertices_outside_before_moving"] > 0
+    assert (
+        model.origin.facts["vertices_moved"]
+        > model.origin.facts["vertices_outside_before_moving"]
+        > 0
+    )
 
 
 # ------------------------------------------------------------------------------ round trip to MNE

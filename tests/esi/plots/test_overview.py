@@ -34,7 +34,7 @@ def test_the_picture_shows_recording_topography_cortex_and_time_courses(model, s
     assert {"left, lateral", "right, medial"} <= set(titles)
     peak = 1e3 * stc.times[np.abs(stc.data).max(axis=0).argmax()]
     assert f"at {peak:.0f} ms" in titles
-    points = dataclasses.replace(model, regions=None)
+    points = dataclasses.replace(model, origin=model.forward())
     evoked.info["bads"] = ["Fz"]
     titles = [a.get_title() for a in plot_reconstruction(stc, evoked, points, time=0.0).axes]
     assert {"left hemisphere", "at 0 ms", "recording, 89 channels, average reference"} <= set(
@@ -46,7 +46,7 @@ def test_the_picture_shows_recording_topography_cortex_and_time_courses(model, s
 def test_nothing_of_the_picture_is_cut_off(model, stc, evoked):
     """Also of estimates whose numbers are long, and of models that are drawn as points."""
     stc.data[:] *= -1e5
-    for drawn in (model, dataclasses.replace(model, regions=None)):
+    for drawn in (model, dataclasses.replace(model, origin=model.forward())):
         figure = plot_reconstruction(stc, evoked, drawn, threshold=0.4, title="left")
         figure.canvas.draw()
         renderer = figure.canvas.get_renderer()

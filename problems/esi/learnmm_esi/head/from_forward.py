@@ -53,7 +53,7 @@ def head_model_from_forward(
     Returns
     -------
     HeadModel
-        Without settings and regions; ``forward()`` returns the forward solution in fixed
+        Its `origin`, which ``forward()`` returns, is the forward solution in fixed
         orientation, with the same average-referenced gain.
 
     Raises
@@ -88,7 +88,7 @@ def head_model_from_forward(
     vertices = None
     if [space["type"] for space in spaces] == ["surf", "surf"]:
         vertices = np.array(spaces[0]["vertno"]), np.array(spaces[1]["vertno"])
-    return replace(bare, vertices=vertices, template=replace_gain(fixed, bare.leadfield))
+    return replace(bare, vertices=vertices, origin=replace_gain(fixed, bare.leadfield))
 
 
 def _picked(forward: mne.Forward, info: mne.Info | None) -> mne.Forward:

@@ -53,7 +53,7 @@ def head_model_from_leadfield(
     Returns
     -------
     HeadModel
-        Without settings, regions, vertices and `mne.Forward`.
+        Without vertices and `origin`.
 
     Raises
     ------
@@ -84,7 +84,6 @@ def head_model_from_leadfield(
         neighbours=graph,
         distances=None if distances is None else _checked_distances(distances, sources),
         vertices=None,
-        regions=None,
         channel_names=names,
     )
 

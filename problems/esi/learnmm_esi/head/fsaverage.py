@@ -26,7 +26,7 @@ from learnmm_esi.head.construction import construct
 from learnmm_esi.head.cortex import N_VERTICES
 from learnmm_esi.head.electrodes import electrode_names
 from learnmm_esi.head.freesurfer import read_surfaces, surfaces_hash
-from learnmm_esi.head.model import HeadModel, HeadModelSettings
+from learnmm_esi.head.model import Construction, HeadModel, HeadModelSettings
 
 __all__ = ["fsaverage_head_model"]
 
@@ -141,10 +141,8 @@ def _model(arrays: Arrays, facts: Any, settings: HeadModelSettings) -> HeadModel
         neighbours=_graph(arrays["neighbour_indices"], arrays["neighbour_indptr"], n),
         distances=arrays["distances"],
         vertices=vertices,
-        regions=regions,
         channel_names=names,
-        settings=settings,
-        facts=facts,
+        origin=Construction(settings, regions, facts),
     )
 
 

@@ -18,7 +18,7 @@ from learnmm_esi.head.electrodes import electrode_info
 from learnmm_esi.head.skull import SKULLS
 from learnmm_esi.head.to_forward import fixed_forward
 
-__all__ = ["HeadModel", "HeadModelSettings"]
+__all__ = ["Construction", "HeadModel", "HeadModelSettings"]
 
 CONDUCTIVITIES = 1e-5, 100.0  # S/m: what tissue is not, and what of mS/m shows
 
@@ -89,6 +89,25 @@ class HeadModelSettings:
 
 
 @dataclass(frozen=True, eq=False)
+class Construction:
+    """How a head model was made of fsaverage.
+
+    Attributes
+    ----------
+    settings : HeadModelSettings
+        What was asked for.
+    regions : ndarray of int, shape (20484,)
+        Region of every fsaverage5 vertex, left then right; -1 on the medial wall.
+    facts : mapping of str to float
+        Numbers that `report` tells (thicknesses, moved vertices, ...).
+    """
+
+    settings: HeadModelSettings
+    regions: np.ndarray
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
 class HeadModel:
     """Lead field and geometry of a source model.
 
@@ -110,16 +129,11 @@ class HeadModel:
     vertices : tuple of two ndarray of int, optional
         Vertex number of each source in the left and in the right hemisphere, ascending: on
         fsaverage5, or on the surfaces of the source space that was brought along.
-    regions : ndarray of int, shape (20484,), optional
-        Region of every fsaverage5 vertex, left then right; -1 on the medial wall.
     channel_names : tuple of str
         Names of the sensors, in the order of the lead field's rows.
-    settings : HeadModelSettings, optional
-        What the model was built from.
-    facts : mapping of str to float
-        Numbers of the construction that `report` tells (thicknesses, moved vertices, ...).
-    template : mne.Forward, optional
-        The fixed-orientation forward solution of a model that was brought along.
+    origin : Construction or mne.Forward, optional
+        What the model was made of: its construction on fsaverage, or the fixed-orientation forward
+        solution that was brought along.
     """
 
     leadfield: np.ndarray
@@ -128,11 +142,18 @@ class HeadModel:
     neighbours: sparse.csr_matrix
     distances: np.ndarray | None
     vertices: tuple[np.ndarray, np.ndarray] | None
-    regions: np.ndarray | None
     channel_names: tuple[str, ...]
-    settings: HeadModelSettings | None = None
-    facts: Mapping[str, float] = field(default_factory=dict)
-    template: mne.Forward | None = field(default=None, repr=False)
+    origin: Construction | mne.Forward | None = None
+
+    @property
+    def settings(self) -> HeadModelSettings | None:
+        """What was constructed."""
+        return self.origin.settings if isinstance(self.origin, Construction) else None
+
+    @property
+    def regions(self) -> np.ndarray | None:
+        """Region of every fsaverage5 vertex, see `Construction`."""
+        return self.origin.regions if isinstance(self.origin, Construction) else None
 
     def __repr__(self) -> str:
         sensors, sources = self.leadfield.shape
@@ -140,11 +161,11 @@ class HeadModel:
 
     def info(self, sfreq: float) -> mne.Info:
         """Return channel information at a sampling frequency in Hz, with positions if known."""
-        if self.settings is not None:
+        if isinstance(self.origin, Construction):
             return electrode_info(sfreq)
         info = mne.create_info(list(self.channel_names), sfreq, "eeg")
-        if self.template is not None:
-            places = {c["ch_name"]: c["loc"][:3] for c in self.template["info"]["chs"]}
+        if isinstance(self.origin, mne.Forward):
+            places = {c["ch_name"]: c["loc"][:3] for c in self.origin["info"]["chs"]}
             info.set_montage(mne.channels.make_dig_montage(places, coord_frame="head"))
         return info
 
@@ -160,8 +181,8 @@ class HeadModel:
         ValueError
             If the model is a bare lead field, without sensor positions and surfaces.
         """
-        if self.template is not None:
-            return self.template.copy()
+        if isinstance(self.origin, mne.Forward):
+            return self.origin.copy()
         if self.settings is None or self.normals is None or self.vertices is None:
             raise ValueError(
                 "a model from a bare lead field has no sensor positions and surfaces to make an "

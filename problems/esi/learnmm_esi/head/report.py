@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from learnmm_esi.head.model import HeadModel, HeadModelSettings
+from learnmm_esi.head.model import Construction, HeadModel, HeadModelSettings
 
 __all__ = ["lead_field_spectrum", "report"]
 
@@ -53,11 +53,11 @@ def report(model: HeadModel) -> str:
     else:
         left, right = map(len, model.vertices)
         lines.append(("sources", f"{sources} ({left} left, {right} right)"))
-    if model.settings is not None:
-        lines.append(("columns", _columns(model.settings)))
-        lines.append(("conductivity", _conductivity(model.settings)))
-    if model.regions is not None and "region_area_mean" in model.facts:
-        lines += _construction(model.facts, model.regions)
+    if isinstance(model.origin, Construction):
+        lines.append(("columns", _columns(model.origin.settings)))
+        lines.append(("conductivity", _conductivity(model.origin.settings)))
+        if "region_area_mean" in model.origin.facts:
+            lines += _construction(model.origin.facts, model.origin.regions)
     lines += _graph(model)
     spectrum = lead_field_spectrum(model.leadfield)
     size = np.linalg.norm(model.leadfield, axis=0)

@@ -46,6 +46,8 @@ class MMInverse:
         How to solve.
     sensors : SensorSettings, optional
         What to do about channels.
+    **options
+        Of MNE-Python's inverses: refused, with what serves instead.
 
     Raises
     ------
@@ -109,9 +111,9 @@ class MMInverse:
     @property
     def subject(self) -> str | None:
         """FreeSurfer subject of the estimates, if known."""
-        if self.model.template is None:
+        if not isinstance(self.model.origin, mne.Forward):
             return "fsaverage"
-        subject: str | None = self.model.template["src"][0].get("subject_his_id")
+        subject: str | None = self.model.origin["src"][0].get("subject_his_id")
         return subject
 
     def apply(
@@ -138,6 +140,8 @@ class MMInverse:
             Also return what the optimizer did.
         verbose : bool, str, int or None
             MNE-Python's logging level.
+        **options
+            Of MNE-Python's inverses: refused, with what serves instead.
 
         Returns
         -------
@@ -304,7 +308,7 @@ def apply_mm(
         How to solve.
     sensors : SensorSettings, optional
         What to do about channels.
-    span, return_generator, return_result, verbose
+    span, return_generator, return_result, verbose, **options
         See `MMInverse.apply`.
 
     Returns
