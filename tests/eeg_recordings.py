@@ -8,10 +8,11 @@ from pathlib import Path
 import mne
 import numpy as np
 
+from eeg_learning import small
 from learnmm_esi.head.electrodes import electrode_info, electrode_names
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.networks.files import save_solver
-from learnmm_esi.networks.settings import MethodSettings
+from learnmm_esi.networks.method import Recordings
 from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.recordings.settings import InverseSettings
 from learnmm_esi.simulation.erp import ERPSimulator
@@ -36,8 +37,8 @@ def standard(names: Sequence[str] = SENSORS) -> mne.Info:
 
 def save_untrained(path: Path, model: HeadModel, method: str = "mm-net") -> Path:
     """Weights of a method that is not trained, but complete."""
-    settings = MethodSettings(method, steps=2, hidden=4, width=4, times=TIMES, sfreq=SFREQ)
-    save_solver(path, SourceSolver(model, settings), {"data": "erp", "training": {}}, {})
+    solver = SourceSolver(model, small(method, steps=2), Recordings(TIMES, SFREQ))
+    save_solver(path, solver, {"data": "erp", "training": {}}, {})
     return path
 
 

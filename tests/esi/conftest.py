@@ -11,6 +11,7 @@ import pytest
 from filelock import FileLock
 from scipy import sparse
 
+from eeg_learning import small_head
 from learnmm_esi.head.fsaverage import fsaverage_head_model
 from learnmm_esi.head.model import HeadModel, HeadModelSettings
 
@@ -59,6 +60,12 @@ def small_model() -> SmallModel:
     return SmallModel(
         leadfield, RADIUS * normals, sparse.csr_matrix(graph | graph.T), distances, forward
     )
+
+
+@pytest.fixture(scope="session")
+def head(small_model: SmallModel) -> HeadModel:
+    """Eighty sources on a sphere: enough to have patches, few enough to learn in seconds."""
+    return small_head(small_model)
 
 
 @pytest.fixture(scope="session")

@@ -276,9 +276,9 @@ def test_what_is_wrong_is_said_before_a_head_is_built(run, files, monkeypatch, t
     recording = ("reconstruct", files / "subject-ave.fif", "--out", tmp_path / "o")
     for arguments, code, message in (
         (("train", "mm-net", "--data", "x"), 2, "'x' is not one of 'erp', 'nmm'"),
-        (("train", "mm-nett"), 1, "method must be one of mm-net"),
+        (("train", "mm-nett"), 1, "method must be one of 4dvarnet, meta-curvature, "),
         (("train", "mm-net", "--preset", "bad.toml"), 1, "[start]: warmup must be at most steps=3"),
-        (("train", "mm-net-d", "--start", "start.safetensors"), 1, "learns no start"),
+        (("train", "4dvarnet", "--start", "start.safetensors"), 1, "learns no start"),
         (("train", "mm-net", "--start", "bad.toml"), 1, "bad.toml is no complete safetensors file"),
         ((*recording, "--weights", "mm-net-meg"), 1, "no weights and no file are called"),
         ((*recording, "--noise-cov", "bad.toml"), 1, "holds no noise covariance"),

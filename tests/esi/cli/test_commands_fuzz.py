@@ -9,25 +9,22 @@ import unicodedata
 
 import mne
 import pytest
-import torch
 import typer
 from typer.testing import CliRunner
 
+from eeg_learning import TIMES, build
 from learnmm_esi.cli.app import app
 from learnmm_esi.head.from_forward import head_model_from_forward
 from learnmm_esi.networks.files import save_solver
-from learnmm_esi.networks.settings import MethodSettings
-from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.simulation.erp import ERPSimulator
 from learnmm_esi.simulation.patches import PatchSettings
 from learnmm_esi.training.presets import load_preset
 
-TIMES = 16
 TINY = """
 [method]
 hidden = 4
-width = 4
 steps = 3
+prior = {width = 4}
 [start]
 steps = 2
 adam = {warmup = 1}
@@ -119,12 +116,8 @@ def files(coarse_model, tmp_path_factory):
     evoked.set_eeg_reference(projection=True, verbose="ERROR")
     evoked.save(folder / "subject-ave.fif", verbose="ERROR")
     mne.make_ad_hoc_cov(info).save(folder / "noise-cov.fif", verbose="ERROR")
-    torch.manual_seed(0)
-    settings = MethodSettings("mm-net", hidden=4, width=4, steps=2, times=TIMES, start="sLORETA")
-    notes = {"minutes": 1.0}
-    save_solver(
-        folder / "weights.safetensors", SourceSolver(model, settings), {"data": "erp"}, notes
-    )
+    solver = build(model, "mm-net", steps=2)
+    save_solver(folder / "weights.safetensors", solver, {"data": "erp"}, {"minutes": 1.0})
     (folder / "tiny.toml").write_text(TINY)
     return folder
 
@@ -235,7 +228,7 @@ READ = [
 
 def is_preset(path) -> bool:
     try:
-        load_preset(path)
+        load_preset(path, "mm-net")
     except ValueError:
         return False
     return True

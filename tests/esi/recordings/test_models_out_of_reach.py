@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from eeg_learning import small
 from learnmm_esi.inverse.energy import LARGEST, SourceEnergy
-from learnmm_esi.networks.settings import MethodSettings
 from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.recordings.apply import MMInverse, apply_mm
 
@@ -36,7 +36,7 @@ def test_sources_that_no_sensor_sees_are_named_early(coarse_model, evoked):
     with pytest.raises(ValueError, match=message):
         apply_mm(evoked, blind)
     with pytest.raises(ValueError, match=message):
-        SourceSolver(blind, MethodSettings(hidden=4, width=4))
+        SourceSolver(blind, small("mm-net"))
     with pytest.raises(ValueError, match="60 of 60 sources"):
         SourceEnergy(dataclasses.replace(coarse_model, leadfield=np.ones((90, 60))))
     gain[:, 3] = 7e3  # the same at every sensor: nothing after average reference

@@ -8,11 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from eeg_files import write_brainvision, write_edf, write_eeglab
+from eeg_learning import build
 from learnmm_esi.cli import estimate_files
 from learnmm_esi.cli.app import app
 from learnmm_esi.networks.files import save_solver
-from learnmm_esi.networks.settings import MethodSettings
-from learnmm_esi.networks.solver import SourceSolver
+from learnmm_esi.networks.method import Recordings
 from learnmm_esi.recordings.apply import apply_mm
 from learnmm_esi.recordings.files import read_recordings
 from learnmm_esi.recordings.settings import InverseSettings
@@ -213,9 +213,9 @@ def test_what_is_no_recording_is_told_in_a_sentence(run, raw, forward, tmp_path)
 
 def test_weights_bring_their_own_head_model(coarse_model, head_models, tmp_path, monkeypatch):
     monkeypatch.setenv("LEARNMM_CACHE", str(head_models))
-    settings = MethodSettings("mm-net", steps=2, hidden=4, width=4, times=TIMES, sfreq=512.0)
     weights, file = tmp_path / "tiny.safetensors", tmp_path / "subject-ave.fif"
-    save_solver(weights, SourceSolver(coarse_model, settings), {"data": "erp", "training": {}}, {})
+    solver = build(coarse_model, "mm-net", Recordings(TIMES), start="learned", steps=2)
+    save_solver(weights, solver, {"data": "erp", "training": {}}, {})
     data = ERPSimulator(coarse_model, seed=7, times=TIMES).sample(0).sensors.astype(float)
     evoked = mne.EvokedArray(data, coarse_model.info(512.0), comment="left")
     evoked.save(file, verbose="ERROR")

@@ -29,8 +29,8 @@ from learnmm_esi.training.evaluate import evaluate
 from learnmm_esi.training.presets import load_preset
 from learnmm_esi.training.train import train
 told = [maps_large_arrays()]
-smoke = load_preset("smoke")
-for call, given in ((evaluate, (None, None, 0)), (train, (None, "", "", smoke, ""))):
+smoke = load_preset("smoke", "mm-net")
+for call, given in ((evaluate, (None, None, 0)), (train, (None, "", smoke, ""))):
     try:
         call(*given)
     except Exception:

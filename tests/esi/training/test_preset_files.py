@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from damage import refusal
-from learnmm_esi.networks.settings import MethodSettings
 from learnmm_esi.training.presets import FOLDER, load_preset
 
 
@@ -24,7 +23,7 @@ def test_presets_load_or_are_refused_with_one_error(tmp_path: Path) -> None:
             damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
         with refusal():
-            load_preset(path)
+            load_preset(path, "mm-net")
 
 
 VALUES = [
@@ -37,23 +36,25 @@ def test_settings_of_any_type_load_or_are_refused_with_one_error(tmp_path: Path)
     path = tmp_path / "mine.toml"
     sections = {
         "head": ["sources", "ico", "surface", "column", "conductivity", "skull", "min_depth"],
-        "method": list(MethodSettings.__dataclass_fields__),
+        "method": ["steps", "start", "prior", "hidden", "kernel"],
+        "method.prior": ["width", "reach", "weight", "learn_weight"],
+        "recordings": ["times", "sfreq", "window"],
         "fit": ["steps", "batch_size", "adam", "precision", "validate_every", "patience", "seed"],
         "fit.adam": ["lr", "lr_factors", "warmup", "final_lr", "clip", "ema"],
-        "training": ["loss", "horizons", "verified_from", "train_size", "window", "seed"],
+        "training": ["loss", "horizons", "verified_from", "train_size", "seed"],
     }
     for section, names in sections.items():
         for value in VALUES:
             path.write_text(f"{section} = {value}")
             with refusal():
-                load_preset(path)
+                load_preset(path, "mm-net")
             for name in names:
                 steps = "[fit]\nsteps = 30\n" if section == "fit.adam" else ""
                 first = "steps = 30\n" if section == "fit" and name != "steps" else ""
                 path.write_text(f"{steps}[{section}]\n{first}{name} = {value}")
                 with refusal():
-                    preset = load_preset(path)
-                    json.dumps([preset.method, preset.as_dict(), asdict(preset.fit)])
+                    preset = load_preset(path, "mm-net")
+                    json.dumps([preset.method.as_dict(), preset.as_dict(), asdict(preset.fit)])
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_settings_of_any_type_load_or_are_refused_with_one_error(tmp_path: Path)
         (b"[fit]\nsteps = 'x'", r"\[fit\]: steps must be an integer, got 'x'"),
         (b"[head]\nconductivity = 5", r"\[head\]: "),
         (b"[head]\nico = 3.0", r"\[head\]: ico must be one of .*, got 3\.0"),
-        (b"[method]\nmethod = 'mm-net'", r"\[method\] holds settings of any method"),
+        (b"[method]\nmethod = 'mm-net'", r"unknown setting 'method' in \[method\]"),
         (b"\xff", "is not valid TOML"),
         (b"a = " + b"[" * 100_000, "is not valid TOML"),
         (b"#" * 2**21, "is no preset: it has more than 1048576 bytes"),
@@ -81,4 +82,4 @@ def test_faulty_presets_name_what_is_wrong(tmp_path: Path, text: bytes, message:
     path = tmp_path / "mine.toml"
     path.write_bytes(text)
     with pytest.raises(ValueError, match=message):
-        load_preset(path)
+        load_preset(path, "mm-net")

@@ -13,14 +13,17 @@ import typer
 from learnmm_esi.cli.options import MOST_SAMPLES, MOST_STEPS, Data, Ico
 from learnmm_esi.cli.terminal import counting, out, plain_errors, say
 from learnmm_esi.cli.text import printable
-from learnmm_esi.networks.methods import METHODS
+from learnmm_esi.networks.registry import method_class, methods
 
 if TYPE_CHECKING:
     from learnmm_esi.head.model import HeadModel
     from learnmm_esi.training.presets import Preset
 
-_METHODS = "\n\n".join(f"{name}: {what}." for name, what in METHODS.items())
-_PAPER = "The paper's own MM-Net is mm-net-a with --preset paper; mm-net is ours"
+_METHODS = "\n\n".join(f"{name}: {what}." for name, what in methods().items())
+_PAPER = (
+    "MM-Net as the paper has it, and what lies between it and this one, are in examples/esi/"
+    "ablation.py of the repository"
+)
 COLUMNS = (
     "steps",
     "LE\n\nmm",
@@ -77,27 +80,23 @@ def train(
         from learnmm.storage import peek_weights
         from learnmm_esi.cli.outputs import make_writable
 
-        _check_method(method)
+        method_class(method)  # whether there is one
         target = folder or Path("out") / "training" / f"{data.value}-{method}"
         make_writable(target)
         from learnmm_esi.networks.files import save_solver
-        from learnmm_esi.networks.settings import MethodSettings
         from learnmm_esi.training.allocation import keep_freed_memory
         from learnmm_esi.training.presets import load_preset
+        from learnmm_esi.training.pretrain import require_learned_start
         from learnmm_esi.training.train import train as run
 
-        settings = load_preset(preset)
-        made = MethodSettings(method, **settings.method)
-        if start is not None and made.start != "learned":
-            raise ValueError(f"{method} with start={made.start!r} learns no start, got {start}")
+        settings = load_preset(preset, method)
         if start is not None:
+            require_learned_start(settings.method, start)
             peek_weights(start)  # whether it holds any, before the head is built
         _limit(threads)
         keep_freed_memory()
         model = _head(settings, forward)
-        solver, result, known = run(
-            model, method, data.value, settings, target, start=start, resume=resume
-        )
+        solver, result, known = run(model, data.value, settings, target, start=start, resume=resume)
         notes = {
             "method": method,
             "data": data.value,
@@ -172,12 +171,10 @@ def evaluate(
         from learnmm.storage import replacing
         from learnmm_esi.cli.outputs import make_writable
         from learnmm_esi.networks.files import describe, load_solver
-        from learnmm_esi.networks.settings import UNVERIFIED
         from learnmm_esi.recordings.learned import find_weights
         from learnmm_esi.simulation.data_sets import simulator
         from learnmm_esi.training.allocation import keep_freed_memory
         from learnmm_esi.training.evaluate import evaluate as run
-        from learnmm_esi.training.train import RECORDED
 
         make_writable(folder)
         _limit(threads)
@@ -187,10 +184,10 @@ def evaluate(
         model = _other_head(file, known["config"], forward, ico)
         solver = load_solver(file, model, transfer=ico is not None)
         trained_on = known["config"]["data"]
-        horizons = sorted({*(steps or []), solver.settings.steps})
+        method = solver.method
+        horizons = sorted({*(steps or []), method.steps})
         # Recordings as those of the training, where the simulator has a choice.
-        alike = RECORDED if trained_on == data.value == "erp" else ()
-        made = {name: getattr(solver.settings, name) for name in alike}
+        made = asdict(solver.recordings) if trained_on == data.value == "erp" else {}
         test = simulator(solver.head, data.value, seed, samples, **made)
         with counting() as progress:
             task = progress.add_task("evaluating", total=samples)
@@ -203,13 +200,13 @@ def evaluate(
             )
         summary = found.summary()
         content = {
-            "method": solver.settings.method,
-            "verified": solver.settings.method not in UNVERIFIED,
+            "method": method.name,
+            "verified": method.verified,
             "trained_on": trained_on,
             "tested_on": data.value,
             "seed": seed,
-            "start": solver.settings.start,
-            "horizon": solver.settings.steps,
+            "start": method.start,
+            "horizon": method.steps,
             "parameters": solver.parameter_counts(),
             "weight": float(solver.energy.weight.detach()),
             "training": known["notes"],
@@ -220,11 +217,11 @@ def evaluate(
             "hardware": hardware(),
             **summary,
         }
-        name = f"{solver.settings.method}-{solver.settings.start}-{trained_on}-on-{data.value}"
+        name = f"{method.name}-{method.start}-{trained_on}-on-{data.value}"
         with replacing(folder / f"{name}.json") as path:
             path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         table = Table(
-            title=f"{solver.settings.method}, trained on {trained_on}, tested on {data.value}",
+            title=f"{method.name}, trained on {trained_on}, tested on {data.value}",
             box=SIMPLE_HEAD,
         )
         for column in COLUMNS:
@@ -247,11 +244,6 @@ def cells(row: dict[str, Any]) -> list[str]:
         f"{100 * row['monotone']:.1f}",
         f"{100 * row['rejected']:.1f}",
     ]
-
-
-def _check_method(method: str) -> None:
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}. {_PAPER}")
 
 
 def _limit(threads: int | None) -> None:

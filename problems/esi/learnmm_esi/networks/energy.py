@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,11 +14,67 @@ from torch import Tensor, nn
 import learnmm as lmm
 from learnmm.atoms import AutoencoderBound, CosineBound
 from learnmm.linear import Form
+from learnmm.storage import short
 from learnmm_esi.inverse.classical import inverse_kernel
 from learnmm_esi.inverse.scaling import amplitude, normalized
-from learnmm_esi.networks.settings import Start
+from learnmm_esi.networks.settings import check_positive, check_size
 from learnmm_esi.networks.start import LearnedStart
 from learnmm_esi.sources import SourceModel
+
+Start = Literal["learned", "sLORETA", "MNE", "noise"]
+
+
+@dataclass(frozen=True)
+class PriorSettings:
+    """The learned prior of an energy, ``w (1 - cos(x, Phi(x)))``.
+
+    Parameters
+    ----------
+    width : int
+        Channels inside the autoencoder (128 in the paper).
+    reach : int
+        Its kernel length in samples, odd (3 in the paper, for about as many weights).
+    weight : float, optional
+        ``w`` at first, positive (1 in the paper). Default: 20 with a learned start, where the prior
+        has learned too and may hold back the fit of noise; else 1.
+    learn_weight : bool
+        Whether ``w`` is learned from there.
+    """
+
+    width: int = 384
+    reach: int = 1
+    weight: float | None = None
+    learn_weight: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what does not exist."""
+        check_size("width", self.width)
+        check_size("reach", self.reach, odd=True)
+        if self.weight is not None:
+            check_positive("weight", self.weight)
+        if not isinstance(self.learn_weight, bool):
+            raise ValueError(f"learn_weight must be true or false, got {short(self.learn_weight)}")
+
+    def first_weight(self, start: Start) -> float:
+        """``w`` at first, of an energy that is started there."""
+        if self.weight is not None:
+            return self.weight
+        return 20.0 if start == "learned" else 1.0
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How the bounds of an energy are made.
+
+    Parameters
+    ----------
+    form, cosine, prior
+        See `learnmm.MatrixMap`, `learnmm.CosineDistance` and `learnmm.AutoencoderPrior`.
+    """
+
+    form: Form = Form.STRUCTURED
+    cosine: CosineBound = CosineBound.GLOBAL
+    prior: AutoencoderBound = AutoencoderBound.SCALAR
 
 
 class LearnedEnergy(nn.Module):
@@ -29,59 +87,42 @@ class LearnedEnergy(nn.Module):
     ----------
     model : SourceModel
         Head model: lead field in V/(A m), shape (sensors, sources).
-    width : int
-        Channels inside the autoencoder.
-    kernel : int
-        Odd kernel length in samples.
-    weight : float
-        ``w`` at first, positive; 1 in the paper.
-    learn_weight : bool
-        Whether ``w`` is learned from there.
+    prior : PriorSettings
+        ``Phi`` and ``w``.
     start : {"learned", "sLORETA", "MNE", "noise"}
         Where iterates start: a network on the maps of a linear estimate (see `LearnedStart`), the
         linear estimate, or ``1e-3 N(0, 1) / max`` (the paper's).
-    form, cosine_bound, prior_bound
-        Of the bounds, see `learnmm.MatrixMap`, `learnmm.CosineDistance` and
-        `learnmm.AutoencoderPrior`.
+    bounds : Bounds
+        How the bounds of both terms are made.
     """
 
     matrix: Tensor
     kernel: Tensor
 
     def __init__(
-        self,
-        model: SourceModel,
-        *,
-        width: int = 128,
-        kernel: int = 3,
-        weight: float = 1.0,
-        learn_weight: bool = True,
-        start: Start = "sLORETA",
-        form: Form | str = Form.STRUCTURED,
-        cosine_bound: CosineBound | str = CosineBound.GLOBAL,
-        prior_bound: AutoencoderBound | str = AutoencoderBound.SCALAR,
+        self, model: SourceModel, prior: PriorSettings, start: Start, bounds: Bounds
     ) -> None:
         super().__init__()
         leadfield = np.asarray(model.leadfield, dtype=np.float64)
         self.gain = float(np.linalg.norm(leadfield, 2))  # keeps x, y and gradients near one
         # Both follow from the head model, so they move with the module but are not its weights.
         self.register_buffer("matrix", _float(leadfield / self.gain), persistent=False)
-        linear = "MNE" if start == "MNE" else "sLORETA"
+        linear: Literal["MNE", "sLORETA"] = "MNE" if start == "MNE" else "sLORETA"
         self.register_buffer("kernel", _float(inverse_kernel(leadfield, linear)), persistent=False)
-        self.autoencoder = autoencoder(leadfield.shape[1], width, kernel)
-        self.log_weight = nn.Parameter(torch.tensor(math.log(weight)), requires_grad=learn_weight)
-        self.prior = lmm.AutoencoderPrior(self.autoencoder, prior_bound)
+        self.autoencoder = autoencoder(leadfield.shape[1], prior)
+        weight = torch.tensor(math.log(prior.first_weight(start)))
+        self.log_weight = nn.Parameter(weight, requires_grad=prior.learn_weight)
+        self.prior = lmm.AutoencoderPrior(self.autoencoder, bounds.prior)
         self.initial: Start = start
         self.sharpener = LearnedStart(self.kernel) if start == "learned" else None
-        self._form = form
-        self._cosine_bound = cosine_bound
+        self._bounds = bounds
         self._map: lmm.MatrixMap | None = None
 
     @property
     def leadfield(self) -> lmm.MatrixMap:
         """``A``, divided by its norm, on the device of the module."""
         if self._map is None or self._map.matrix.device != self.matrix.device:
-            self._map = lmm.MatrixMap(self.matrix, form=self._form)
+            self._map = lmm.MatrixMap(self.matrix, form=self._bounds.form)
         return self._map
 
     @property
@@ -96,7 +137,7 @@ class LearnedEnergy(nn.Module):
     def fit(self, sensors: Tensor) -> lmm.Atom:
         """Return the data term alone."""
         y = self.normalized(sensors)
-        return lmm.CosineDistance(y, self._cosine_bound) @ self.leadfield
+        return lmm.CosineDistance(y, self._bounds.cosine) @ self.leadfield
 
     def start(self, sensors: Tensor) -> Tensor:
         """Return the first iterate, ``(B, sources, times)``, its largest entry one.
@@ -131,9 +172,9 @@ class LearnedEnergy(nn.Module):
         return amplitude(x, sensors, self.leadfield, self.gain)
 
 
-def autoencoder(sources: int, width: int, kernel: int) -> nn.Sequential:
+def autoencoder(sources: int, prior: PriorSettings) -> nn.Sequential:
     """Return ``Phi``: sources -> `width` -> `width` -> sources, convolutions over time."""
-    pad = kernel // 2
+    width, kernel, pad = prior.width, prior.reach, prior.reach // 2
     return nn.Sequential(
         nn.Conv1d(sources, width, kernel, padding=pad, bias=False),
         lmm.SoftReLU(),

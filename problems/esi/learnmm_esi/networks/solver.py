@@ -1,32 +1,23 @@
-"""A method of Table I on a head model: an energy, what proposes the steps, and the loop."""
+"""A method on a head model: the module that is trained, evaluated and used."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 import learnmm as lmm
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.inverse.energy import Reconstruction
-from learnmm_esi.networks import four_d_var_net, meta_curvature, mm_net, mod_grad
 from learnmm_esi.networks.energy import LearnedEnergy, autoencoder
-from learnmm_esi.networks.settings import MethodSettings
+from learnmm_esi.networks.fingerprint import fingerprint
+from learnmm_esi.networks.method import Method, Recordings
 from learnmm_esi.networks.start import LearnedStart
-
-_BUILDERS = {
-    "4dvarnet": four_d_var_net.build,
-    "meta-curvature": meta_curvature.build,
-    "modgrad": mod_grad.build,
-}
-
-_PRODUCTS, _TOLERANCE = 16, 1e-5
 
 
 class SourceSolver(nn.Module):
@@ -39,33 +30,40 @@ class SourceSolver(nn.Module):
     ----------
     model : HeadModel
         Lead field, channels and neighbours.
-    settings : MethodSettings
+    method : Method
         Which method.
+    recordings : Recordings
+        What the recordings of its training are like.
     """
 
-    def __init__(self, model: HeadModel, settings: MethodSettings) -> None:
+    def __init__(
+        self,
+        model: HeadModel,
+        method: Method,
+        recordings: Recordings = Recordings(),  # noqa: B008 - frozen
+    ) -> None:
         super().__init__()
-        self.settings = settings
+        self.method, self.recordings = method, recordings
         self.head = model
         self.channel_names = tuple(model.channel_names)
-        energy = LearnedEnergy(
-            model,
-            width=settings.width,
-            kernel=settings.reach,
-            weight=settings.weight,  # type: ignore[arg-type]
-            learn_weight=settings.learn_weight,
-            start=settings.start,  # type: ignore[arg-type]
-            **mm_net.BOUNDS.get(settings.method, {}),  # type: ignore[arg-type]
-        )
-        component, optimizer = _component(settings, energy)
+        energy = LearnedEnergy(model, method.prior, method.start, method.bounds)
         self.unrolled = lmm.UnrolledMM(
-            energy, component, start=energy.start, steps=settings.steps, **optimizer
+            energy,
+            method.proposer(energy.matrix, recordings.times),
+            start=energy.start,
+            steps=method.steps,
+            **method.solve,
         )
 
     @property
     def energy(self) -> LearnedEnergy:
         """The energy that the steps lower."""
-        return self.unrolled.energy  # type: ignore[return-value]
+        return cast(LearnedEnergy, self.unrolled.energy)
+
+    @property
+    def proposer(self) -> lmm.LearnedComponent:
+        """What proposes the steps."""
+        return cast(lmm.LearnedComponent, self.unrolled.preconditioner)
 
     def forward(
         self,
@@ -78,16 +76,9 @@ class SourceSolver(nn.Module):
         solved: lmm.Unrolled = self.unrolled(sensors, steps=steps, verified=verified)
         return solved
 
-    def parameter_counts(self) -> dict[str, int]:
-        """Number of learned weights: of what proposes the steps, energy, start, and of all."""
-        sharpener = self.energy.sharpener
-        parts = {
-            "proposes": sum(p.numel() for p in self.unrolled.preconditioner.parameters()),
-            "energy": sum(p.numel() for p in self.energy.autoencoder.parameters())
-            + self.energy.log_weight.requires_grad,
-            "start": 0 if sharpener is None else sum(p.numel() for p in sharpener.parameters()),
-        }
-        return {**parts, "all": sum(parts.values())}
+    def optimizer(self, sensors: Tensor, steps: int | None = None) -> lmm.ProjectedMMOptimizer:
+        """Return what solves for recordings, in so many steps, by default those of the method."""
+        return self.unrolled.optimizer(sensors, max_iter=steps or self.method.steps)
 
     @torch.no_grad()
     def reconstruct(
@@ -100,7 +91,7 @@ class SourceSolver(nn.Module):
         sensors : array or Tensor, shape (batch, sensors, times)
             Average-referenced recordings in V, in the order of `channel_names`.
         steps : int, optional
-            Instead of the number of the settings.
+            Instead of the number of the method.
         progress : bool
             Show a progress bar.
 
@@ -109,14 +100,26 @@ class SourceSolver(nn.Module):
         Reconstruction
         """
         y = self.energy.normalized(sensors)
-        optimizer = self.unrolled.optimizer(y, max_iter=steps or self.settings.steps)
+        optimizer = self.optimizer(y, steps)
         result = optimizer.minimize(self.energy.start(y), history=True, progress=progress)
         return Reconstruction(self.energy.amplitude(result.x, sensors), result)
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Number of learned weights: of what proposes the steps, energy, start, and of all."""
+        sharpener = self.energy.sharpener
+        parts = {
+            "proposes": _count(self.proposer),
+            "energy": _count(self.energy.autoencoder) + self.energy.log_weight.requires_grad,
+            "start": 0 if sharpener is None else _count(sharpener),
+        }
+        return {**parts, "all": sum(parts.values())}
 
     def configuration(self) -> dict[str, Any]:
         """Everything that a file of weights must say about itself, as plain values."""
         return {
-            "settings": self.settings.as_dict(),
+            "method": self.method.name,
+            "settings": self.method.as_dict(),
+            "recordings": asdict(self.recordings),
             "channels": list(self.channel_names),
             "leadfield": fingerprint(self.head.leadfield),
             "positions": np.round(1e3 * np.asarray(self.head.positions), 1).tolist(),  # mm
@@ -124,7 +127,7 @@ class SourceSolver(nn.Module):
         }
 
 
-def weight_layout(settings: MethodSettings, sources: int) -> dict[str, Tensor]:
+def weight_layout(method: Method, recordings: Recordings, sources: int) -> dict[str, Tensor]:
     """Shapes and dtypes of the weights of a `SourceSolver`, on the device ``meta``.
 
     Nothing of these sizes is allocated: settings of a file can be compared with its tensors before
@@ -140,10 +143,10 @@ def weight_layout(settings: MethodSettings, sources: int) -> dict[str, Tensor]:
             # Numbers, of one sensor: what follows from the head model may look at them.
             matrix = torch.ones(1, sources, device="cpu")
             parts: dict[str, nn.Module] = {
-                "energy.autoencoder": autoencoder(sources, settings.width, settings.reach),
-                "preconditioner": _component(settings, SimpleNamespace(matrix=matrix))[0],
+                "energy.autoencoder": autoencoder(sources, method.prior),
+                "preconditioner": method.proposer(matrix, recordings.times),
             }
-            if settings.start == "learned":
+            if method.start == "learned":
                 parts["energy.sharpener"] = LearnedStart(matrix.mT)
             layout = {"unrolled.energy.log_weight": torch.empty(())}
     except RuntimeError as error:
@@ -153,28 +156,5 @@ def weight_layout(settings: MethodSettings, sources: int) -> dict[str, Tensor]:
     return layout
 
 
-def _component(
-    settings: MethodSettings, energy: Any
-) -> tuple[lmm.LearnedComponent, dict[str, Any]]:
-    """Return what proposes the steps, and the settings of the optimizer."""
-    return _BUILDERS.get(settings.method, mm_net.build)(settings, energy)
-
-
-def fingerprint(leadfield: NDArray[np.float64]) -> list[float]:
-    """Sixteen numbers that tell lead fields apart, whatever their units.
-
-    Products ``u_k^T (L / |L|_F) v_k`` with fixed waves over sensors and sources. Unlike a hash of
-    the entries they change as little as the lead field does, so that one built on another
-    computer, with other rounding, is known again.
-    """
-    matrix = np.asarray(leadfield, dtype=np.float64)
-    matrix = matrix / np.linalg.norm(matrix)
-    number = np.arange(1, _PRODUCTS + 1)[:, None]
-    u, v = (np.cos(0.7 * number * np.sqrt(2.0 + np.arange(size))) for size in matrix.shape)
-    products = np.einsum("km,mn,kn->k", u, matrix, v, optimize=True)
-    return [round(float(product), 7) for product in products]
-
-
-def same_leadfield(a: list[float], b: list[float]) -> bool:
-    """Whether two fingerprints are those of one lead field, up to rounding."""
-    return len(a) == len(b) and bool(np.allclose(a, b, rtol=0.0, atol=_TOLERANCE))
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

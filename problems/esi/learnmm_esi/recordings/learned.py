@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 import learnmm as lmm
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.inverse.energy import Reconstruction
-from learnmm_esi.networks.files import HOW_TO_TRAIN, load_solver
-from learnmm_esi.networks.settings import FIXED_LENGTH
+from learnmm_esi.networks.configuration import HOW_TO_TRAIN
+from learnmm_esi.networks.files import load_solver
 from learnmm_esi.recordings.channels import ChannelMatch
 
 SHIPPED = Path(__file__).parents[1] / "weights"
@@ -65,7 +65,7 @@ class LearnedInverse:
     @property
     def times(self) -> int:
         """Samples of the recordings that the weights were trained on."""
-        return self.solver.settings.times
+        return self.solver.recordings.times
 
     @property
     def leadfield(self) -> lmm.MatrixMap:
@@ -84,7 +84,7 @@ class LearnedInverse:
         matrix : ndarray, shape (channels, channels)
             What projectors and whitening do to them.
         """
-        settings, names = self.solver.settings, self.solver.channel_names
+        trained, names = self.solver.recordings, self.solver.channel_names
         lacking = [name for row, name in enumerate(names) if row not in match.rows]
         if lacking:
             raise ValueError(
@@ -100,10 +100,10 @@ class LearnedInverse:
                 "nothing else: this one has further projectors or a noise covariance. Leave them "
                 "out, or leave out the weights"
             )
-        if abs(info["sfreq"] / settings.sfreq - 1) > RATE_TOLERANCE:
+        if abs(info["sfreq"] / trained.sfreq - 1) > RATE_TOLERANCE:
             raise ValueError(
-                f"the weights {self.path.name} are for recordings at {settings.sfreq:g} Hz, this "
-                f"one has {info['sfreq']:g} Hz: resample it (evoked.resample({settings.sfreq:g})), "
+                f"the weights {self.path.name} are for recordings at {trained.sfreq:g} Hz, this "
+                f"one has {info['sfreq']:g} Hz: resample it (evoked.resample({trained.sfreq:g})), "
                 "or leave out the weights"
             )
 
@@ -120,16 +120,16 @@ class LearnedInverse:
         ValueError
             If the method serves one length alone.
         """
-        settings = self.solver.settings
-        trained = f"{settings.times} samples ({1e3 * settings.times / settings.sfreq:.0f} ms)"
-        if settings.method in FIXED_LENGTH and times != settings.times:
+        trained, method = self.solver.recordings, self.solver.method
+        told = f"{trained.times} samples ({1e3 * trained.times / trained.sfreq:.0f} ms)"
+        if not method.any_length and times != trained.times:
             raise ValueError(
-                f"the weights {self.path.name} ({settings.method}) are for recordings of {trained} "
-                f"alone, this one has {times}: crop it, or leave out the weights"
+                f"the weights {self.path.name} ({method.name}) are for recordings of {told} alone, "
+                f"this one has {times}: crop it, or leave out the weights"
             )
-        if not LENGTHS[0] <= times / settings.times <= LENGTHS[1]:
+        if not LENGTHS[0] <= times / trained.times <= LENGTHS[1]:
             warnings.warn(
-                f"the weights {self.path.name} were trained on recordings of {trained}, this one "
+                f"the weights {self.path.name} were trained on recordings of {told}, this one "
                 f"has {times}: sources may be far off. Crop it to the response of interest, or "
                 "leave out the weights",
                 RuntimeWarning,

@@ -108,7 +108,7 @@ def evaluate(
         batch = simulator.batch(range(first, min(first + BATCH, samples)))
         parts.append(_evaluate_batch(solver, batch, compare, sorted(set(horizons))))
         if advance is not None:
-            advance(len(batch.seed_source))
+            advance(len(batch.sensors))
     joined: dict[str, Any] = {}
     for f in fields(Evaluation):
         pieces = [getattr(part, f.name) for part in parts]
@@ -128,7 +128,7 @@ def _evaluate_batch(
 ) -> Evaluation:
     sensors = torch.from_numpy(batch.sensors)
     y = solver.energy.normalized(sensors)
-    optimizer = solver.unrolled.optimizer(y, max_iter=horizons[-1])
+    optimizer = solver.optimizer(y, horizons[-1])
     metrics, monotone, rejected, worst = {}, {}, {}, {}
     start = solver.energy.start(y)
     terms = [solver.energy.terms(start, y)]

@@ -10,11 +10,14 @@ from typing import Any
 from learnmm.storage import short, shown
 from learnmm.training import FitSettings
 from learnmm_esi.head.model import HeadModelSettings
+from learnmm_esi.networks.method import Method
+from learnmm_esi.networks.registry import method_class
 from learnmm_esi.networks.settings import (
     LARGEST,
     MOST_STEPS,
-    MethodSettings,
     check_integer,
+    check_positive,
+    check_size,
     is_number,
     settings_of,
 )
@@ -25,6 +28,39 @@ PRESETS = tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 LARGEST_FILE = 2**20  # bytes; presets have a few hundred
 MOST_SAMPLES = 10**8
+
+
+@dataclass(frozen=True)
+class RecordingSettings:
+    """What recordings are simulated, and how they are cut for the steps.
+
+    Parameters
+    ----------
+    times : int, optional
+        Samples of a recording. Default: those of the simulator.
+    sfreq : float, optional
+        Sampling rate in Hz. Default: that of the simulator.
+    window : int
+        Samples of the random windows that longer recordings are cut to; 0: whole recordings.
+    """
+
+    times: int | None = None
+    sfreq: float | None = None
+    window: int = 64
+
+    def __post_init__(self) -> None:
+        """Refuse what does not exist."""
+        if self.times is not None:
+            check_size("times", self.times)
+        if self.sfreq is not None:
+            check_positive("sfreq", self.sfreq)
+        check_integer("window", self.window, 0, LARGEST)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Length and rate, where they are not the simulator's."""
+        asked = {"times": self.times, "sfreq": self.sfreq}
+        return {name: value for name, value in asked.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -42,8 +78,6 @@ class TrainingSettings:
         Share of the training from which on the safeguard is on, for the methods that have one.
     train_size, validation_size : int
         Samples of the two sets.
-    window : int
-        Samples of the random windows that long recordings are cut to; 0: whole recordings.
     seed : int
         Of the first weights and of the data: `seed` names the training set, `seed + 1` the
         validation set, and `seed + 2` the test set.
@@ -54,7 +88,6 @@ class TrainingSettings:
     verified_from: float = 0.5
     train_size: int = 8000
     validation_size: int = 96
-    window: int = 64
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -79,61 +112,74 @@ class TrainingSettings:
             )
         for name in ("train_size", "validation_size"):
             check_integer(name, getattr(self, name), 1, MOST_SAMPLES)
-        check_integer("window", self.window, 0, LARGEST)
         check_integer("seed", self.seed, 0, 2**62)
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Everything that a training depends on besides the method's name and the data set."""
+    """Everything that a training depends on besides the data set and the head model.
 
+    Parameters
+    ----------
+    method : Method
+        What is trained.
+    head : HeadModelSettings
+        The library's head model to train on, unless another is given.
+    recordings : RecordingSettings
+        What recordings are simulated.
+    start, fit : FitSettings
+        How a learned start is trained, and how the steps are.
+    training : TrainingSettings
+        Data and loss.
+    """
+
+    method: Method
     head: HeadModelSettings = field(default_factory=HeadModelSettings)
-    method: dict[str, Any] = field(default_factory=dict)
+    recordings: RecordingSettings = field(default_factory=RecordingSettings)
     start: FitSettings = field(default_factory=lambda: FitSettings(steps=2000, batch_size=256))
     fit: FitSettings = field(default_factory=lambda: FitSettings(steps=2000))
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what a file of weights says of the training; `fit` stores its own settings."""
-        return {"training": asdict(self.training)}
+        return {"training": {**asdict(self.training), "window": self.recordings.window}}
 
 
-def load_preset(name: str | Path) -> Preset:
-    """Read a preset by its name, or any TOML file of the same form.
+def load_preset(name: str | Path, method: str) -> Preset:
+    """Read a preset by its name, or any TOML file of the same form, for a method.
 
     Raises
     ------
     FileNotFoundError
         If there is none, naming those that come with the library.
     ValueError
-        For an unknown section or setting, or one that is not possible.
+        For an unknown method, section or setting, or one that is not possible.
     """
+    kinds: dict[str, type[Any]] = {
+        "method": method_class(method),
+        "head": HeadModelSettings,
+        "recordings": RecordingSettings,
+        "start": FitSettings,
+        "fit": FitSettings,
+        "training": TrainingSettings,
+    }
     path = FOLDER / f"{name}.toml" if str(name) in PRESETS else Path(name)
     if not path.is_file():
         raise FileNotFoundError(
             f"no preset and no file is called {str(name)!r}; presets: {', '.join(PRESETS)}"
         )
-    content = read_toml(path)
-    kinds = {
-        "head": HeadModelSettings,
-        "method": MethodSettings,
-        "start": FitSettings,
-        "fit": FitSettings,
-        "training": TrainingSettings,
-    }
+    content = {"method": {}, **read_toml(path)}
     unknown = sorted(set(content) - set(kinds))
     if unknown:
         raise ValueError(
             f"{path}: unknown section '{shown(unknown[0])}'; there are {', '.join(kinds)}"
         )
-    made = {
-        section: settings_of(kinds[section], values, path, section)
-        for section, values in content.items()
-    }
-    method = content.get("method", {})
-    if "method" in method:
-        raise ValueError(f"{path}: [method] holds settings of any method, and not its name")
-    return Preset(**{**made, "method": method})
+    return Preset(
+        **{
+            section: settings_of(kinds[section], values, path, section)
+            for section, values in content.items()
+        }
+    )
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from learnmm.storage import load_notes, load_weights
 from learnmm.training import FitSettings, Record, fit
 from learnmm_esi.networks.energy import LearnedEnergy, peak_one
+from learnmm_esi.networks.method import Method
 from learnmm_esi.networks.start import Components
 from learnmm_esi.simulation.simulator import PatchSimulator
 from learnmm_esi.training.data import FactoredRecordings
@@ -42,6 +43,8 @@ class Preparing(nn.Module):
         With a learned start.
     """
 
+    margin: int  # samples that see a window's ends
+
     def __init__(self, energy: LearnedEnergy) -> None:
         super().__init__()
         if energy.sharpener is None:
@@ -49,8 +52,8 @@ class Preparing(nn.Module):
         self.sharpener = energy.sharpener
         self.autoencoder = energy.autoencoder
         self.normalized = energy.normalized
-        kernels = [layer.kernel_size[0] for layer in self.autoencoder if hasattr(layer, "weight")]
-        self.margin = sum(kernel // 2 for kernel in kernels)  # samples that see a window's ends
+        layers = [layer for layer in energy.autoencoder if isinstance(layer, nn.Conv1d)]
+        self.margin = sum(layer.kernel_size[0] // 2 for layer in layers)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Prepared:
         """Start from every recording; show the autoencoder a window of every fourth."""
@@ -171,6 +174,12 @@ def take_start(path: Path, energy: LearnedEnergy, config: Mapping[str, Any]) -> 
     load_weights(path, model, expect={**config, "part": "start"})
     model.sharpener.requires_grad_(False)
     return load_notes(path)
+
+
+def require_learned_start(method: Method, start: Path) -> None:
+    """Raise a ValueError if a start is given to a method that learns none."""
+    if method.start != "learned":
+        raise ValueError(f"{method.name} with start={method.start!r} learns no start, got {start}")
 
 
 def _cut(x: Tensor, window: Tensor) -> Tensor:
