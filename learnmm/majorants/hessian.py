@@ -82,10 +82,12 @@ class PowerIterationMajorant(HessianMajorant):
 
     Parameters
     ----------
-    fun, steps, generator, route
+    fun, steps
         See `HessianMajorant`.
     margin : float
         Factor on the estimate, at least 1.
+    generator, route
+        See `HessianMajorant`.
     """
 
     kind = Kind.ESTIMATE
@@ -129,10 +131,12 @@ class LanczosMajorant(HessianMajorant):
 
     Parameters
     ----------
-    fun, steps, generator, route
+    fun, steps
         See `HessianMajorant`. More steps are used where the bound needs them to exist.
     failure_probability : float
         ``delta`` per bound.
+    generator, route
+        See `HessianMajorant`.
     """
 
     kind = Kind.PROBABLE
