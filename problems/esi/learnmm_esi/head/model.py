@@ -13,9 +13,9 @@ import mne
 import numpy as np
 from scipy import sparse
 
+from learnmm_esi.head.boundaries import SKULLS
 from learnmm_esi.head.cortex import N_VERTICES
 from learnmm_esi.head.electrodes import electrode_info
-from learnmm_esi.head.skull import SKULLS
 from learnmm_esi.head.to_forward import fixed_forward
 
 __all__ = ["Construction", "HeadModel", "HeadModelSettings"]
@@ -42,7 +42,7 @@ class HeadModelSettings:
     conductivity : tuple of float
         Brain, skull, scalp in S/m, each in 1e-5 to 100.
     skull : {"half", "ratio", "constant", "fsaverage"}
-        How the outer skull is constructed, see `learnmm_esi.head.skull`; or ``"fsaverage"``:
+        How the outer skull is constructed, see `learnmm_esi.head.boundaries`; or ``"fsaverage"``:
         all three boundaries are FreeSurfer's, see `learnmm_esi.head.freesurfer`.
     min_depth : float, optional
         Least depth of a dipole below the inner skull in metres; shallower ones are moved inwards.
