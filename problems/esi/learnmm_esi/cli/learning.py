@@ -281,7 +281,7 @@ def _other_head(
     if ico is None:
         return None
     from learnmm_esi.head.fsaverage import fsaverage_head_model
-    from learnmm_esi.head.model import HeadModelSettings
+    from learnmm_esi.head.settings import HeadModelSettings
     from learnmm_esi.networks.settings import settings_of
 
     if config.get("head") is None:

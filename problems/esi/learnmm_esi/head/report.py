@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from learnmm_esi.head.model import Construction, HeadModel, HeadModelSettings
+from learnmm_esi.head.model import Construction, HeadModel
+from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.head.spectrum import lead_field_spectrum
 
 __all__ = ["report"]
