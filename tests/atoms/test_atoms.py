@@ -11,8 +11,9 @@ import learnmm as lmm
 from learnmm.atoms import Loss
 from learnmm.checks import LawViolation, assert_majorant
 from learnmm.checks.laws import dense
+from learnmm.hessian import hessian_product
 from learnmm.linear import Form
-from learnmm.objective import differentiate, hessian_product
+from learnmm.objective import differentiate
 
 BATCH, N, M = 80, 6, 4
 EPS = torch.finfo(torch.float64).eps
