@@ -26,7 +26,7 @@ from benchmarks.pages import arguments, made_by, table, write
 from benchmarks.timing import paired_times, ratio
 from learnmm.objective import differentiate
 from learnmm_esi.head.fsaverage import fsaverage_head_model
-from learnmm_esi.head.model import HeadModelSettings
+from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.inverse.energy import SourceEnergy
 from learnmm_esi.simulation.erp import ERPSimulator
 

@@ -120,7 +120,7 @@ class ModelOptions(OptionGroup):
         if self.forward is not None:
             return self.forward
         from learnmm_esi.head.fsaverage import fsaverage_head_model
-        from learnmm_esi.head.model import HeadModelSettings
+        from learnmm_esi.head.settings import HeadModelSettings
         from learnmm_esi.networks.files import describe
         from learnmm_esi.recordings.learned import find_weights
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnmm.storage import listed, short, shown
-from learnmm_esi.head.model import HeadModel, HeadModelSettings
+from learnmm_esi.head.model import HeadModel
+from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.networks.fingerprint import fingerprint, same_leadfield
 from learnmm_esi.networks.method import Method, Recordings
 from learnmm_esi.networks.registry import method_class
