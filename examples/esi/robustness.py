@@ -162,7 +162,7 @@ def main() -> None:
         "command": f"python examples/esi/robustness.py {options.weights} "
         + (f"--relaxed {options.relaxed.name} " if options.relaxed else "")
         + f"--samples {options.samples} --seed {options.seed}",
-        "training": describe(weights)["notes"],
+        "training": describe(weights).notes,
         "hardware": hardware(),
         "wall time": f"{time.perf_counter() - begin:.0f} s",
     }
