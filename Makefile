@@ -13,7 +13,8 @@ OLDEST_STAMP := $(OLDEST)/.installed
 
 help:
 	@echo "make demo        reconstruct simulated EEG sources, next to MNE and sLORETA"
-	@echo "make test        style, types, import rules and the whole test suite"
+	@echo "make lint        style, types, import rules, and docstrings against signatures"
+	@echo "make test        the same, and the whole test suite"
 	@echo "make test-plain  the tests on the plainest path through MKL and torch"
 	@echo "make test-everywhere  the suite on every path that this processor knows (an hour)"
 	@echo "make test-oldest the tests with the oldest versions that are admitted"
@@ -36,6 +37,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest tests/test_docstrings.py
 
 test: lint
 	$(BIN)/python -m pytest -n auto --durations 10

@@ -7,17 +7,14 @@ Three tables from one run:
 2. a batch of 1024 around each start at once, against a loop over L-BFGS;
 3. deblurring with a matrix-free operator: evaluations and time to the same energy.
 
-``python benchmarks/acceleration.py`` prints them and writes ``benchmarks/results/acceleration.md``.
+``python -m benchmarks.acceleration`` prints them and writes ``benchmarks/results/acceleration.md``.
 Rules that lost live here only.
 """
 
 from __future__ import annotations
 
-import argparse
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -26,11 +23,16 @@ from rich.progress import track
 from torch import Tensor
 
 import learnmm as lmm
+from benchmarks.pages import arguments, made_by, table, write
 from learnmm.curvature import dot, expand
 from learnmm_problems.mgh import FUNCTIONS, MGHProblem
 
 SEED = 11
 GAP = 1e-6
+RULES = ("rule", "solved of 35", "evaluations in all", "share refused", "monotone", "seconds")
+STARTS = ("function", "unknowns", "solved, L-BFGS", "solved, learnmm")
+STARTS += ("loop, s", "batch, s", "ratio", "monotone")
+DEBLURRING = ("rule", "there", "steps", "refused", "seconds", "gap at the end")
 BATCHED = ("rosenbrock", "helical-valley", "wood", "osborne-2", "broyden-banded")
 console = Console(stderr=True)
 
@@ -284,54 +286,39 @@ def deblurring(side: int, steps: int) -> list[str]:
 
 def main() -> None:
     """Print the tables and write them down."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments("acceleration", __doc__)
     parser.add_argument("--budget", type=int, default=1000)
     parser.add_argument("--own-budget", type=int, default=40)
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--looped", type=int, default=32)
     parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/acceleration.md"))
     settings = parser.parse_args()
-    page = "\n".join(
+    write(
         [
             "# Acceleration that keeps descent: which rule wins",
             "",
-            f"`python benchmarks/acceleration.py`, seed {SEED}, torch {torch.__version__}, "
-            f"{torch.get_num_threads()} thread, {platform.machine()}, float64. Seconds "
-            "are those of the processor.",
+            f"{made_by('acceleration', SEED)}, float64. Seconds are those of the processor.",
             "",
             f"The 35 functions of More, Garbow and Hillstrom from their standard starts, at most "
             f"{settings.budget} evaluations each; solved: within {GAP:g} of the least value, "
             "relative where that exceeds 1. Three of them have another local minimum in the way.",
             "",
-            "| rule | solved of 35 | evaluations in all | share refused | monotone | seconds |",
-            "|---|---|---|---|---|---|",
-            *suite(settings.budget, settings.own_budget),
-            "",
+            *table(RULES, suite(settings.budget, settings.own_budget)),
             f"{settings.batch} starts around the standard one, `lmm.minimize` on all at once, "
             f"against a loop over L-BFGS (history 10, timed on {settings.looped} of them):",
             "",
-            "| function | unknowns | solved, L-BFGS | solved, learnmm | loop, s | batch, s | ratio "
-            "| monotone |",
-            "|---|---|---|---|---|---|---|---|",
-            *batches(settings.batch, settings.looped),
-            "",
+            *table(STARTS, batches(settings.batch, settings.looped)),
             f"An image of {settings.side} x {settings.side} deblurred by products alone, until the "
             "energy is within 1e-6 of the least, relative to the start:",
             "",
-            "| rule | there | steps | refused | seconds | gap at the end |",
-            "|---|---|---|---|---|---|",
-            *deblurring(settings.side, settings.steps),
-            "",
+            *table(DEBLURRING, deblurring(settings.side, settings.steps)),
             "Momentum and memory gradient lost and are not part of the library. A step of memory "
             "gradient costs products with the majorant on top of the gradient.",
             "",
-        ]
+        ],
+        settings.output,
     )
-    print(page)
-    settings.output.parent.mkdir(parents=True, exist_ok=True)
-    settings.output.write_text(page)
 
 
 if __name__ == "__main__":

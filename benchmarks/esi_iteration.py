@@ -11,12 +11,9 @@ Two tables, from one run on 994 sources x 64 samples, batch 32, float32:
 
 from __future__ import annotations
 
-import argparse
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -25,14 +22,19 @@ from rich.progress import track
 from torch import Tensor, nn
 
 import learnmm as lmm
+from benchmarks.pages import arguments, made_by, table, write
 from benchmarks.timing import paired_times, ratio
 from learnmm.objective import differentiate
 from learnmm_esi.head.fsaverage import fsaverage_head_model
-from learnmm_esi.head.model import HeadModelSettings
+from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.inverse.energy import SourceEnergy
 from learnmm_esi.simulation.erp import ERPSimulator
 
 SEED = 7
+COSTS = ("prior", "step", "ms", "over autograd's value and gradient")
+COSTS += ("over the atom's own closed form", "network passes")
+RACES = ("prior", "bound", "steps", "mean energy", "L-BFGS s", "its evaluations per problem")
+RACES += ("reached", "learnmm s", "its evaluations", "time ratio", "monotone")
 Make = Callable[[Tensor], lmm.Atom]
 
 
@@ -164,13 +166,12 @@ def race(
 
 def main() -> None:
     """Print both tables and write them down."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments("esi_iteration", __doc__)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--training-steps", type=int, default=150)
     parser.add_argument("--lbfgs-iterations", type=int, default=100)
     parser.add_argument("--max-steps", type=int, default=300)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/esi_iteration.md"))
     settings = parser.parse_args()
 
     model = fsaverage_head_model(HeadModelSettings(ico=3), progress=True)
@@ -200,33 +201,22 @@ def main() -> None:
         for name, make, theirs in entries
         for kind in COMPONENTS
     ]
-    page = "\n".join(
+    write(
         [
             "# The EEG energy: cost of a step, and a race with L-BFGS",
             "",
-            f"`python -m benchmarks.esi_iteration`, seed {SEED}, torch {torch.__version__}, "
-            f"{torch.get_num_threads()} threads, {platform.machine()}; batch {settings.batch}, "
+            f"{made_by('esi_iteration', SEED)}; batch {settings.batch}, "
             "994 sources x 64 samples, float32, structured bounds. Times are medians of runs in "
             "turn; ratios are paired.",
             "",
-            "| prior | step | ms | over autograd's value and gradient | over the atom's own closed "
-            "form | network passes |",
-            "|---|---|---|---|---|---|",
-            *costs,
-            "",
+            *table(COSTS, costs),
             f"Until the whole batch is where L-BFGS ends after {settings.lbfgs_iterations} "
             "iterations, from noise:",
             "",
-            "| prior | bound | steps | mean energy | L-BFGS s | its evaluations per problem "
-            "| reached | learnmm s | its evaluations | time ratio | monotone |",
-            "|---|---|---|---|---|---|---|---|---|---|---|",
-            *races,
-            "",
-        ]
+            *table(RACES, races),
+        ],
+        settings.output,
     )
-    print(page)
-    settings.output.parent.mkdir(parents=True, exist_ok=True)
-    settings.output.write_text(page)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,13 @@ Huber misfit and a ridge, float32, one problem, separable `GLOBAL` bounds. The o
 majorant and the limited-memory step are timed beside value and gradient; the slope is that of a
 line through the logarithms.
 
-``python benchmarks/large.py`` prints the table and writes ``benchmarks/results/large.md`` and
+``python -m benchmarks.large`` prints the table and writes ``benchmarks/results/large.md`` and
 ``large.png``. The largest problem takes about 4 GB.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
-import platform
 import resource
 import statistics
 import time
@@ -28,6 +26,7 @@ from rich.progress import track
 from torch import Tensor
 
 import learnmm as lmm
+from benchmarks.pages import arguments, line, made_by, table, write
 
 SEED = 5
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
@@ -130,11 +129,17 @@ def picture(results: dict[str, list[Row]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def cells(name: str, n: int, seconds: tuple[float, float, float], monotone: bool) -> str:
+    """Of the table of times."""
+    value, own, limited = seconds
+    ratios = [f"{own / value:.2f}", f"{limited / own:.2f}", "yes" if monotone else "NO"]
+    return line([name, f"{n:,}", *(f"{1e3 * time:.3g}" for time in seconds), *ratios])
+
+
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments("large", __doc__)
     parser.add_argument("--largest", type=int, default=SIZES[-1])
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/large.md"))
     settings = parser.parse_args()
     sizes = [n for n in SIZES if n <= settings.largest]
     results = {
@@ -142,40 +147,29 @@ def main() -> None:
         for name, make in PROBLEMS.items()
     }
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB to GiB
-    lines = [
-        "# From a thousand to ten million unknowns",
-        "",
-        f"`python benchmarks/large.py`, seed {SEED}, torch {torch.__version__}, "
-        f"{torch.get_num_threads()} thread, {platform.machine()}, float32; milliseconds of the "
-        f"processor, medians; history {HISTORY}. Peak memory {peak:.1f} GiB.",
-        "",
-        "| problem | unknowns | " + " | ".join(f"{label}, ms" for label in COLUMNS)
-        + " | own step over value and gradient | limited memory over own step | monotone |",
-        "|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
-    for name, rows in results.items():
-        for n, seconds, monotone in rows:
-            value, own, limited = seconds
-            lines.append(
-                f"| {name} | {n:,} | {1e3 * value:.3g} | {1e3 * own:.3g} | {1e3 * limited:.3g} "
-                f"| {own / value:.2f} | {limited / own:.2f} | {'yes' if monotone else 'NO'} |"
-            )
-    lines += [
-        "",
-        f"Time grows with the size to the power of (fitted from {LINEAR_FROM:,} unknowns on):",
-        "",
-        "| problem | " + " | ".join(COLUMNS) + " |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| {name} | " + " | ".join(f"{slope(rows, c):.2f}" for c in range(len(COLUMNS))) + " |"
+    head = ["problem", "unknowns", *(f"{label}, ms" for label in COLUMNS)]
+    head += ["own step over value and gradient", "limited memory over own step", "monotone"]
+    times = [cells(name, *row) for name, rows in results.items() for row in rows]
+    slopes = [
+        line([name, *(f"{slope(rows, c):.2f}" for c in range(len(COLUMNS)))])
         for name, rows in results.items()
     ]
-    lines += ["", "![Seconds per step](large.png)", ""]
-    page = "\n".join(lines)
-    print(page)
-    settings.output.parent.mkdir(parents=True, exist_ok=True)
-    settings.output.write_text(page)
+    write(
+        [
+            "# From a thousand to ten million unknowns",
+            "",
+            f"{made_by('large', SEED)}, float32; milliseconds of the processor, medians; history "
+            f"{HISTORY}. Peak memory {peak:.1f} GiB.",
+            "",
+            *table(head, times),
+            f"Time grows with the size to the power of (fitted from {LINEAR_FROM:,} unknowns on):",
+            "",
+            *table(["problem", *COLUMNS], slopes),
+            "![Seconds per step](large.png)",
+            "",
+        ],
+        settings.output,
+    )
     picture(results, settings.output.with_suffix(".png"))
 
 

@@ -1,25 +1,23 @@
 """What a long unrolled solve holds in memory, with and without checkpointing.
 
 Every row is a process of its own: forward and backward through ``K`` steps, and how far the peak
-of its resident memory rises above where it was before. ``python benchmarks/memory.py`` prints the
+of its resident memory rises above where it was before. ``python -m benchmarks.memory`` prints the
 table and writes ``benchmarks/results/memory.md``.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import platform
 import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import torch
 from torch import nn
 
 import learnmm as lmm
+from benchmarks.pages import arguments, made_by, table, write
 
 SEED = 7
 STEPS = (10, 30, 100)
@@ -64,7 +62,15 @@ def peak() -> float:
 
 def row(backward: str, keep: bool, steps: int, environment: dict[str, str]) -> tuple[float, float]:
     """Run a measurement in a fresh process."""
-    command = [sys.executable, __file__, "--measure", backward, str(int(keep)), str(steps)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.memory",
+        "--measure",
+        backward,
+        str(int(keep)),
+        str(steps),
+    ]
     done = subprocess.run(
         command, env={**os.environ, **environment}, check=True, capture_output=True, text=True
     )
@@ -74,9 +80,8 @@ def row(backward: str, keep: bool, steps: int, environment: dict[str, str]) -> t
 
 def main() -> None:
     """Print the table and write it down."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments("memory", __doc__)
     parser.add_argument("--measure", nargs=3, metavar=("BACKWARD", "KEEP", "STEPS"))
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/memory.md"))
     settings = parser.parse_args()
     if settings.measure:
         backward, keep, steps = settings.measure
@@ -98,37 +103,32 @@ def main() -> None:
             f"| {backward} | {kept} | {held} | {last / first:.1f} | {default:.0f} | {seconds:.1f} |"
         )
     iterate = BATCH * SOURCES * TIMES * 4 / 2**20
-    steps = " | ".join(f"K = {count}" for count in STEPS)
-    page = "\n".join(
+    head = ["backward", "iterates kept", *(f"K = {count}" for count in STEPS)]
+    head += ["K = 100 over K = 10", "K = 100, malloc's default", "K = 100, s"]
+    write(
         [
             "# Memory of an unrolled solve",
             "",
-            f"`python benchmarks/memory.py`, seed {SEED}, torch {torch.__version__}, 1 thread, "
-            f"{platform.machine()}. Cosine data term ({SENSORS} x {SOURCES}) and convolutional "
-            f"autoencoder prior, dual ConvLSTM with 48 channels; batch {BATCH}, {TIMES} times, "
-            f"float32: an iterate takes {iterate:.1f} MiB, the state between two steps (iterate, "
-            "gradient, memory of the proposer) about three times as much.",
+            f"{made_by('memory', SEED)}, one thread. Cosine data term ({SENSORS} x {SOURCES}) and "
+            "convolutional autoencoder prior, dual ConvLSTM with 48 channels; batch "
+            f"{BATCH}, {TIMES} times, float32: an iterate takes {iterate:.1f} MiB, the state "
+            "between two steps (iterate, gradient, memory of the proposer) about three times "
+            "as much.",
             "",
             "MiB by which the peak of resident memory rises during forward and backward, each in "
             "a process of its own. glibc's malloc is told to return freed arrays to the system "
             "(`MALLOC_MMAP_THRESHOLD_=65536`), so that the numbers are what is held; the column "
             "before the last is without, where the heap fragments.",
             "",
-            f"| backward | iterates kept | {steps} | K = 100 over K = 10 | K = 100, malloc's "
-            "default | K = 100, s |",
-            "|---|---|---|---|---|---|---|---|",
-            *lines,
-            "",
+            *table(head, lines),
             "Checkpointing keeps the state before every step up to 16 of them. Beyond, it keeps "
             "states between about `sqrt(K)` segments, and those within the segment that is being "
             "differentiated. An outer loss on all iterates holds `K` of them besides, which is "
             "what `keep_iterates=False` leaves out.",
             "",
-        ]
+        ],
+        settings.output,
     )
-    print(page)
-    settings.output.parent.mkdir(parents=True, exist_ok=True)
-    settings.output.write_text(page)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,13 @@
 
 Digits of scikit-learn, a network of one hidden layer, float32; minibatches of 128 and all data at
 once. Everyone may call the closure equally often. Rates of torch's optimizers are tried on a grid,
-and all rows stay. ``python benchmarks/networks.py`` prints the table and writes
+and all rows stay. ``python -m benchmarks.networks`` prints the table and writes
 ``benchmarks/results/networks.md``.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import learnmm as lmm
+from benchmarks.pages import arguments, made_by, table, write
 from learnmm_problems.bundled import digits
 
 SEEDS = (0, 1, 2)
@@ -34,6 +33,9 @@ SIZES = (128, TRAINING)
 
 UNITS = (292, 965)
 """Of the two hidden layers of the networks that are timed: 1e5 and 1e6 parameters."""
+
+LOSSES = ("batch", "optimizer", "training loss", "test accuracy", "raised", "seconds")
+COSTS = ("parameters", "batch", "ProjectedMM, ms", "LBFGS, ms", "ratio")
 
 ROUNDS = 15
 """Calls of each optimizer to time, after as many that fill the memories."""
@@ -213,16 +215,13 @@ def cost_row(units: int, size: int) -> str:
 
 def main() -> None:
     """Print the table and write it down."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/networks.md"))
-    output: Path = parser.parse_args().output
+    output: Path = arguments("networks", __doc__).parse_args().output
     torch.set_num_threads(1)
-    page = "\n".join(
+    write(
         [
             "# Training a small network",
             "",
-            f"`python benchmarks/networks.py`, seeds {', '.join(map(str, SEEDS))}, torch "
-            f"{torch.__version__}, 1 thread, {platform.machine()}, float32.",
+            f"{made_by('networks', ', '.join(map(str, SEEDS)))}, float32.",
             "",
             f"Digits of scikit-learn ({TRAINING} to train on, 297 to test), 64-32-10 units with "
             f"tanh, cross entropy. Each run calls the closure {CALLS} times, refusals included; "
@@ -230,10 +229,7 @@ def main() -> None:
             "step, come on top. Raised: steps after which the loss of their own minibatch was "
             "higher than before. Medians over seeds.",
             "",
-            "| batch | optimizer | training loss | test accuracy | raised | seconds |",
-            "|---|---|---|---|---|---|",
-            *(row(name, size) for size in SIZES for name in optimizers()),
-            "",
+            *table(LOSSES, (row(name, size) for size in SIZES for name in optimizers())),
             "## Time of one call",
             "",
             "Two hidden layers, 10 pairs, two evaluations of the closure in each call, in turn "
@@ -241,15 +237,10 @@ def main() -> None:
             f"ratios of {ROUNDS} pairs of calls. What a call of `ProjectedMM` costs whatever the "
             "size shows where the closure is quick.",
             "",
-            "| parameters | batch | ProjectedMM, ms | LBFGS, ms | ratio |",
-            "|---|---|---|---|---|",
-            *(cost_row(units, size) for units in UNITS for size in SIZES),
-            "",
-        ]
+            *table(COSTS, (cost_row(units, size) for units in UNITS for size in SIZES)),
+        ],
+        output,
     )
-    print(page)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(page)
 
 
 if __name__ == "__main__":

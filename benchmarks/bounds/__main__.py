@@ -11,8 +11,6 @@ found has shrunk to a thousandth, as the bound stands and with relaxation.
 
 from __future__ import annotations
 
-import argparse
-import platform
 from itertools import groupby
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from rich.progress import track
 
 import learnmm as lmm
 
+from ..pages import arguments, made_by, table, write
 from .cases import BATCH, COMPOSITE, SEED, UNKNOWNS, Case, cases
 from .measure import GAP, LOOK_AT, End, Run, ends, reached, run, until
 
@@ -31,6 +30,8 @@ import matplotlib.pyplot as plt
 
 CHOOSING = Path(__file__).with_name("choosing.md")
 COLORS = {kind.name: f"C{kind}" for kind in lmm.Kind}
+RATIOS = ("objective", "bound", "kind", "ratio, median", "worst", "steps", "steps, relaxed")
+RATIOS += ("refused", "products per bound")
 PROMISED = (lmm.Kind.GLOBAL, lmm.Kind.REGION, lmm.Kind.POINTWISE)
 LONG_RUNS = ("global + scalar", "pointwise + scalar")
 
@@ -98,10 +99,9 @@ def region_sentence(runs: list[Run]) -> str:
 
 def main() -> None:
     """Measure, tabulate and draw."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments("bounds", __doc__)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--many", type=int, default=5000, help="steps of the long runs")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/bounds.md"))
     settings = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -109,7 +109,7 @@ def main() -> None:
     everything: list[Case] = list(cases())
     runs = [run(case, settings.steps) for case in track(everything, "bounds", console=console)]
     grouped = groupby(runs, key=lambda one: one.case.objective)
-    table = [line for _, group in grouped for line in rows(list(group))]
+    lines = [row for _, group in grouped for row in rows(list(group))]
     least = min(float(one.ratios.min()) for one in runs if one.kind in PROMISED)
     refused = max(one.refused for one in runs if one.kind in (lmm.Kind.GLOBAL, lmm.Kind.REGION))
     composites = [c for c in everything if c.objective == COMPOSITE and c.bound in LONG_RUNS]
@@ -117,13 +117,15 @@ def main() -> None:
         ends(case, settings.steps, settings.many)
         for case in track(composites, "long runs", console=console)
     ]
-    page = "\n".join(
+    head = ["bound", "shrink", "mean value after 20", f"after {settings.steps}", "within the gap"]
+    head += [f"after {settings.many}", "within the gap", "at rest elsewhere"]
+    head += ["growth, median", "largest"]
+    write(
         [
             "# What the bounds are worth",
             "",
-            f"`python -m benchmarks.bounds`, seed {SEED}, torch {torch.__version__}, 1 thread, "
-            f"{platform.machine()}; {BATCH} problems each, {UNKNOWNS} unknowns where nothing else "
-            f"is natural, float64, {settings.steps} steps of the majorant.",
+            f"{made_by('bounds', SEED)}; {BATCH} problems each, {UNKNOWNS} unknowns where nothing "
+            f"else is natural, float64, {settings.steps} steps of the majorant.",
             "",
             "Ratio: bound over true curvature, `1 / lambda_max(B^(-1/2) H B^(-1/2))`, at iterates "
             f"{', '.join(map(str, LOOK_AT))} of the run without relaxation, where the Hessian "
@@ -137,11 +139,7 @@ def main() -> None:
             f"1 {least - 1:+.0e}, and of GLOBAL and REGION bounds at most {refused:.1%} of the "
             "steps are refused.",
             "",
-            "| objective | bound | kind | ratio, median | worst | steps | steps, relaxed "
-            "| refused | products per bound |",
-            "|---|---|---|---|---|---|---|---|---|",
-            *table,
-            "",
+            *table(RATIOS, lines),
             f"Regions: {region_sentence(runs)}.",
             "",
             f"![Bound over true curvature]({settings.output.stem}.png)",
@@ -154,18 +152,11 @@ def main() -> None:
             "elsewhere: problems that are not, and whose value falls no further in its precision. "
             "Growth: largest length of an iterate over that of the start.",
             "",
-            "| bound | shrink | mean value after 20 | "
-            f"after {settings.steps} | within the gap | after {settings.many} | within the gap "
-            "| at rest elsewhere | growth, median | largest |",
-            "|---|---|---|---|---|---|---|---|---|---|",
-            *(line for each in found for line in end_rows(each)),
-            "",
+            *table(head, (row for each in found for row in end_rows(each))),
             CHOOSING.read_text(),
-        ]
+        ],
+        settings.output,
     )
-    print(page)
-    settings.output.parent.mkdir(parents=True, exist_ok=True)
-    settings.output.write_text(page)
     picture(runs, settings.output.with_suffix(".png"))
 
 

@@ -16,6 +16,7 @@ from rich.progress import track
 
 from learnmm.hardware import processor
 
+from .. import pages
 from . import page, profiles
 from .batches import SAMPLE, summarized
 from .cache import Cache, fingerprint
@@ -109,7 +110,7 @@ def ask_jax(python: Path, family: str, case: Case, budget: Budget, out: Path) ->
 
 def arguments() -> argparse.Namespace:
     """Settings of a run."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = pages.arguments("peers", __doc__)
     parser.add_argument("--quick", action="store_true", help="two problems, one small batch")
     parser.add_argument("--seconds", type=float, default=2.0, help="limit of one run")
     parser.add_argument("--evaluations", type=int, default=2000, help="limit of one run")
@@ -118,7 +119,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=21, help="of the step's cost")
     parser.add_argument("--jax", type=Path, help="a Python with jax, jaxopt and optimistix")
     parser.add_argument("--raw", type=Path, default=Path("out/bench"), help="measurements so far")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/peers.md"))
     parser.add_argument("--note", default="", help="a sentence for the page")
     settings = parser.parse_args()
     if settings.quick:
@@ -201,9 +201,7 @@ def main() -> None:
         jax=page.on_jax(results),
         steps="\n".join(page.steps(costs)),
     )
-    settings.output.parent.mkdir(parents=True, exist_ok=True)
-    settings.output.write_text(text.rstrip() + "\n")
-    print(text)
+    pages.write([text.rstrip(), ""], settings.output)
 
 
 def stay_on_one_core() -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .. import pages
 from .batches import Summary, throughput
 from .recorder import NAMES, PRODUCT_WORK
 from .solvers import BASELINE
@@ -47,8 +48,7 @@ def milliseconds(hit: Sequence[float] | None) -> float:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a table."""
-    line = lambda cells: "| " + " | ".join(cells) + " |"  # noqa: E731
-    return [line(head), line(["---"] * len(head)), *(line(row) for row in rows), ""]
+    return pages.table(head, map(pages.line, rows))
 
 
 def number(value: float | None, digits: int = 2) -> str:

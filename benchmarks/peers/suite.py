@@ -17,7 +17,7 @@ SEED = 2026
 DOUBLE = torch.float64
 
 ELSEWHERE = {"eeg-erp"}
-"""Measured at its own size by ``benchmarks/esi_iteration.py``."""
+"""Measured at its own size by ``python -m benchmarks.esi_iteration``."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ from rich.table import Table
 
 from learnmm.hardware import processor
 from learnmm_esi.head.fsaverage import fsaverage_head_model
-from learnmm_esi.head.model import HeadModel, HeadModelSettings
+from learnmm_esi.head.model import HeadModel
+from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.inverse.classical import LAMBDA2, apply_kernel, inverse_kernel
 from learnmm_esi.metrics import Evaluator, SourceMetrics
 from learnmm_esi.simulation.erp import ERPSimulator

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from learnmm_esi.head.fsaverage import fsaverage_head_model
-from learnmm_esi.head.model import HeadModelSettings
+from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.inverse.classical import mne_python_inverse
 from learnmm_esi.inverse.energy import SourceEnergy
 from learnmm_esi.metrics import Evaluator

@@ -25,7 +25,8 @@ from rich.table import Table
 import learnmm as lmm
 from learnmm.hardware import hardware
 from learnmm_esi.head.fsaverage import fsaverage_head_model
-from learnmm_esi.head.model import HeadModel, HeadModelSettings
+from learnmm_esi.head.model import HeadModel
+from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.inverse.classical import apply_kernel, inverse_kernel
 from learnmm_esi.metrics import Evaluator, SourceMetrics
 from learnmm_esi.networks.files import describe, load_solver
@@ -161,7 +162,7 @@ def main() -> None:
         "command": f"python examples/esi/robustness.py {options.weights} "
         + (f"--relaxed {options.relaxed.name} " if options.relaxed else "")
         + f"--samples {options.samples} --seed {options.seed}",
-        "training": describe(weights)["notes"],
+        "training": describe(weights).notes,
         "hardware": hardware(),
         "wall time": f"{time.perf_counter() - begin:.0f} s",
     }

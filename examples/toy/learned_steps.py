@@ -13,7 +13,6 @@ Moré, Garbow and Hillstrom have one row here, and a table by ``learned_steps_mg
 from __future__ import annotations
 
 import argparse
-import platform
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +25,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 import learnmm as lmm
+from learnmm.hardware import hardware
 from learnmm_problems.image_deconvolution import ImageDeconvolutionProblem
 from learnmm_problems.stencils import gaussian_blur, image_blur
 from learnmm_problems.template_matching import quadrature_pairs
@@ -256,7 +256,7 @@ def main() -> None:
         "# What learning buys at equal guarantee",
         "",
         f"`python examples/toy/learned_steps.py`, seed {SEED}, torch {torch.__version__}, "
-        f"{torch.get_num_threads()} thread, {platform.machine()}; {minutes:.1f} minutes in all, "
+        f"{hardware()}; {minutes:.1f} minutes in all, "
         f"training included. Training: {BATCHES} batches of {BATCH} instances, {HORIZON} steps, "
         f"float32. Evaluation: {UNSEEN} unseen instances, float64; of mgh, {UNSEEN - 1}, and the "
         "standard start, which every batch has.",

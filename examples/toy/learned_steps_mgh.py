@@ -10,7 +10,6 @@ around the standard one. There are no majorants in closed form, so bounds come f
 from __future__ import annotations
 
 import argparse
-import platform
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import torch
 from learned_steps import BATCH, FLOOR, HORIZON, METHODS, SEED, UNSEEN, Entry, Run, compare
 
 import learnmm as lmm
+from learnmm.hardware import hardware
 from learnmm_problems.mgh import FUNCTIONS, MGHProblem
 
 TRAINING, BATCHES = 20, 4
@@ -71,7 +71,7 @@ def main() -> None:
         "# What learning buys on the functions of Moré, Garbow and Hillstrom",
         "",
         f"`python examples/toy/learned_steps_mgh.py`, seed {SEED}, torch {torch.__version__}, "
-        f"{torch.get_num_threads()} thread, {platform.machine()}; {minutes:.1f} minutes in all, "
+        f"{hardware()}; {minutes:.1f} minutes in all, "
         f"training included. Training: {TRAINING} steps on {BATCHES} batches of {BATCH} starts, "
         f"{HORIZON} steps. Evaluation: {UNSEEN} starts, of which the first is the standard one and "
         "the others are unseen. float64.",

@@ -96,6 +96,8 @@ class LinearOperator(LinearMap):
         self._absolute = None if absolute is None else LinearOperator(*absolute, domain, image)
         self._generator = generator
         self._norm = norm
+        self._found: dict[torch.dtype, float] = {}
+        self._largest = norm or 0.0
         self._kept: dict[torch.dtype, Tensor] = {}
 
     @property
@@ -114,7 +116,7 @@ class LinearOperator(LinearMap):
     @property
     def magnitude(self) -> float:
         """The norm, once it is known."""
-        return self._norm or 0.0
+        return self._largest
 
     def check(self, x: Tensor) -> None:
         """Raise a clear error unless both products fit the iterate ``x`` and each other.
@@ -144,18 +146,23 @@ class LinearOperator(LinearMap):
 
     def norm(self, like: Tensor) -> float:
         """Upper bound of the spectral norm; `like` gives dtype and device ``(B, *domain)``."""
-        if self._norm is None:
-            with torch.no_grad():
-                if self.absolute is None:
-                    start = start_vector(like[:1], self._generator).contiguous()
-                    square = top_bound(
-                        lambda v: self.adjoint(self.apply(v)), start, self.failure_probability
-                    )
-                else:  # the largest row sum of |A|^T |A|
-                    square = self._columns(self.absolute, like).amax()
-                rounding = 1 + MARGIN * torch.finfo(like.dtype).eps
-                self._norm = math.sqrt(float(square)) * rounding
-        return self._norm
+        if self._norm is not None:
+            return self._norm
+        if like.dtype not in self._found:  # in every precision the products round their own way
+            self._found[like.dtype] = self._measured_norm(like)
+            self._largest = max(self._largest, self._found[like.dtype])
+        return self._found[like.dtype]
+
+    def _measured_norm(self, like: Tensor) -> float:
+        with torch.no_grad():
+            if self.absolute is None:
+                start = start_vector(like[:1], self._generator).contiguous()
+                square = top_bound(
+                    lambda v: self.adjoint(self.apply(v)), start, self.failure_probability
+                )
+            else:  # the largest row sum of |A|^T |A|
+                square = self._columns(self.absolute, like).amax()
+        return math.sqrt(float(square)) * (1 + MARGIN * torch.finfo(like.dtype).eps)
 
     def pull_back(self, curvature: Curvature, x: Tensor) -> Curvature:
         """Curvature that dominates ``A^T C A`` in the coordinates of ``x``."""

@@ -13,7 +13,8 @@ from scipy import sparse
 
 from eeg_learning import small_head
 from learnmm_esi.head.fsaverage import fsaverage_head_model
-from learnmm_esi.head.model import HeadModel, HeadModelSettings
+from learnmm_esi.head.model import HeadModel
+from learnmm_esi.head.settings import HeadModelSettings
 
 RADIUS = 0.06  # of the cortex, metres
 REGIONS = 40  # in each hemisphere

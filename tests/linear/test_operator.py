@@ -75,6 +75,25 @@ def test_lanczos_runs_once_and_from_its_generator() -> None:
     assert norms[0] == norms[1]
 
 
+@pytest.mark.parametrize("absolute", [False, True])
+def test_every_precision_has_a_norm_of_its_own(absolute: bool) -> None:
+    """A norm found in float64 has no margin for the rounding of float32."""
+    row = torch.full((1, 3), 1 + 0.75 * 2.0**-23, dtype=DTYPE)  # rounds up in float32
+
+    def apply(x: Tensor) -> Tensor:
+        return x @ row.to(x.dtype).mT
+
+    def adjoint(z: Tensor) -> Tensor:
+        return z @ row.to(z.dtype)
+
+    given: dict[str, Any] = {"absolute": (apply, adjoint)} if absolute else {}
+    operator = lmm.LinearOperator(apply, adjoint, (3,), (1,), **given)
+    for dtype in (torch.float64, torch.float32):
+        x = torch.zeros(1, 3, dtype=dtype)
+        assert operator.norm(x) >= float(row.to(dtype).double().norm())
+        assert operator.norm(x) == operator.norm(x)
+
+
 # --- solving -----------------------------------------------------------------------------------
 
 

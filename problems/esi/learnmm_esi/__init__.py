@@ -13,7 +13,7 @@ _HOMES = {
     "ERPSimulator": "simulation.erp",
     "Evaluator": "metrics",
     "HeadModel": "head.model",
-    "HeadModelSettings": "head.model",
+    "HeadModelSettings": "head.settings",
     "InverseSettings": "recordings.settings",
     "MMFit": "inverse.fit",
     "MMInverse": "recordings.apply",

@@ -10,7 +10,7 @@ import torch
 from learnmm.atoms import SmootherBound
 from learnmm.registry import Instance, Problem
 from learnmm_esi.head.fsaverage import fsaverage_head_model
-from learnmm_esi.head.model import HeadModelSettings
+from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.inverse.energy import SourceEnergy
 from learnmm_esi.simulation.erp import ERPSimulator
 

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from learnmm_esi.cli.app import app
 from learnmm_esi.head import fsaverage
+from learnmm_esi.head.boundaries import head_boundaries
 from learnmm_esi.head.freesurfer import freesurfer_boundaries, read_surfaces
 from learnmm_esi.head.fsaverage import fsaverage_head_model
-from learnmm_esi.head.model import HeadModelSettings
-from learnmm_esi.head.skull import head_boundaries
+from learnmm_esi.head.settings import HeadModelSettings
 
 SETTINGS = HeadModelSettings(sources=60, ico=2, skull="fsaverage")
 NAME = "fsaverage-320-320-320-bem.fif"

@@ -8,10 +8,11 @@ import pytest
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from learnmm_esi.head.boundaries import CENTRE
 from learnmm_esi.head.cortex import N_VERTICES, fsaverage5
 from learnmm_esi.head.electrodes import ALIASES
-from learnmm_esi.head.report import lead_field_spectrum, report
-from learnmm_esi.head.skull import CENTRE
+from learnmm_esi.head.report import report
+from learnmm_esi.head.spectrum import lead_field_spectrum
 
 SOURCES = 994
 
@@ -116,9 +117,9 @@ def test_lead_field_is_average_referenced_and_otherwise_of_full_rank(model):
     assert leadfield.dtype == np.float64
     assert np.abs(leadfield.sum(axis=0)).max() < 1e-12 * np.abs(leadfield).max()
     spectrum = lead_field_spectrum(leadfield)
-    assert spectrum["rank"] == 89
-    assert 1e3 < spectrum["condition"] < 3e3
-    assert 250 < spectrum["uniformity"] < 400
+    assert spectrum.rank == 89
+    assert 1e3 < spectrum.condition < 3e3
+    assert 250 < spectrum.uniformity < 400
 
 
 def test_channels_are_the_montage_without_the_old_names(model):

@@ -12,7 +12,7 @@ from learnmm_esi.head.construction import region_sums
 from learnmm_esi.head.cortex import N_VERTICES, fsaverage5
 from learnmm_esi.head.fsaverage import fsaverage_head_model
 from learnmm_esi.head.gain import cortical_gain, move_inside
-from learnmm_esi.head.model import HeadModelSettings
+from learnmm_esi.head.settings import HeadModelSettings
 
 
 @pytest.fixture(scope="module")

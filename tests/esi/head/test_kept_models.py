@@ -20,7 +20,7 @@ from learnmm_esi.cache import (
 )
 from learnmm_esi.head import fsaverage
 from learnmm_esi.head.fsaverage import fsaverage_head_model
-from learnmm_esi.head.model import HeadModelSettings
+from learnmm_esi.head.settings import HeadModelSettings
 
 SMALL = HeadModelSettings(sources=60, ico=2)
 TINY = HeadModelSettings(sources=12, ico=2)

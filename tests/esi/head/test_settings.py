@@ -7,7 +7,7 @@ import pytest
 from learnmm_esi.cache import (
     cache_key,
 )
-from learnmm_esi.head.model import HeadModelSettings
+from learnmm_esi.head.settings import HeadModelSettings
 
 SMALL = HeadModelSettings(sources=60, ico=2)
 

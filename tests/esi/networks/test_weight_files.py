@@ -19,7 +19,8 @@ import learnmm as lmm
 from damage import JUNK, hashed, refusal, split, variants, within
 from eeg_learning import METHODS, build
 from learnmm_esi.head.from_leadfield import head_model_from_leadfield
-from learnmm_esi.head.model import Construction, HeadModelSettings
+from learnmm_esi.head.model import Construction
+from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.networks.files import load_solver, save_solver
 from learnmm_esi.networks.method import Recordings
 from learnmm_esi.networks.registry import method_class

@@ -44,7 +44,7 @@ TVB_ACCELERATIONS = np.array(
 
 @pytest.mark.parametrize("row", range(4))
 def test_right_hand_side_equals_the_virtual_brain(row):
-    parameters = replace(NORMAL, excitatory_gain=TVB_GAIN[row])
+    parameters = replace(NORMAL, excitatory=replace(NORMAL.excitatory, gain=TVB_GAIN[row]))
     derivative = jansen_rit_derivative(TVB_STATES[row], parameters)
     expected = np.concatenate([TVB_STATES[row, 3:], TVB_ACCELERATIONS[row]])
     np.testing.assert_allclose(derivative, expected, rtol=1e-13)
@@ -77,7 +77,7 @@ def test_integration_converges_to_an_independent_solver(gain):
     reference = solve_ivp(
         published_equations, (0, span), np.zeros(6), args=(gain,), rtol=1e-11, atol=1e-13
     ).y[:, -1]
-    parameters = replace(NORMAL, excitatory_gain=gain)
+    parameters = replace(NORMAL, excitatory=replace(NORMAL.excitatory, gain=gain))
     errors = []
     for step in (0.5, 0.25):
         output = simulate_columns(np.zeros((int(1e3 * span / step), 1)), parameters, step)

@@ -56,7 +56,7 @@ def model():
     return ring(REGIONS)
 
 
-def stand_in_clips(seed, indices, choice, parameters):
+def stand_in_clips(seed, indices, choice):
     """Spikes without integration: a bump of 10 mV somewhere over little noise."""
     generators = [np.random.default_rng([seed, i]) for i in indices]
     time = np.arange(500)
@@ -253,9 +253,9 @@ def test_background_is_outside_all_patches(make, model):
 def test_every_patch_has_its_own_clips_and_prepare_makes_them(make, monkeypatch):
     asked = []
 
-    def counted(seed, indices, choice, parameters):
+    def counted(seed, indices, choice):
         asked.append(indices[0])
-        return stand_in_clips(seed, indices, choice, parameters)
+        return stand_in_clips(seed, indices, choice)
 
     monkeypatch.setattr(clips_module, "spike_clips", counted)
     simulator = make("nmm", count=(1, 3), size=SHARD + 1)

@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 
 from learnmm_esi.cli.command import as_command
+from learnmm_esi.cli.evaluate import evaluate
 from learnmm_esi.cli.head import head_model
-from learnmm_esi.cli.learning import evaluate, train
 from learnmm_esi.cli.reconstruct import reconstruct
 from learnmm_esi.cli.simulate import simulate
 from learnmm_esi.cli.terminal import say
+from learnmm_esi.cli.train import train
 
 __all__ = ["app"]
 
@@ -54,5 +55,5 @@ def main(
 app.command("head-model")(as_command(head_model))
 app.command()(as_command(simulate))
 app.command()(as_command(reconstruct))
-app.command()(train)
-app.command()(evaluate)
+app.command()(as_command(train))
+app.command()(as_command(evaluate))

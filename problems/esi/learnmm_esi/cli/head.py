@@ -67,7 +67,7 @@ class HeadOptions(OptionGroup):
     def build(self) -> HeadModel:
         """Build the head model, or read it from the cache."""
         from learnmm_esi.head.fsaverage import fsaverage_head_model
-        from learnmm_esi.head.model import HeadModelSettings
+        from learnmm_esi.head.settings import HeadModelSettings
 
         settings = HeadModelSettings(
             sources=self.sources,

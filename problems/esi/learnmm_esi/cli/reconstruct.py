@@ -120,19 +120,15 @@ class ModelOptions(OptionGroup):
         if self.forward is not None:
             return self.forward
         from learnmm_esi.head.fsaverage import fsaverage_head_model
-        from learnmm_esi.head.model import HeadModelSettings
+        from learnmm_esi.head.settings import HeadModelSettings
         from learnmm_esi.networks.files import describe
-        from learnmm_esi.networks.settings import settings_of
         from learnmm_esi.recordings.learned import find_weights
 
         settings = HeadModelSettings()
         if self.ico is not None:
             settings = HeadModelSettings(ico=int(self.ico.value))
         elif weights is not None:
-            file = find_weights(weights)
-            head = describe(file)["config"].get("head")
-            if head is not None:
-                settings = settings_of(HeadModelSettings, head, file, "head")
+            settings = describe(find_weights(weights)).config.head or settings
         return fsaverage_head_model(settings, progress=True)
 
 

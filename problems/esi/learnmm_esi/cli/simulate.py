@@ -39,7 +39,7 @@ def simulate(
     """
     from learnmm_esi.cli.outputs import make_writable
     from learnmm_esi.head.fsaverage import fsaverage_head_model
-    from learnmm_esi.head.model import HeadModelSettings
+    from learnmm_esi.head.settings import HeadModelSettings
     from learnmm_esi.simulation.data_sets import simulator
     from learnmm_esi.simulation.noise import snr_range
     from learnmm_esi.simulation.sample_files import write_samples

@@ -12,14 +12,14 @@ import trimesh
 from scipy import sparse
 
 from learnmm.progress import StageFactory
+from learnmm_esi.head.boundaries import HeadBoundaries, head_boundaries
 from learnmm_esi.head.cortex import N_VERTICES, Hemisphere, fsaverage5
 from learnmm_esi.head.electrodes import electrode_info
 from learnmm_esi.head.freesurfer import freesurfer_boundaries
 from learnmm_esi.head.gain import CorticalGain, cortical_gain
 from learnmm_esi.head.geodesics import geodesic_distances, join_distances
-from learnmm_esi.head.model import HeadModelSettings
 from learnmm_esi.head.regions import cell_neighbours, equal_area_cells
-from learnmm_esi.head.skull import HeadBoundaries, head_boundaries
+from learnmm_esi.head.settings import HeadModelSettings
 
 __all__ = ["construct", "region_sums"]
 

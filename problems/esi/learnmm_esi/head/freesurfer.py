@@ -21,7 +21,7 @@ from trimesh.proximity import closest_point
 from trimesh.ray.ray_triangle import RayMeshIntersector
 
 from learnmm_esi.fif import reading
-from learnmm_esi.head.skull import HeadBoundaries, shipped_surface
+from learnmm_esi.head.boundaries import HeadBoundaries, shipped_surface
 
 __all__ = ["freesurfer_boundaries", "read_surfaces", "surfaces_hash"]
 

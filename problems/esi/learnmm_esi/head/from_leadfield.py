@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from learnmm_esi.head.model import HeadModel
-from learnmm_esi.head.report import lead_field_spectrum
+from learnmm_esi.head.spectrum import lead_field_spectrum
 from learnmm_esi.inverse.classical import check_silent
 
 __all__ = ["head_model_from_leadfield"]
@@ -123,7 +123,7 @@ def _referenced_gain(gain: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
         )
     check_silent("leadfield", gain)
     expected = min(len(gain) - 1, gain.shape[1])
-    rank = int(lead_field_spectrum(gain)["rank"])
+    rank = lead_field_spectrum(gain).rank
     if rank < expected:
         raise ValueError(
             f"leadfield must have rank {expected} after average reference, got {rank}: "

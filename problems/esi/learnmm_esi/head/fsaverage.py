@@ -26,7 +26,8 @@ from learnmm_esi.head.construction import construct
 from learnmm_esi.head.cortex import N_VERTICES
 from learnmm_esi.head.electrodes import electrode_names
 from learnmm_esi.head.freesurfer import read_surfaces, surfaces_hash
-from learnmm_esi.head.model import Construction, HeadModel, HeadModelSettings
+from learnmm_esi.head.model import Construction, HeadModel
+from learnmm_esi.head.settings import HeadModelSettings
 
 __all__ = ["fsaverage_head_model"]
 

@@ -18,8 +18,8 @@ import numpy as np
 import trimesh
 from trimesh.proximity import closest_point
 
+from learnmm_esi.head.boundaries import HeadBoundaries
 from learnmm_esi.head.cortex import Hemisphere
-from learnmm_esi.head.skull import HeadBoundaries
 
 __all__ = ["CorticalGain", "cortical_gain", "move_inside", "source_spaces"]
 

@@ -1,4 +1,4 @@
-"""Tell in words and numbers what a head model is and how well-posed it is."""
+"""A head model described in words, one fact a line."""
 
 from __future__ import annotations
 
@@ -6,36 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from learnmm_esi.head.model import Construction, HeadModel, HeadModelSettings
+from learnmm_esi.head.model import Construction, HeadModel
+from learnmm_esi.head.settings import HeadModelSettings
+from learnmm_esi.head.spectrum import lead_field_spectrum
 
-__all__ = ["lead_field_spectrum", "report"]
-
-RANK_TOLERANCE = 1e-10  # of the largest singular value; the lead field is float64
-
-
-def lead_field_spectrum(leadfield: np.ndarray) -> dict[str, float]:
-    """Measure how ill-posed a lead field is.
-
-    Parameters
-    ----------
-    leadfield : ndarray, shape (m, n)
-
-    Returns
-    -------
-    dict
-        ``rank``; ``condition`` (largest over smallest singular value within the rank);
-        ``uniformity``, ``n |A|_2^2 / |A|_F^2``: the largest eigenvalue of ``A'A`` over their mean.
-        It is 1 for orthogonal columns and bounds what a scalar bound on the curvature
-        loses against the average direction.
-    """
-    singular = np.linalg.svd(leadfield, compute_uv=False)
-    rank = int((singular > RANK_TOLERANCE * singular[0]).sum())
-    return {
-        "rank": rank,
-        "largest": float(singular[0]),
-        "condition": float(singular[0] / singular[rank - 1]),
-        "uniformity": float(leadfield.shape[1] * singular[0] ** 2 / (singular**2).sum()),
-    }
+__all__ = ["report"]
 
 
 def report(model: HeadModel) -> str:
@@ -62,10 +37,10 @@ def report(model: HeadModel) -> str:
     spectrum = lead_field_spectrum(model.leadfield)
     size = np.linalg.norm(model.leadfield, axis=0)
     lines += [
-        ("rank", f"{spectrum['rank']} of {min(sensors, sources)}"),
-        ("condition", f"{spectrum['condition']:.3g}"),
-        ("n |A|_2^2 / |A|_F^2", f"{spectrum['uniformity']:.1f}"),
-        ("largest singular value", f"{spectrum['largest']:.4g} V/(A m)"),
+        ("rank", f"{spectrum.rank} of {min(sensors, sources)}"),
+        ("condition", f"{spectrum.condition:.3g}"),
+        ("n |A|_2^2 / |A|_F^2", f"{spectrum.uniformity:.1f}"),
+        ("largest singular value", f"{spectrum.largest:.4g} V/(A m)"),
         ("column norms", f"{_range(size)} V/(A m)"),
     ]
     width = max(len(name) for name, _ in lines)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnmm.storage import listed, short, shown
-from learnmm_esi.head.model import HeadModel, HeadModelSettings
+from learnmm_esi.head.model import HeadModel
+from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.networks.fingerprint import fingerprint, same_leadfield
 from learnmm_esi.networks.method import Method, Recordings
 from learnmm_esi.networks.registry import method_class
@@ -47,6 +48,8 @@ class Configuration:
         Its fingerprint.
     positions : ndarray, shape (sources, 3)
         Where the sources lie, in mm.
+    data : str
+        Name of the data set that they were trained on.
     head : HeadModelSettings or None
         Of the library's own head model; None for another.
     """
@@ -57,6 +60,7 @@ class Configuration:
     channels: list[str]
     leadfield: list[float]
     positions: NDArray[np.float64]
+    data: str
     head: HeadModelSettings | None
 
     @classmethod
@@ -95,6 +99,7 @@ class Configuration:
             config["channels"],
             config["leadfield"],
             np.array(config["positions"], dtype=np.float64).reshape(-1, 3),
+            config["data"],
             None if head is None else settings_of(HeadModelSettings, head, path, "head"),
         )
 

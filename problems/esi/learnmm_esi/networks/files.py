@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from learnmm.storage import check_fit, load_notes, load_weights, peek_weights, save_weights
 from learnmm_esi.head.fsaverage import fsaverage_head_model
@@ -91,6 +91,13 @@ def load_solver(
     return solver.eval()
 
 
-def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return configuration and notes of a file."""
-    return {"config": load_weights(path)[1], "notes": load_notes(path)}
+class Description(NamedTuple):
+    """What a file of weights says: of itself, and of how they came about."""
+
+    config: Configuration
+    notes: dict[str, Any]
+
+
+def describe(path: str | os.PathLike[str]) -> Description:
+    """Return configuration and notes of a file; raises as `load_solver`."""
+    return Description(Configuration.of(path, load_weights(path)[1]), load_notes(path))

@@ -46,6 +46,8 @@ class MMInverse:
         How to solve.
     sensors : SensorSettings, optional
         What to do about channels.
+    **options
+        Of MNE-Python's inverses: refused, with what serves instead.
 
     Raises
     ------
@@ -138,6 +140,8 @@ class MMInverse:
             Also return what the optimizer did.
         verbose : bool, str, int or None
             MNE-Python's logging level.
+        **options
+            Of MNE-Python's inverses: refused, with what serves instead.
 
         Returns
         -------
@@ -304,7 +308,7 @@ def apply_mm(
         How to solve.
     sensors : SensorSettings, optional
         What to do about channels.
-    span, return_generator, return_result, verbose
+    span, return_generator, return_result, verbose, **options
         See `MMInverse.apply`.
 
     Returns

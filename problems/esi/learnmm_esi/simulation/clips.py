@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,6 @@ from learnmm_esi.cache import (
     cache_directory,
     cache_key,
 )
-from learnmm_esi.simulation.jansen_rit import JansenRitParameters
 from learnmm_esi.simulation.spikes import CLIP_TIMES, SPIKING, Choice, check_choice, spike_clips
 
 FORMAT = 2  # of the files; raise it whenever the same settings give other clips
@@ -38,8 +36,6 @@ class SpikeClips:
         Names the data set.
     choice : {"isolated", "any", "multiple"}, default "isolated"
         Which clips (see `spike_clips`).
-    parameters : JansenRitParameters
-        Constants of the columns.
     cache_dir : path, optional
         Folder for the files. Default: ``$LEARNMM_CACHE``, else the user's cache directory.
     """
@@ -48,16 +44,15 @@ class SpikeClips:
         self,
         seed: int,
         choice: Choice = "isolated",
-        parameters: JansenRitParameters = SPIKING,
         cache_dir: str | os.PathLike[str] | None = None,
     ):
         check_choice(choice)
-        self.seed, self.choice, self.parameters = int(seed), choice, parameters
+        self.seed, self.choice = int(seed), choice
         identity = {
             "format": FORMAT,
             "seed": self.seed,
             "choice": choice,
-            "parameters": dataclasses.asdict(parameters),
+            "parameters": dataclasses.asdict(SPIKING),
         }
         # Tuples become lists, as they come back from disk.
         self._identity = json.loads(json.dumps(identity))
@@ -74,7 +69,7 @@ class SpikeClips:
         clip: NDArray[np.float32] = self._shards[number][offset]
         return clip
 
-    def prepare(self, size: int, first: int = 0) -> Iterator[int]:
+    def prepare(self, size: int, first: int = 0) -> None:
         """Make sure that `size` clips exist, from the one numbered `first` on, file by file.
 
         Parameters
@@ -83,15 +78,9 @@ class SpikeClips:
             Number of clips.
         first : int, default 0
             Where they begin; a multiple of 256.
-
-        Yields
-        ------
-        int
-            Number of clips ready so far.
         """
         for start in range(0, size, SHARD):
             self[first + start]
-            yield min(start + SHARD, size)
 
     def _shard(self, number: int) -> NDArray[np.float32]:
         name, header = f"{number:05d}", {**self._identity, "shard": number}
@@ -105,7 +94,7 @@ class SpikeClips:
 
         def make() -> tuple[Arrays, Header]:
             indices = range(number * SHARD, (number + 1) * SHARD)
-            clips = spike_clips(self.seed, indices, self.choice, self.parameters)
+            clips = spike_clips(self.seed, indices, self.choice)
             return {"clips": clips}, header
 
         return self._files.get(name, read, make)

@@ -20,15 +20,32 @@ N_STATES = 6
 
 
 @dataclass(frozen=True)
+class Synapse:
+    """How a population answers to what reaches it.
+
+    Attributes
+    ----------
+    gain : float
+        ``A`` or ``B``, height of the response, mV.
+    rate : float
+        ``a`` or ``b``, inverse of its time constant, 1/ms.
+    """
+
+    gain: float
+    rate: float
+
+
+NORMAL_GAIN = 3.25  # mV, of the excitatory synapses of a normal column
+
+
+@dataclass(frozen=True)
 class JansenRitParameters:
     """Constants of a column, those of the interictal-spike simulations of EEG source imaging.
 
     Attributes
     ----------
-    excitatory_gain, inhibitory_gain : float
-        ``A`` and ``B``, mV.
-    excitatory_rate, inhibitory_rate : float
-        ``a`` and ``b``, 1/ms.
+    excitatory, inhibitory : Synapse
+        With ``A, a`` and ``B, b``.
     threshold : float
         ``v0``, potential of half the maximal firing rate, mV.
     half_firing_rate : float
@@ -43,10 +60,8 @@ class JansenRitParameters:
         Lowest and highest external input, 1/ms; half their difference sizes the noise.
     """
 
-    excitatory_gain: float = 3.25
-    inhibitory_gain: float = 22.0
-    excitatory_rate: float = 0.1
-    inhibitory_rate: float = 0.05
+    excitatory: Synapse = Synapse(gain=NORMAL_GAIN, rate=0.1)
+    inhibitory: Synapse = Synapse(gain=22.0, rate=0.05)
     threshold: float = 6.0
     half_firing_rate: float = 0.0025
     steepness: float = 0.56
@@ -62,7 +77,7 @@ class JansenRitParameters:
         ``dy4 = ... dt + sqrt(2 intensity) dW``. The gain 3.25 mV stays that of a normal column.
         """
         low, high = self.input_range
-        return self.excitatory_rate * 3.25 * (high - low) / 2.0
+        return self.excitatory.rate * NORMAL_GAIN * (high - low) / 2.0
 
 
 def jansen_rit_derivative(state: Floats, parameters: JansenRitParameters) -> Floats:
@@ -101,8 +116,8 @@ class _RightHandSide:
 
     def __init__(self, parameters: JansenRitParameters):
         c1, c2, c3, c4 = parameters.connections
-        a, b = parameters.excitatory_rate, parameters.inhibitory_rate
-        excitation, inhibition = parameters.excitatory_gain * a, parameters.inhibitory_gain * b
+        a, b = parameters.excitatory.rate, parameters.inhibitory.rate
+        excitation, inhibition = parameters.excitatory.gain * a, parameters.inhibitory.gain * b
         full_rate = 2.0 * parameters.half_firing_rate
         self.inner = np.array([[c1], [c3]])
         self.outer = full_rate * np.array([[excitation], [excitation * c2], [inhibition * c4]])

@@ -104,8 +104,7 @@ class NMMSimulator(PatchSimulator):
     def prepare(self) -> None:
         """Simulate what is not on disk yet of the clips of all samples, and the background."""
         for patch in range(self.patches.most):
-            for _ in self.clips.prepare(self.size, first=patch * _CLIPS_OF_A_PATCH):
-                pass
+            self.clips.prepare(self.size, first=patch * _CLIPS_OF_A_PATCH)
         if self.source_snr_db is not None:
             _background_bank(self.seed, self._bits)
 

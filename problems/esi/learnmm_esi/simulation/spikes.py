@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import find_peaks, resample_poly
 
-from learnmm_esi.simulation.jansen_rit import JansenRitParameters, simulate_columns
+from learnmm_esi.simulation.jansen_rit import JansenRitParameters, Synapse, simulate_columns
 
 CLIP_TIMES, CLIP_SFREQ = 500, 500.0
 """Samples and sampling rate in Hz of a clip: one second."""
@@ -17,7 +17,7 @@ CLIP_TIMES, CLIP_SFREQ = 500, 500.0
 SPIKE_THRESHOLD = 8.0
 """Lowest peak of a spike, mV. Background activity stays below 3 mV, spikes reach 11 to 13 mV."""
 
-SPIKING = JansenRitParameters(excitatory_gain=3.6)
+SPIKING = JansenRitParameters(excitatory=Synapse(gain=3.6, rate=0.1))
 """A column that spikes now and then, driven over its threshold by its noisy input."""
 
 BACKGROUND = JansenRitParameters()

@@ -9,7 +9,7 @@ from typing import Any
 
 from learnmm.storage import short, shown
 from learnmm.training import FitSettings
-from learnmm_esi.head.model import HeadModelSettings
+from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.networks.method import Method
 from learnmm_esi.networks.registry import method_class
 from learnmm_esi.networks.settings import (

@@ -21,7 +21,7 @@ class FourDVarNet(RecurrentMethod):
     """
 
     name = "4dvarnet"
-    summary = "4DVarNet: a ConvLSTM on the gradient, not verified"
+    summary = "a ConvLSTM on the gradient, not verified"
     solve = UNVERIFIED
 
     def proposer(self, matrix: Tensor, times: int) -> lmm.Proposer:

@@ -21,7 +21,7 @@ class MetaCurvature(Method):
     """``d = rate M_o G M_i^T`` with ``M_o`` over sources and ``M_i`` over time."""
 
     name = "meta-curvature"
-    summary = "Meta-Curvature: two matrices around the gradient, not verified"
+    summary = "two matrices around the gradient, not verified"
     any_length = False
     solve = UNVERIFIED
 

@@ -30,7 +30,7 @@ class ModGrad(Method):
     """
 
     name = "modgrad"
-    summary = "ModGrad: a low-rank mask on the gradient, not verified"
+    summary = "a low-rank mask on the gradient, not verified"
     any_length = False
     solve = UNVERIFIED
 

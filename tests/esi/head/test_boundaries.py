@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from learnmm_esi.head.skull import SKULLS, head_boundaries
+from learnmm_esi.head.boundaries import SKULLS, head_boundaries
 
 
 @pytest.mark.parametrize("skull", SKULLS)
