@@ -96,7 +96,19 @@ def _check(proposed: Any, name: str, x: Tensor) -> None:
         raise TypeError(f"{name} must propose a floating-point tensor, got {what}")
     shape, whose = tuple(x.shape), "the iterate's shape"
     if isinstance(proposed, Multipliers) and proposed.basis is not None:
+        _check_basis(proposed.basis, name, x)
         shape, whose = (shape[0], proposed.basis.shape[1] + 1, *shape[2:]), "its basis' shape"
     if values.shape != shape:
         got = tuple(values.shape)
         raise ValueError(f"{name} must propose a tensor of {whose} {shape}, got {got}")
+
+
+def _check_basis(basis: Any, name: str, x: Tensor) -> None:
+    """Raise unless these are columns on the first dimension after the batch."""
+    if isinstance(basis, Tensor) and basis.dim() == 2 and basis.shape[:1] == x.shape[1:2]:
+        return
+    got = tuple(basis.shape) if isinstance(basis, Tensor) else type(basis).__name__
+    rows = ", ".join(map(str, x.shape[1:2]))
+    raise ValueError(
+        f"{name} must propose a basis of shape ({rows}, r) for iterates {tuple(x.shape)}, got {got}"
+    )

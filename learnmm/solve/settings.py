@@ -76,13 +76,17 @@ class SolveSettings:
             setting = getattr(self, name)
             if setting is not None and not isinstance(setting, kind):
                 raise TypeError(f"{name} must be a {kind.__name__} or None, got {setting!r}")
-        if self.max_iter is not None and not isinstance(self.max_iter, int):
+        if isinstance(self.max_iter, bool) or not isinstance(self.max_iter, int | None):
             raise TypeError(f"max_iter must be an integer, got {self.max_iter!r}")
         if self.max_iter is not None and self.max_iter < 1:
             raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
         for name in ("gtol", "rtol", "atol"):
             tolerance = getattr(self, name)
-            if not (tolerance is None and name == "gtol") and not tolerance >= 0:
+            if tolerance is None and name == "gtol":
+                continue
+            if not isinstance(tolerance, int | float):
+                raise TypeError(f"{name} must be a number, got {tolerance!r}")
+            if not tolerance >= 0:
                 raise ValueError(f"{name} must be non-negative, got {tolerance}")
         if not isinstance(self.check_deterministic, bool):
             raise TypeError(

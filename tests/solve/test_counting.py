@@ -94,28 +94,6 @@ def test_steps_are_cut_to_the_region() -> None:
     assert not result.certificate.violations.any()
 
 
-def test_a_refused_proposal_is_forgotten() -> None:
-    """Its memory too, problem by problem: a broken one cannot spoil what follows."""
-
-    class Counting(lmm.LearnedDirection):
-        def init_state(self, x: Tensor) -> Tensor:
-            return torch.zeros_like(x[:, 0])
-
-        def forward(self, features: lmm.Features, state: Tensor) -> tuple[Tensor, Tensor]:
-            climbing = torch.tensor([[1.0], [-1.0], [1.0]]).to(features.x)
-            return 0.1 * climbing * features.gradient, torch.where(
-                climbing[:, 0] > 0, state + 1, torch.nan
-            )
-
-    atom = lmm.Quadratic(DATA.target())
-    optimizer = lmm.ProjectedMMOptimizer(
-        atom, proposer=Counting(), settings=lmm.SolveSettings(gtol=0)
-    )
-    state, info = optimizer.step(optimizer.init(DATA.point()))
-    assert info.accepted.tolist() == [True, False, True]
-    assert state.proposer_memory.tolist() == [1, 0, 1]
-
-
 def test_relaxation_makes_up_for_a_loose_estimate() -> None:
     target = DATA.target()
 

@@ -21,8 +21,8 @@ def squares(x: Tensor) -> Tensor:
     return (x * x).sum(1)
 
 
-def minimize(fun: Any = squares, x0: Any = X, **settings: Any) -> lmm.Result:
-    return lmm.minimize(fun, x0, **settings)
+def minimize(fun: Any = squares, x0: Any = X, **parts: Any) -> lmm.Result:
+    return lmm.minimize(fun, x0, **parts)
 
 
 # --- the start -------------------------------------------------------------------------------
@@ -169,36 +169,73 @@ def test_bounds_are_where_the_iterate_is() -> None:
             minimize(majorant=lambda x, aux, bound=bound: bound)
 
 
-# --- preconditioners -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("proposer", [torch.nn.Linear(3, 3), lambda features, state: None, 0.5])
-def test_a_preconditioner_is_one(proposer: Any) -> None:
-    name = type(proposer).__name__
-    with pytest.raises(
-        TypeError,
-        match=f"must be a LearnedPreconditioner, a LearnedDirection or a Direction, got {name}",
-    ):
-        minimize(proposer=proposer)
+# --- proposers -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("answer", "error", "message"),
-    [
-        (lambda f: (f.x[:1], None), ValueError, r"shape \(2, 3\), got \(1, 3\)"),
-        (lambda f: (f.x.sum(1), None), ValueError, r"shape \(2, 3\), got \(2,\)"),
-        (lambda f: f.x, TypeError, r"must return \(proposal, memory\), got Tensor"),
-        (lambda f: None, TypeError, r"must return \(proposal, memory\), got NoneType"),
-        (lambda f: (1.0, None), TypeError, "floating-point tensor, got float"),
-        (lambda f: (f.x.long(), None), TypeError, "floating-point tensor, got torch.int64"),
-        (lambda f: (f.x * 1j, None), TypeError, "floating-point tensor, got torch.complex64"),
-    ],
+    "proposer", [torch.nn.Linear(3, 3), lambda point, memory: None, 0.5, lmm.LimitedMemory]
 )
-def test_a_preconditioner_returns_multipliers_and_memory(
-    answer: Any, error: type[Exception], message: str
+def test_a_proposer_is_one(proposer: Any) -> None:
+    message = f"proposer must be a Proposer or None, got {type(proposer).__name__}"
+    for build in (minimize, lambda proposer: lmm.UnrolledMM(lmm.Quadratic, proposer)):
+        with pytest.raises(TypeError, match=message):
+            build(proposer=proposer)
+
+
+BASIS = torch.eye(3)[:, :2]
+
+WRONG: list[tuple[Callable[[lmm.Point], Any], type[Exception], str]] = [
+    (lambda p: lmm.Multipliers(p.x[:1]), ValueError, r"iterate's shape \(2, 3\), got \(1, 3\)"),
+    (lambda p: lmm.Multipliers(p.x.sum(1)), ValueError, r"iterate's shape \(2, 3\), got \(2,\)"),
+    (lambda p: lmm.Step(p.x[:, :1]), ValueError, r"iterate's shape \(2, 3\), got \(2, 1\)"),
+    (
+        lambda p: lmm.Multipliers(p.x[:, :2], BASIS),
+        ValueError,
+        r"its basis' shape \(2, 3\), got \(2, 2\)",
+    ),
+    (
+        lambda p: lmm.Multipliers(p.x, BASIS[:2]),
+        ValueError,
+        r"a basis of shape \(3, r\) .*, got \(2, 2\)",
+    ),
+    (
+        lambda p: lmm.Multipliers(p.x, BASIS[:, 0]),
+        ValueError,
+        r"a basis of shape \(3, r\) .*, got \(3,\)",
+    ),
+    (lambda p: lmm.Multipliers(p.x, "Fourier"), ValueError, "a basis of shape .* got str"),
+    (lambda p: p.x, TypeError, "Multipliers or a Step, got Tensor"),
+    (lambda p: (p.x, None), TypeError, "Multipliers or a Step, got tuple"),
+    (lambda p: None, TypeError, "Multipliers or a Step, got NoneType"),
+    (lambda p: lmm.Multipliers(1.0), TypeError, "floating-point tensor, got float"),
+    (lambda p: lmm.Step(p.x.long()), TypeError, "floating-point tensor, got torch.int64"),
+    (lambda p: lmm.Step(p.x * 1j), TypeError, "floating-point tensor, got torch.complex64"),
+]
+
+
+@pytest.mark.parametrize(("answer", "error", "message"), WRONG)
+def test_a_wrong_proposal_raises_before_the_first_step(
+    answer: Callable[[lmm.Point], Any], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=f"Returning must propose .*{message}|Returning {message}"):
-        minimize(proposer=Returning(answer))
+    message = f"Returning must propose .*{message}"
+    proposer = Returning(answer)
+    with pytest.raises(error, match=message):
+        lmm.ProjectedMMOptimizer(squares, proposer=proposer).init(X)
+    with pytest.raises(error, match=message):
+        minimize(proposer=proposer)
+    with pytest.raises(error, match=message):
+        lmm.UnrolledMM(lmm.Quadratic, proposer)(X, 2 * X)
+
+
+def test_a_proposal_that_goes_wrong_later_raises_too() -> None:
+    """Where nothing was to be seen at the start."""
+    count = iter(range(9))
+    proposer = Returning(lambda p: lmm.Step(0.1 * p.gradient[: 2 - next(count)]))
+    optimizer = lmm.ProjectedMMOptimizer(squares, proposer=proposer)
+    state, info = optimizer.step(optimizer.init(X))
+    assert info.accepted.all()
+    with pytest.raises(ValueError, match=r"iterate's shape \(2, 3\), got \(1, 3\)"):
+        optimizer.step(state)
 
 
 # --- settings --------------------------------------------------------------------------------
@@ -258,10 +295,10 @@ def test_relaxation_needs_factors_that_adapt(settings: dict[str, float]) -> None
 
 @pytest.mark.parametrize("name", ["projection", "safeguard", "relaxation"])
 @pytest.mark.parametrize("setting", [True, False, 0.5])
-def test_components_are_switched_off_by_none_alone(name: str, setting: Any) -> None:
+def test_parts_of_a_solve_are_switched_off_by_none_alone(name: str, setting: Any) -> None:
     message = rf"{name} must be a {name.capitalize()} or None, got {setting}"
     with pytest.raises(TypeError, match=message):
-        minimize(**{name: setting})
+        lmm.SolveSettings(**{name: setting})
 
 
 @pytest.mark.parametrize(
@@ -270,18 +307,36 @@ def test_components_are_switched_off_by_none_alone(name: str, setting: Any) -> N
         ({"max_iter": 0}, ValueError, "max_iter must be at least 1, got 0"),
         ({"max_iter": 2.5}, TypeError, "max_iter must be an integer, got 2.5"),
         ({"max_iter": "3"}, TypeError, "max_iter must be an integer, got '3'"),
+        ({"max_iter": True}, TypeError, "max_iter must be an integer, got True"),
         ({"gtol": -1.0}, ValueError, "gtol must be non-negative, got -1.0"),
         ({"gtol": torch.nan}, ValueError, "gtol must be non-negative, got nan"),
         ({"rtol": -1.0}, ValueError, "rtol must be non-negative, got -1.0"),
         ({"atol": -1.0}, ValueError, "atol must be non-negative, got -1.0"),
+        ({"atol": torch.nan}, ValueError, "atol must be non-negative, got nan"),
+        ({"rtol": None}, TypeError, "rtol must be a number, got None"),
+        ({"gtol": "small"}, TypeError, "gtol must be a number, got 'small'"),
+        ({"check_deterministic": 1}, TypeError, "check_deterministic must be True or False, got 1"),
         ({"learning_rate": 0.1}, TypeError, "unexpected keyword argument 'learning_rate'"),
     ],
 )
-def test_the_optimizer_refuses_settings_that_cannot_work(
+def test_settings_that_cannot_work_are_refused_when_they_are_made(
     settings: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        minimize(**settings)
+        lmm.SolveSettings(**settings)
+
+
+@pytest.mark.parametrize("settings", [{"gtol": 0.1}, None, 3, lmm.Safeguard(), lmm.SolveSettings])
+def test_settings_are_settings(settings: Any) -> None:
+    message = f"settings must be SolveSettings, got {type(settings).__name__}"
+    for build in (
+        minimize,
+        lambda settings: lmm.ProjectedMMOptimizer(squares, settings=settings),
+        lambda settings: lmm.UnrolledMM(lmm.Quadratic, settings=settings),
+        lambda settings: lmm.optim.ProjectedMM([torch.nn.Parameter(X)], settings=settings),
+    ):
+        with pytest.raises(TypeError, match=message):
+            build(settings=settings)
 
 
 def test_progress_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,8 @@ def squares(x: Tensor) -> Tensor:
     return (x * x).sum(1)
 
 
-def minimize(fun: Any, x0: Any = X, **settings: Any) -> lmm.Result:
-    return lmm.minimize(fun, x0, **settings)
+def minimize(fun: Any, x0: Any = X, **parts: Any) -> lmm.Result:
+    return lmm.minimize(fun, x0, **parts)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,18 @@ from hypothesis import strategies as st
 import learnmm as lmm
 from learnmm.checks import LawViolation, assert_interval
 from learnmm.curvature import dot, norm
-from learnmm.solve.projection import cut_to_region, own_step, scaled_step
+from learnmm.solve.projection import Proposal, cut, multiplied_step, own_step
 
 HOSTILE = [torch.nan, torch.inf, -torch.inf, -1.0, 0.0, 1e-300, 1e-3, 0.3, 1.0, 1.9, 2.0, 1e300]
 
 
 def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def scaled_step(operator, gradient, multipliers) -> Proposal:
+    """The step of multipliers as they are."""
+    return multiplied_step(operator, gradient, lmm.Multipliers(multipliers), None)
 
 
 def curvature(kind, shape, seed):
@@ -141,20 +146,21 @@ def test_descent_lemma_is_an_equality_at_the_upper_end(kind, upper):
 
 
 @given(kind=kinds, shape=shapes, seed=seeds)
-def test_cut_to_region_keeps_the_upper_inequality(kind, shape, seed):
+def test_a_step_that_is_cut_keeps_the_upper_inequality(kind, shape, seed):
     operator, g = curvature(kind, shape, seed), normal(*shape, seed=seed + 2)
     proposal = scaled_step(operator, g, lmm.Projection(0.1, 1.5)(normal(*shape, seed=seed + 3)))
     length = norm(proposal.step)
     radius = length * torch.linspace(0.1, 3.0, shape[0]).double()
-    shorter, cut = cut_to_region(proposal, length, radius)
-    assert torch.equal(cut, length > radius)
+    shorter, now, long = cut(proposal, radius)
+    assert torch.equal(long, length > radius)
+    assert torch.equal(now, torch.minimum(length, radius))
     assert (norm(shorter.step) <= radius * (1 + 1e-14)).all()
     assert torch.allclose(shorter.slope, dot(g, shorter.step), rtol=1e-9)
     assert (operator.quad(shorter.step) <= 1.5 * shorter.slope * (1 + 1e-9)).all()
     assert (operator.quad(shorter.step) <= shorter.bend * (1 + 1e-9)).all()
     share = norm(shorter.step) / length
     assert torch.allclose(shorter.bend, share**2 * proposal.bend, rtol=1e-9)
-    kept = ~cut
+    kept = ~long
     assert torch.equal(shorter.step[kept], proposal.step[kept])
     # A shorter step predicts less, but still a decrease.
     assert (shorter.slope - shorter.bend / 2 >= 0).all()

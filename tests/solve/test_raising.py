@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
@@ -76,13 +75,16 @@ class Barrier:
 LONG = lmm.LipschitzMajorant(0.4)
 """Too small by a factor of five: first steps go far beyond the minimum."""
 
+EXACT = lmm.SolveSettings(gtol=1e-6)
+
 
 @pytest.mark.parametrize("name", NUMERICAL)
-@pytest.mark.parametrize("steps", [None, lmm.LimitedMemory()], ids=["own", "memory"])
-def test_a_numerical_exception_is_a_refused_candidate(name: str, steps: Any) -> None:
+@pytest.mark.parametrize("proposer", [None, lmm.LimitedMemory()], ids=["own", "memory"])
+def test_a_numerical_exception_is_a_refused_candidate(
+    name: str, proposer: lmm.Proposer | None
+) -> None:
     fun = Barrier(NUMERICAL[name], {1, 4, 5})
-    settings = {"majorant": LONG, "proposer": steps, "gtol": 1e-6}
-    result = lmm.minimize(fun, START, **settings)
+    result = lmm.minimize(fun, START, majorant=LONG, proposer=proposer, settings=EXACT)
     assert fun.failures > 0
     assert result.success.all()
     assert result.certificate.monotone.all()
@@ -100,14 +102,16 @@ def test_the_others_take_the_steps_that_they_take_without(holes: set[int], steps
         border = torch.tensor([i in holes for i in range(BATCH)]) & (x[:, 0] <= 0.5)
         return torch.where(border, torch.nan, value)
 
-    component = lmm.LimitedMemory(4) if steps else None
-    settings = {"majorant": LONG, "proposer": component, "max_iter": 12, "gtol": 0.0}
-    loud = lmm.ProjectedMMOptimizer(
-        Barrier(cholesky, holes), proposer=lmm.LimitedMemory(), **settings
-    ).minimize(START, history=True)
-    expected = lmm.ProjectedMMOptimizer(quiet, proposer=lmm.LimitedMemory(), **settings).minimize(
-        START, history=True
-    )
+    def solved(fun: Callable[[Tensor], Tensor]) -> lmm.Result:
+        optimizer = lmm.ProjectedMMOptimizer(
+            fun,
+            majorant=LONG,
+            proposer=lmm.LimitedMemory(4) if steps else None,
+            settings=lmm.SolveSettings(max_iter=12, gtol=0.0),
+        )
+        return optimizer.minimize(START, history=True)
+
+    loud, expected = solved(Barrier(cholesky, holes)), solved(quiet)
     assert torch.equal(loud.x, expected.x)
     assert torch.equal(loud.fun, expected.fun)
     assert torch.equal(loud.status, expected.status)
@@ -138,9 +142,7 @@ def test_at_the_start_it_is_the_callers(name: str) -> None:
 
 def test_one_problem_without_a_batch() -> None:
     fun = Barrier(cholesky, {0})
-    result = lmm.minimize(
-        lambda x: fun(x[None])[0], START[0], majorant=LONG, settings=lmm.SolveSettings(gtol=1e-6)
-    )
+    result = lmm.minimize(lambda x: fun(x[None])[0], START[0], majorant=LONG, settings=EXACT)
     assert fun.failures > 0
     assert bool(result.success)
     assert result.x[0].item() == pytest.approx(0.5**0.5)
@@ -193,15 +195,15 @@ def test_the_message_says_what_was_raised_last() -> None:
 
 def test_what_was_raised_on_the_way_is_no_message() -> None:
     fun = Barrier(cholesky, {1})
-    result = lmm.minimize(fun, START, majorant=LONG, settings=lmm.SolveSettings(gtol=1e-6))
+    result = lmm.minimize(fun, START, majorant=LONG, settings=EXACT)
     assert fun.failures > 0
     assert result.raised == {}
 
 
 def test_without_a_safeguard_it_is_not_finite() -> None:
     fun = Barrier(cholesky, {1})
-    settings = {"majorant": LONG, "proposer": None, "safeguard": None, "max_iter": 1}
-    result = lmm.minimize(fun, START, **settings)
+    settings = lmm.SolveSettings(safeguard=None, max_iter=1)
+    result = lmm.minimize(fun, START, majorant=LONG, proposer=None, settings=settings)
     assert result.status[1] == lmm.Status.NON_FINITE
     assert "LinAlgError" in result.message(1)
     assert torch.equal(result.x[1], START[1])
@@ -209,16 +211,16 @@ def test_without_a_safeguard_it_is_not_finite() -> None:
 
 
 def test_gradients_flow_past_what_raises() -> None:
-    component = lmm.Constant(initial=0.9).double()
+    proposer = lmm.Constant(initial=0.9).double()
 
     def solve(fun: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         majorant = lmm.LipschitzMajorant(1.5)
-        optimizer = lmm.ProjectedMMOptimizer(fun, majorant=majorant, proposer=component)
+        optimizer = lmm.ProjectedMMOptimizer(fun, majorant=majorant, proposer=proposer)
         state = optimizer.init(START)
         for _ in range(4):
             state, _ = optimizer.step(state)
         loss = state.x.square().sum()
-        return state.x.detach(), torch.autograd.grad(loss, component.multipliers)[0]
+        return state.x.detach(), torch.autograd.grad(loss, proposer.multipliers)[0]
 
     def quiet(x: Tensor) -> Tensor:
         value = Barrier(cholesky, set())(x)
@@ -241,8 +243,9 @@ def test_a_compiled_run_tells_the_problems_apart(monkeypatch: pytest.MonkeyPatch
         factor = torch.linalg.cholesky(torch.diag_embed(torch.stack([x[:, 0], x[:, 0] + 1], 1)))
         return (x**2).sum(1) - 2 * torch.diagonal(factor, dim1=1, dim2=2).log().sum(1)
 
-    settings = {"majorant": lmm.LipschitzMajorant(1.0), "proposer": None, "max_iter": 60}
-    optimizer = lmm.ProjectedMMOptimizer(fun, **settings)
+    optimizer = lmm.ProjectedMMOptimizer(
+        fun, majorant=lmm.LipschitzMajorant(1.0), settings=lmm.SolveSettings(max_iter=60)
+    )
     plain, fast = optimizer.minimize(START), optimizer.minimize(START, compiled=True)
     assert (plain.certificate.rejected > 0).any()
     assert torch.equal(fast.status, plain.status)

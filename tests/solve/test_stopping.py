@@ -12,8 +12,8 @@ from torch import Tensor
 
 import learnmm as lmm
 from cutest_like import PROBLEMS
-from learnmm.solve.result import Status
 from learnmm.solve.safeguard import rounding_slack
+from learnmm.solve.status import Status
 from learnmm_problems.mgh import MGHProblem
 
 DTYPE = torch.float64
@@ -132,13 +132,13 @@ def test_neighbours_do_not_change_the_end() -> None:
 
 
 @both_dtypes
-@pytest.mark.parametrize("component", [lmm.LimitedMemory(), None, lmm.Constant(initial=0.9)])
+@pytest.mark.parametrize("proposer", [lmm.LimitedMemory(), None, lmm.Constant(initial=0.9)])
 def test_precision_is_claimed_where_nothing_is_left_and_soon(
-    component: Any, dtype: torch.dtype
+    proposer: lmm.Proposer | None, dtype: torch.dtype
 ) -> None:
     x0 = torch.randn(5, 4, generator=torch.Generator().manual_seed(3)).to(dtype)
     result = lmm.minimize(
-        smooth, x0, settings=lmm.SolveSettings(gtol=0.0, max_iter=400), proposer=component
+        smooth, x0, settings=lmm.SolveSettings(gtol=0.0, max_iter=400), proposer=proposer
     )
     assert set(statuses(result)) <= {Status.PRECISION, Status.GRADIENT}
     best = lmm.minimize(smooth, x0.double(), settings=lmm.SolveSettings(gtol=0.0)).fun
@@ -150,10 +150,10 @@ def loose(level: float) -> lmm.Majorant:
     return lmm.LipschitzMajorant(level)
 
 
-@pytest.mark.parametrize("component", [None, lmm.Constant(), lmm.LimitedMemory()])
+@pytest.mark.parametrize("proposer", [None, lmm.Constant(), lmm.LimitedMemory()])
 @pytest.mark.parametrize("level", [1e10, 1e14])
 def test_a_bound_that_is_far_too_large_is_no_reason_for_success(
-    level: float, component: Any
+    level: float, proposer: lmm.Proposer | None
 ) -> None:
     """Its own steps promise less than rounding from the first on; the gradients say otherwise."""
     x0 = torch.full((2, 3), 0.5, dtype=DTYPE)
@@ -161,12 +161,12 @@ def test_a_bound_that_is_far_too_large_is_no_reason_for_success(
         lambda x: 1 + ((x - 1) ** 2).sum(1) / 2,
         x0,
         majorant=loose(level),
-        proposer=component,
+        proposer=proposer,
         settings=lmm.SolveSettings(gtol=1e-8, max_iter=40),
     )
     good = (result.gradient.abs() <= 1e-6).all(1)
     assert torch.equal(result.success & good, result.success)
-    if component is None:
+    if proposer is None:
         assert not result.success.any()
 
 
@@ -184,12 +184,12 @@ def test_a_bound_without_curvature_where_the_gradient_is_stalls() -> None:
         return lmm.Bound(lmm.Kind.GLOBAL, Blind(torch.ones_like(x[:, 0])))
 
     target = torch.tensor([[0.0, 0.0, 1e-4]], dtype=DTYPE)
-    for component in (None, lmm.LimitedMemory()):
+    for proposer in (None, lmm.LimitedMemory()):
         result = lmm.minimize(
             lambda x: 0.5 + ((x - target) ** 2).sum(1) / 2,
             torch.zeros(1, 3, dtype=DTYPE),
             majorant=bound,
-            proposer=component,
+            proposer=proposer,
             settings=lmm.SolveSettings(gtol=1e-5),
         )
         assert statuses(result) == [Status.STALLED]
@@ -282,22 +282,22 @@ def test_an_estimate_is_not_called_a_promise() -> None:
 
 def test_steps_are_counted_by_who_made_them() -> None:
     x0 = torch.tensor([[-1.2, 1.0], [2.0, 2.0]], dtype=DTYPE)
-    memory = lmm.minimize(rosenbrock, x0).certificate
-    assert not memory.learned.any()
-    assert (memory.directed > 0).all()
-    assert (memory.directed <= memory.accepted).all()
-    assert "of a direction" in str(memory)
-    assert "learned" not in str(memory)
+    brief = lmm.SolveSettings(max_iter=5)
+    whole = lmm.minimize(rosenbrock, x0).certificate
     learned = lmm.minimize(
-        rosenbrock, x0, proposer=lmm.Constant(), settings=lmm.SolveSettings(max_iter=5)
+        rosenbrock, x0, proposer=lmm.Constant(initial=0.9), settings=brief
     ).certificate
-    assert (learned.learned > 0).all()
-    assert not learned.directed.any()
-    assert "learned" in str(learned)
-    own = lmm.minimize(
-        rosenbrock, x0, proposer=None, settings=lmm.SolveSettings(max_iter=5)
-    ).certificate
-    assert not (own.learned | own.directed).any()
+    for certificate, name in ((whole, "LimitedMemory"), (learned, "Constant")):
+        assert (certificate.proposed > 0).all()
+        assert (certificate.proposed <= certificate.accepted).all()
+        assert certificate.proposer == name
+        assert f"({int(certificate.proposed.sum())} of {name})" in str(certificate)
+    assert learned.projected
+    assert not whole.projected
+    own = lmm.minimize(rosenbrock, x0, proposer=None, settings=brief).certificate
+    assert not own.proposed.any()
+    assert own.projected
+    assert own.proposer is None
     assert "(" not in str(own).split(". ")[1]
 
 
