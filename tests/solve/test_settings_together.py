@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,214 +11,189 @@ import torch
 from torch import Tensor
 
 import learnmm as lmm
+from adversaries import Returning
 
 X0 = torch.tensor([[4.0, 1.0], [-2.0, 3.0]], dtype=torch.float64)
 WIDE = lmm.Projection(upper=1.9)
 QUICK = lmm.Relaxation(shrink=0.5)
+
+Settings = lmm.SolveSettings
 
 
 def quadratic(x: Tensor) -> Tensor:
     return (x**2).sum(1)
 
 
-def whole() -> lmm.LearnedDirection:
+def learned() -> lmm.Proposer:
+    """Whole steps of a network."""
     return lmm.Unprojected(lmm.CoordinatewiseLSTM(4).double())
 
 
-WAYS: dict[str, Callable[..., Any]] = {
-    "optimizer": lambda **settings: lmm.ProjectedMMOptimizer(quadratic, **settings),
-    "minimize": lambda **settings: lmm.minimize(quadratic, X0, **settings),
-    "unrolled": lambda **settings: lmm.UnrolledMM(lmm.Quadratic, steps=2, **settings),
+Way = Callable[[lmm.Proposer | None, lmm.SolveSettings], Any]
+
+WAYS: dict[str, Way] = {
+    "optimizer": lambda proposer, settings: lmm.ProjectedMMOptimizer(
+        quadratic, proposer=proposer, settings=settings
+    ).init(X0),
+    "minimize": lambda proposer, settings: lmm.minimize(
+        quadratic, X0, proposer=proposer, settings=settings
+    ),
+    "unrolled": lambda proposer, settings: lmm.UnrolledMM(
+        lambda y: quadratic, proposer, steps=2, settings=settings
+    )(X0, X0),
 }
 by_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 
-REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
+
+# --- settings among themselves -------------------------------------------------------------------
+
+
+def test_relaxation_needs_the_safeguard_when_settings_are_made() -> None:
+    message = r"relaxation needs the safeguard, which is None: leave it out.*shrink=0.5"
+    with pytest.raises(ValueError, match=message):
+        Settings(safeguard=None, relaxation=QUICK)
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(Settings(relaxation=QUICK), safeguard=None)
+
+
+@pytest.mark.parametrize("relaxation", [None, lmm.Relaxation()])
+def test_without_the_safeguard_the_default_relaxation_is_none(
+    relaxation: lmm.Relaxation | None,
+) -> None:
+    settings = Settings(safeguard=None, relaxation=relaxation)
+    assert settings.relaxation is None
+    assert settings == Settings(safeguard=None)
+
+
+def test_settings_are_frozen_and_equal_by_value() -> None:
+    settings = Settings(gtol=1e-3)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.gtol = 1.0  # type: ignore[misc]
+    assert settings == Settings(gtol=1e-3)
+    assert hash(settings) == hash(Settings(gtol=1e-3))
+    assert settings != Settings()
+
+
+# --- settings and parts --------------------------------------------------------------------------
+
+REFUSED: dict[str, tuple[Callable[[], lmm.Proposer], lmm.SolveSettings, str]] = {
     "projection-memory": (
-        lambda: {"projection": WIDE, "proposer": lmm.LimitedMemory()},
+        lmm.LimitedMemory,
+        Settings(projection=WIDE),
         r"projection confines multipliers, but LimitedMemory proposes whole steps.*upper=1.9",
     ),
     "projection-learned": (
-        lambda: {"projection": WIDE, "proposer": whole()},
-        r"projection confines multipliers, but Unprojected proposes whole steps",
+        learned,
+        Settings(projection=WIDE),
+        r"projection confines multipliers, but Unprojected proposes whole steps.*upper=1.9",
     ),
-    "relaxation-memory": (
-        lambda: {"relaxation": QUICK, "proposer": lmm.LimitedMemory()},
-        r"relaxation scales the bound .*LimitedMemory makes the steps.*shrink=0.5",
+    "projection-unsafe": (
+        learned,
+        Settings(projection=WIDE, safeguard=None),
+        r"projection confines multipliers, but Unprojected proposes whole steps.*upper=1.9",
     ),
-    "relaxation-unsafe": (
-        lambda: {"relaxation": QUICK, "safeguard": None, "proposer": None},
-        r"relaxation needs the safeguard, which is None.*shrink=0.5",
+    "relaxation-secants": (
+        lmm.LimitedMemory,
+        Settings(relaxation=QUICK),
+        r"relaxation scales bounds that are not proved, but without a majorant=.*shrink=0.5",
     ),
 }
 
 
 @by_way
-@pytest.mark.parametrize(("settings", "message"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("make", "settings", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_would_be_dropped_is_refused(
-    way: Callable[..., Any], settings: Callable[[], dict[str, Any]], message: str
+    way: Way, make: Callable[[], lmm.Proposer], settings: lmm.SolveSettings, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        way(**settings())
+        way(make(), settings)
 
 
 def test_the_default_steps_of_minimize_count_too() -> None:
-    for setting in ({"projection": WIDE}, {"relaxation": QUICK}):
-        with pytest.raises(ValueError, match="LimitedMemory"):
-            lmm.minimize(quadratic, X0, **setting)
+    for settings in (Settings(projection=WIDE), Settings(relaxation=QUICK)):
+        with pytest.raises(ValueError, match=r"confines multipliers|scales bounds"):
+            lmm.minimize(quadratic, X0, settings=settings)
 
 
 @by_way
 @pytest.mark.parametrize(
-    "settings",
+    ("make", "settings"),
     [
-        lambda: {"projection": lmm.Projection(), "proposer": lmm.LimitedMemory()},
-        lambda: {"projection": None, "proposer": lmm.LimitedMemory()},
-        lambda: {"relaxation": lmm.Relaxation(), "proposer": lmm.LimitedMemory()},
-        lambda: {"relaxation": None, "proposer": lmm.LimitedMemory()},
-        lambda: {"relaxation": QUICK, "proposer": whole()},
-        lambda: {"relaxation": QUICK, "projection": WIDE, "proposer": None},
-        lambda: {"projection": WIDE, "proposer": lmm.Constant().double()},
-        lambda: {"projection": WIDE, "safeguard": None, "proposer": lmm.Identity()},
-        lambda: {"relaxation": lmm.Relaxation(), "safeguard": None, "proposer": None},
+        (lmm.LimitedMemory, Settings(projection=lmm.Projection())),
+        (lmm.LimitedMemory, Settings(projection=None)),
+        (lmm.LimitedMemory, Settings(relaxation=lmm.Relaxation())),
+        (lmm.LimitedMemory, Settings(relaxation=None)),
+        (learned, Settings(relaxation=QUICK)),
+        (lambda: None, Settings(relaxation=QUICK, projection=WIDE)),
+        (lambda: lmm.Constant().double(), Settings(projection=WIDE)),
+        (lambda: lmm.Constant().double(), Settings(projection=WIDE, safeguard=None)),
+        (lambda: None, Settings(relaxation=lmm.Relaxation(), safeguard=None)),
     ],
 )
 def test_what_works_together_is_taken(
-    way: Callable[..., Any], settings: Callable[[], dict[str, Any]]
+    way: Way, make: Callable[[], lmm.Proposer | None], settings: lmm.SolveSettings
 ) -> None:
-    way(**settings())
+    way(make(), settings)
+
+
+def test_a_bound_that_is_named_may_be_relaxed() -> None:
+    """Relaxation has something to scale there, whoever proposes."""
+    for given in (
+        {"fun": quadratic, "majorant": lmm.PowerIterationMajorant(quadratic)},
+        {"fun": lmm.AutoencoderPrior(torch.nn.Linear(2, 2).double().requires_grad_(False))},
+    ):
+        result = lmm.minimize(**given, x0=X0, settings=Settings(relaxation=QUICK, max_iter=3))
+        assert result.certificate.monotone.all()
 
 
 def test_a_pass_without_the_safeguard_takes_any_relaxation() -> None:
-    component = lmm.Constant().double()
     solver = lmm.UnrolledMM(
-        lmm.Quadratic, component, steps=2, settings=lmm.SolveSettings(relaxation=QUICK)
+        lmm.Quadratic, lmm.Constant().double(), steps=2, settings=Settings(relaxation=QUICK)
     )
     solved = solver(X0, torch.zeros_like(X0), verified=False)
     assert torch.isfinite(solved.values).all()
 
 
+def test_unrolled_solvers_count_their_own_steps() -> None:
+    with pytest.raises(ValueError, match="takes steps= in place of max_iter=3"):
+        lmm.UnrolledMM(lmm.Quadratic, settings=Settings(max_iter=3))
+
+
 # --- what does not rest on a bound ---------------------------------------------------------------
 
+RADIUS = 0.01
 
-@pytest.mark.parametrize("kind", ["direction", "learned", "multipliers"])
-def test_who_is_confined_to_the_region_of_a_bound(kind: str) -> None:
-    """Only the steps of a `Direction` leave it, which are verified."""
 
-    class Far(lmm.Direction):
-        def init_state(self, x: Tensor) -> Any:
-            return None
+def region(x: Tensor, aux: Any = None) -> lmm.Bound:
+    radius = torch.full_like(x[:, 0], RADIUS)
+    return lmm.Bound(lmm.Kind.REGION, lmm.ScalarCurvature(torch.full_like(radius, 2.0)), radius)
 
-        def forward(self, point: lmm.Point, state: Any) -> tuple[Tensor, Any]:
-            return point.x / 2, None
 
-    class FarLearned(lmm.LearnedDirection):
-        def init_state(self, x: Tensor) -> Any:
-            return None
+def halfway() -> lmm.Proposer:
+    return Returning(lambda point: lmm.Step(point.x / 2))
 
-        def forward(self, features: lmm.Features, state: Any) -> tuple[Tensor, Any]:
-            return features.x / 2, None
 
-    def majorant(x: Tensor, aux: Any = None) -> lmm.Bound:
-        radius = torch.full_like(x[:, 0], 0.01)
-        return lmm.Bound(lmm.Kind.REGION, lmm.ScalarCurvature(torch.full_like(radius, 2.0)), radius)
-
-    components = {"direction": Far(), "learned": FarLearned(), "multipliers": lmm.Constant()}
-    component = components[kind].double()
-    optimizer = lmm.ProjectedMMOptimizer(quadratic, majorant=majorant, proposer=component)
+@pytest.mark.parametrize(
+    ("make", "safeguard", "confined"),
+    [
+        (halfway, lmm.Safeguard(), False),
+        (lambda: lmm.Constant(initial=0.5).double(), lmm.Safeguard(), True),
+        (lambda: None, lmm.Safeguard(), True),
+        (halfway, None, True),
+    ],
+    ids=["step", "multipliers", "own", "unverified"],
+)
+def test_who_is_confined_to_the_region_of_a_bound(
+    make: Callable[[], lmm.Proposer | None], safeguard: lmm.Safeguard | None, confined: bool
+) -> None:
+    """Whole steps that are verified may leave it: they do not rest on the bound."""
+    optimizer = lmm.ProjectedMMOptimizer(
+        quadratic, majorant=region, proposer=make(), settings=Settings(safeguard=safeguard)
+    )
     state, info = optimizer.step(optimizer.init(X0))
     assert info.accepted.all()
-    assert info.cut.tolist() == [kind != "direction"] * 2
-    if kind == "direction":
-        torch.testing.assert_close(state.x, X0 / 2)
+    if confined:
+        torch.testing.assert_close(info.step_norm, torch.full_like(state.value, RADIUS))
     else:
-        torch.testing.assert_close(info.step_norm, torch.full((2,), 0.01, dtype=torch.float64))
-
-
-# --- batches -------------------------------------------------------------------------------------
-
-
-def mean_of_all(x: Tensor) -> Tensor:
-    return ((x - x.mean(0)) ** 2).sum(1) + (x**2).sum(1)
-
-
-def batch_norm(x: Tensor) -> Tensor:
-    return (torch.nn.functional.batch_norm(x, None, None, training=True) ** 2 * x).sum(1)
-
-
-def largest_of_all(x: Tensor) -> Tensor:
-    size = (x**2).sum(1)
-    return size + size.max()
-
-
-def one_sees(i: int, j: int) -> Callable[[Tensor], Tensor]:
-    """Only problem i sees another one, which is j."""
-
-    def fun(x: Tensor) -> Tensor:
-        seen = torch.zeros(len(x), dtype=x.dtype)
-        seen[i] = 1
-        return (x**2).sum(1) + seen * x[j].sum()
-
-    return fun
-
-
-SPREAD = torch.arange(1.0, 15.0, dtype=torch.float64).reshape(7, 2)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(
-    ("fun", "who"),
-    [
-        (mean_of_all, r"\[0, 1, 2, 3, 4, 5, 6\]"),
-        (batch_norm, r"\[0, 1, 2, 3, 4, 5, 6\]"),
-        (largest_of_all, r"\[0, 1, 2, 3, 4, 5\]"),
-        *((one_sees(i, j), rf"\[{i}\]") for i in range(7) for j in range(7) if i != j),
-    ],
-)
-def test_coupled_problems_are_found(
-    fun: Callable[[Tensor], Tensor], who: str, dtype: torch.dtype
-) -> None:
-    with pytest.raises(RuntimeError, match=f"not independent: the values of problems {who} change"):
-        lmm.minimize(fun, SPREAD.to(dtype), check_independent=True)
-
-
-def test_many_coupled_problems_are_not_all_listed() -> None:
-    with pytest.raises(RuntimeError, match=r"7, 8, 9\] \.\.\. change"):
-        lmm.minimize(mean_of_all, torch.rand(30, 2), check_independent=True)
-
-
-@pytest.mark.parametrize("batch", [1, 2, 5, 8])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_independent_problems_pass(batch: int, dtype: torch.dtype) -> None:
-    generator = torch.Generator().manual_seed(batch)
-    x0 = 3 + torch.rand(batch, 4, generator=generator, dtype=torch.float64).to(dtype)
-    target = torch.rand(batch, 6, generator=generator, dtype=torch.float64).to(dtype)
-    matrix = torch.rand(6, 4, generator=generator, dtype=torch.float64).to(dtype)
-    for objective in (
-        lmm.CosineDistance(target) @ matrix,
-        lambda x: x[:, 0].log() + (x**2).sum(1),
-        lambda x: torch.where(x[:, 0] < 4, (x**2).sum(1), torch.nan),
-    ):
-        settings: dict[str, Any] = {"check_independent": True, "max_iter": 2, "strict": False}
-        lmm.minimize(objective, x0, **settings)
-    lmm.minimize(lambda x: (x**2).sum(), x0[0], check_independent=True)
-
-
-def test_a_start_at_the_border_is_moved_less() -> None:
-    """Beyond it the objective raises; problems still are told apart."""
-
-    def fun(x: Tensor) -> Tensor:
-        if bool(((x - 1).abs() > 1e-3).any()):
-            raise ValueError("outside")
-        return mean_of_all(x)
-
-    x0 = torch.ones(3, 2, dtype=torch.float64) + 1e-4 * torch.eye(3, 2, dtype=torch.float64)
-    with pytest.raises(RuntimeError, match=r"not independent.* \[0, 1, 2\]"):
-        lmm.minimize(fun, x0, check_independent=True)
-
-
-def test_unrolled_solvers_and_every_start_can_check() -> None:
-    solver = lmm.UnrolledMM(
-        lambda data: mean_of_all, lmm.Constant().double(), steps=2, check_independent=True
-    )
-    with pytest.raises(RuntimeError, match="not independent"):
-        solver(None, SPREAD)
+        torch.testing.assert_close(state.x, X0 / 2)
+        assert not info.cut.any()
