@@ -16,6 +16,7 @@ from learnmm.atoms.smoother import LinearSmootherPrior
 from learnmm.atoms.softmax import Softmax
 from learnmm.bound import AdaptiveMajorant, Bound, Majorant
 from learnmm.curvature import Curvature, DiagonalCurvature, LowRankCurvature, ScalarCurvature
+from learnmm.hessian import hessian_product
 from learnmm.kind import Kind
 from learnmm.learn.unrolled import Unrolled, UnrolledMM
 from learnmm.linear.base import LinearMap
@@ -25,7 +26,7 @@ from learnmm.linear.transforms import convolution, subsampled_fourier
 from learnmm.majorants.hessian import LanczosMajorant, PowerIterationMajorant
 from learnmm.majorants.lipschitz import LipschitzMajorant
 from learnmm.majorants.secant import SecantMajorant
-from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective, hessian_product
+from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective
 from learnmm.proposers.base import (
     Direction,
     Features,

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import learnmm as lmm
+from learnmm.hessian import hessian_product
 from learnmm.linear import Form
-from learnmm.objective import hessian_product
 
 DTYPE = torch.float64
 FAILURE = 1e-4

@@ -25,7 +25,7 @@ class SoftReLU(nn.Module):
     def __init__(self, eps: float = 1e-2) -> None:
         super().__init__()
         if not (eps > 0 and math.isfinite(eps)):
-            raise ValueError(f"eps must be positive and finite, got {eps}")
+            raise ValueError(f"SoftReLU: eps must be positive and finite, got {eps}")
         self.eps = eps
 
     def forward(self, t: Tensor) -> Tensor:

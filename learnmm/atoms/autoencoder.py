@@ -216,8 +216,8 @@ class AutoencoderPrior(Atom):
         for weight in weights:
             if weight.dtype != x.dtype or weight.device != x.device:
                 raise ValueError(
-                    f"the network's weights are {weight.dtype} on {weight.device}, "
-                    f"x is {x.dtype} on {x.device}"
+                    "AutoencoderPrior expects x where the network's weights are, "
+                    f"{weight.dtype} on {weight.device}, got {x.dtype} on {x.device}"
                 )
         if not all(
             weight.device == known.device and torch.equal(weight, known)
@@ -228,8 +228,8 @@ class AutoencoderPrior(Atom):
             output = self._forward(x).output
         if output.shape != x.shape:
             raise ValueError(
-                f"the network must keep the shape of x: {tuple(x.shape)} became "
-                f"{tuple(output.shape)}"
+                "AutoencoderPrior expects a network that keeps the shape of x, got one by which "
+                f"{tuple(x.shape)} became {tuple(output.shape)}"
             )
         require_direction("x", x, self.floor)
         require_direction("Phi(x)", output, self.floor)

@@ -77,8 +77,8 @@ class CosineDistance(Atom):
         bad = ~((size > 0) & torch.isfinite(size))
         if not holds(~bad.any()):
             raise ValueError(
-                "the cosine needs finite, non-zero targets; problems "
-                f"{bad.nonzero().flatten().tolist()} have none"
+                "CosineDistance expects finite targets that are not zero, got others for problems "
+                f"{bad.nonzero().flatten().tolist()}"
             )
         self.y = y
 

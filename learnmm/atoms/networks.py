@@ -33,6 +33,7 @@ def layers_of(network: nn.Module) -> list[nn.Module]:
                 f"Conv1d with padding_mode={network.padding_mode!r} has no certified norm here; "
                 "use padding_mode='zeros'"
             )
+        _padding(network)  # or an error, now rather than in the first pass back
         return [network]
     if isinstance(network, nn.Linear) or bend_of(network) is not None:
         return [network]
@@ -132,7 +133,10 @@ def _padding(layer: nn.Conv1d) -> int:
             return 0
         extent = layer.dilation[0] * (layer.kernel_size[0] - 1)
         if extent % 2:
-            raise TypeError("Conv1d with padding='same' needs an odd kernel here; pad explicitly")
+            raise TypeError(
+                "Conv1d with padding='same' needs an odd kernel here, got "
+                f"{layer.kernel_size[0]} entries; pad explicitly"
+            )
         return extent // 2
     return int(layer.padding[0])
 

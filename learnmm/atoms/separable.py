@@ -31,7 +31,7 @@ class _Separable(Atom):
                 f"{tuple(target.shape)} and dtype {target.dtype}"
             )
         if not holds(torch.isfinite(target).all()):
-            raise ValueError(f"{type(self).__name__} expects finite targets")
+            raise ValueError(f"{type(self).__name__} expects finite targets, got NaN or infinity")
         self.target = target
 
     @abstractmethod
@@ -70,7 +70,9 @@ class Quadratic(_Separable):
         super().__init__(target)
         self.weight = torch.as_tensor(weight, dtype=target.dtype, device=target.device)
         if not holds((self.weight > 0).all()):
-            raise ValueError("Quadratic expects positive weights")
+            raise ValueError(
+                f"Quadratic expects positive weights, got {float(self.weight.min()):.6g}"
+            )
 
     def entries(self, z: Tensor) -> Tensor:
         """Half the weighted square."""
@@ -107,7 +109,7 @@ class HalfQuadratic(_Separable):
     def __init__(self, target: Tensor, loss: Loss | str = Loss.HUBER, scale: float = 1.0) -> None:
         super().__init__(target)
         if not (scale > 0 and math.isfinite(scale)):
-            raise ValueError(f"scale must be positive and finite, got {scale}")
+            raise ValueError(f"HalfQuadratic: scale must be positive and finite, got {scale}")
         self.loss = chosen(Loss, loss, "HalfQuadratic: loss")
         self.scale = scale
 
@@ -145,7 +147,10 @@ class Logistic(_Separable):
     def __init__(self, labels: Tensor, tight: bool = True) -> None:
         super().__init__(labels)
         if not bool((labels.abs() == 1).all()):
-            raise ValueError("Logistic expects labels -1 or +1")
+            raise ValueError(
+                "Logistic expects labels -1 or +1, got numbers from "
+                f"{float(labels.min()):.6g} to {float(labels.max()):.6g}"
+            )
         self.tight = tight
 
     def entries(self, z: Tensor) -> Tensor:

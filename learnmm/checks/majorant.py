@@ -12,9 +12,10 @@ from learnmm.bound import Bound, Majorant
 from learnmm.checks.laws import DENSE_UNKNOWNS, dense, require, spectral_norm, tolerance
 from learnmm.checks.search import Search
 from learnmm.checks.unmodified import unmodified
+from learnmm.hessian import hessian_product
 from learnmm.kind import Kind
 from learnmm.linear.lanczos import ritz_extremes, start_vector
-from learnmm.objective import CallableObjective, Objective, hessian_product
+from learnmm.objective import CallableObjective, Objective
 
 LANCZOS_STEPS = 60
 """Steps that look for a direction in which a large Hessian exceeds its bound."""

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from learnmm.curvature import dot, expand, norm
-from learnmm.objective import Objective, hessian_product
+from learnmm.hessian import hessian_product
+from learnmm.objective import Objective
 
 
 def implicit_gradient(

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from learnmm.bound import Bound
 from learnmm.curvature import ScalarCurvature, expand
+from learnmm.hessian import SecondDerivativeError, hessian_product
 from learnmm.kind import Kind
 from learnmm.majorants.hessian import LanczosMajorant
 from learnmm.majorants.secant import SecantMajorant, measured_change, reach_of, some, unit
-from learnmm.objective import BatchFunction, SecondDerivativeError, hessian_product
+from learnmm.objective import BatchFunction
 
 
 class Mixed(NamedTuple):

@@ -9,15 +9,9 @@ from torch import Tensor
 
 from learnmm.bound import Bound
 from learnmm.curvature import ScalarCurvature, dot, expand, norm, peak
+from learnmm.hessian import SecondDerivativeError, hessian_product
 from learnmm.kind import Kind
-from learnmm.objective import (
-    BatchFunction,
-    CallableObjective,
-    Evaluation,
-    Objective,
-    SecondDerivativeError,
-    hessian_product,
-)
+from learnmm.objective import BatchFunction, CallableObjective, Evaluation, Objective
 from learnmm.truth import holds
 
 RISE = 1e3

@@ -11,8 +11,9 @@ import learnmm as lmm
 from learnmm.atoms import Loss
 from learnmm.checks import LawViolation, assert_majorant
 from learnmm.checks.laws import dense
+from learnmm.hessian import hessian_product
 from learnmm.linear import Form
-from learnmm.objective import differentiate, hessian_product
+from learnmm.objective import differentiate
 
 BATCH, N, M = 80, 6, 4
 EPS = torch.finfo(torch.float64).eps
@@ -280,9 +281,9 @@ def test_pointwise_is_never_looser_than_the_papers():
         (lambda: lmm.HalfQuadratic(torch.ones(2, 3), scale=0.0), "0.0"),
         (lambda: lmm.HalfQuadratic(torch.ones(2, 3), scale=float("inf")), "inf"),
         (lambda: lmm.Quadratic(torch.ones(2, 3, dtype=torch.int64)), "int64"),
-        (lambda: lmm.Quadratic(torch.full((2, 3), torch.inf)), "finite"),
-        (lambda: lmm.Quadratic(torch.ones(2, 3), 0.0), "positive weights"),
-        (lambda: lmm.Logistic(torch.zeros(2, 3)), "labels -1 or"),
+        (lambda: lmm.Quadratic(torch.full((2, 3), torch.inf)), "finite targets, got NaN or inf"),
+        (lambda: lmm.Quadratic(torch.ones(2, 3), 0.0), "positive weights, got 0"),
+        (lambda: lmm.Logistic(torch.zeros(2, 3)), r"labels -1 or \+1, got .* 0 to 0"),
         (lambda: 0.0 * lmm.Quadratic(torch.ones(2, 3)), "positive"),
         (lambda: lmm.Quadratic(torch.ones(2, 3)) * torch.ones(2, 3), r"\(2, 3\)"),
     ],

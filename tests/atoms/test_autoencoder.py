@@ -128,7 +128,7 @@ def test_a_floor_is_not_negative():
     ("network", "x", "message"),
     [
         (nn.Linear(3, 2), torch.ones(1, 3), r"\(1, 3\) became \(1, 2\)"),
-        (nn.Linear(3, 3), torch.ones(1, 3).double(), "weights are torch.float32"),
+        (nn.Linear(3, 3), torch.ones(1, 3).double(), "weights are, torch.float32.*float64"),
         (nn.Linear(3, 3), torch.zeros(1, 3), "x vanishes for problems \\[0\\]"),
         (nn.Linear(3, 3, bias=False).apply(lambda m: nn.init.zeros_(m.weight)), torch.ones(1, 3),
          "Phi\\(x\\) vanishes"),

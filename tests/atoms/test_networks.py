@@ -106,6 +106,7 @@ def test_network_constants_hold_between_random_points(layer):
         (nn.BatchNorm1d(4), "no bound is known for the layer BatchNorm1d"),
         (nn.Conv1d(4, 4, 3, padding=1, padding_mode="reflect"), "padding_mode='reflect'"),
         (nn.Conv2d(4, 4, 3), "no bound is known for the layer Conv2d"),
+        (nn.Conv1d(4, 4, 2, padding="same"), "padding='same' needs an odd kernel.*got 2 entries"),
     ],
 )
 def test_unsupported_layers_are_named(layer, message):

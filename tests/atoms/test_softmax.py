@@ -15,7 +15,8 @@ import learnmm as lmm
 from learnmm.atoms import CenteredCurvature
 from learnmm.checks import LawViolation, assert_curvature, assert_interval, assert_majorant
 from learnmm.checks.laws import dense
-from learnmm.objective import differentiate, hessian_product
+from learnmm.hessian import hessian_product
+from learnmm.objective import differentiate
 
 EPS = torch.finfo(torch.float64).eps
 BATCH = 40

@@ -13,7 +13,7 @@ from learnmm.atoms.angles import joint_constant, joint_pointwise
 from learnmm.checks import LawViolation, assert_majorant
 from learnmm.checks.laws import dense
 from learnmm.curvature import dot, norm
-from learnmm.objective import hessian_product
+from learnmm.hessian import hessian_product
 
 SLIGHTLY = 1 - 1e-3
 """A constant smaller by this factor must not pass."""

@@ -10,8 +10,8 @@ from torch import nn
 
 import learnmm as lmm
 from learnmm.atoms import AutoencoderBound, CosineBound, Loss, SmootherBound
+from learnmm.hessian import Route
 from learnmm.linear import Boundary, Form
-from learnmm.objective import Route
 
 POINTS = torch.ones(2, 3)
 

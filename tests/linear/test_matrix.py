@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 import learnmm as lmm
 from learnmm import checks
 from learnmm.checks.laws import dense
+from learnmm.hessian import hessian_product
 from learnmm.linear import Form
-from learnmm.objective import hessian_product
 from maps import matrix_of, normal
 
 RELATIVE = 1e-10

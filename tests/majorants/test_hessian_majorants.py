@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 
 import learnmm as lmm
 from learnmm.checks import LawViolation, assert_majorant
-from learnmm.checks.laws import dense
 from learnmm.linear.lanczos import ritz_extremes
 from learnmm.majorants import hessian
 from learnmm.majorants.hessian import CONCAVE_SHARE
-from learnmm.objective import hessian_product
 
 STARTS = 1000
 UNKNOWNS = 300
@@ -195,54 +193,6 @@ def test_one_product_serves_the_batch(route):
     # Reverse differentiates one evaluation again and again; auto tries the forward route once.
     expected = {"auto": 21, "forward": 20, "reverse": 1}[route]
     assert counts == [expected, expected]
-
-
-class Cube(torch.autograd.Function):
-    """``x^3`` without a rule for the forward mode."""
-
-    @staticmethod
-    def forward(x):
-        return x**3
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(inputs[0])
-
-    @staticmethod
-    def backward(ctx, gradient):
-        (x,) = ctx.saved_tensors
-        return 3 * x**2 * gradient
-
-
-def test_routes_agree_and_auto_falls_back():
-    def smooth(x):
-        return (torch.sin(x).cumsum(1) ** 2).flatten(1).sum(1)
-
-    x, v = normal(3, 4, 2, seed=1), normal(3, 4, 2, seed=2)
-    forward, reverse, auto = (
-        hessian_product(smooth, x, route)(v) for route in ("forward", "reverse", "auto")
-    )
-    assert torch.allclose(forward, reverse, rtol=1e-12)
-    assert torch.equal(forward, auto)
-    h = 1e-5
-    gradient = lmm.CallableObjective(smooth).evaluate
-    difference = (gradient(x + h * v).gradient - gradient(x - h * v).gradient) / (2 * h)
-    assert torch.allclose(forward, difference, atol=1e-7)
-
-    cube = lambda x: Cube.apply(x).flatten(1).sum(1)  # noqa: E731
-    expected = 6 * x * v
-    assert torch.allclose(hessian_product(cube, x, "auto")(v), expected)
-    assert torch.allclose(hessian_product(cube, x, "reverse")(v), expected)
-    with pytest.raises((RuntimeError, NotImplementedError)):
-        hessian_product(cube, x, "forward")(v)
-    level = lmm.LanczosMajorant(cube)(x).curvature.largest()
-    assert torch.allclose(level, (6 * x).flatten(1).amax(1), rtol=1e-10)
-
-
-def test_hessian_products_are_symmetric():
-    x = normal(3, 5)
-    matrix = dense(hessian_product(lambda x: torch.logsumexp(x**2, 1), x), x)
-    assert torch.allclose(matrix, matrix.mT, rtol=1e-12)
 
 
 @given(seed=st.integers(0, 2**16), steps=st.integers(1, 30), margin=st.sampled_from([1.0, 1.5]))

@@ -13,8 +13,8 @@ from torch import Tensor
 
 import learnmm as lmm
 from closures import OnceDifferentiable
+from learnmm.hessian import SecondDerivativeError, hessian_product
 from learnmm.majorants import DefaultMajorant, secant
-from learnmm.objective import SecondDerivativeError, hessian_product
 
 DOUBLE = torch.float64
 Function = Callable[[Tensor], Tensor]

@@ -23,7 +23,7 @@ from closures import (
     with_zero_grad,
     zeros_kept,
 )
-from learnmm.objective import hessian_product
+from learnmm.hessian import hessian_product
 from learnmm.optim.closure import ClosureObjective, flatten
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 import learnmm as lmm
+from learnmm.hessian import hessian_product
 from learnmm.learn.implicit import implicit_gradient
-from learnmm.objective import hessian_product
 
 DOUBLE = torch.float64
 THREADS, TASKS = 4, 12
