@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,6 +14,7 @@ import learnmm as lmm
 from learnmm.solve.result import Tally
 from learnmm_esi.metrics import Evaluator, SourceMetrics
 from learnmm_esi.networks.solver import SourceSolver
+from learnmm_esi.simulation.samples import Sample
 from learnmm_esi.simulation.simulator import PatchSimulator
 
 BATCH = 32
@@ -76,7 +77,7 @@ def evaluate(
     samples: int,
     *,
     horizons: Sequence[int] = (10,),
-    advance: Any = None,
+    advance: Callable[[int], object] | None = None,
 ) -> Evaluation:
     """Reconstruct the first samples of a simulator and compare with the truth.
 
@@ -124,7 +125,7 @@ def evaluate(
 
 
 def _evaluate_batch(
-    solver: SourceSolver, batch: Any, compare: Evaluator, horizons: list[int]
+    solver: SourceSolver, batch: Sample, compare: Evaluator, horizons: list[int]
 ) -> Evaluation:
     sensors = torch.from_numpy(batch.sensors)
     y = solver.energy.normalized(sensors)
