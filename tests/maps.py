@@ -11,7 +11,7 @@ from torch import Tensor
 
 import learnmm as lmm
 from learnmm.hessian import hessian_product
-from learnmm.linear import Form
+from learnmm.linear import Form, absolute_sums, separable
 
 DTYPE = torch.float64
 FAILURE = 1e-4
@@ -42,6 +42,37 @@ def with_absolute(matrix: Tensor) -> lmm.LinearOperator:
 
 def spectral_norm(matrix: Tensor) -> float:
     return float(torch.linalg.matrix_norm(matrix, 2))
+
+
+class Turned(lmm.LinearMap):
+    """A map as somebody else would write it: the first dimension shifted in a circle, times 2."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__((size,), (size,))
+
+    @property
+    def magnitude(self) -> float:
+        return 2.0
+
+    @property
+    def absolute(self) -> lmm.LinearMap:
+        return self
+
+    def apply(self, x: Tensor) -> Tensor:
+        return 2 * x.roll(1, 1)
+
+    def adjoint(self, z: Tensor) -> Tensor:
+        return 2 * z.roll(-1, 1)
+
+    def norm(self, like: Tensor) -> float:
+        return 2.0
+
+    def pull_back(self, curvature: lmm.Curvature, x: Tensor) -> lmm.Curvature:
+        return separable(absolute_sums(self, x)[1], curvature, x)
+
+    def check(self, x: Tensor) -> None:
+        if x.dim() < 2 or x.shape[1] != self.domain[0]:
+            raise ValueError(f"a shift acts on iterates (B, ...), got x of shape {tuple(x.shape)}")
 
 
 @dataclass(frozen=True)
@@ -116,6 +147,7 @@ MAPS = [
         lmm.Kind.PROBABLE,
         keeps_shape=True,
     ),
+    MapCase("of somebody else", lambda s: Turned(4), (4, 2), keeps_shape=True),
 ]
 
 

@@ -38,7 +38,7 @@ maps = {"truth": truth[:, peak]}
 for method in ("MNE", "sLORETA"):
     maps[method] = mne_python_inverse(model, recording.sensors, method)[0, :, peak]
 for solver in solvers:
-    maps[solver.settings.method] = solver.reconstruct(recording.sensors).sources[0, :, peak]
+    maps[solver.method.name] = solver.reconstruct(recording.sensors).sources[0, :, peak]
 options.out.mkdir(parents=True, exist_ok=True)
 units = dict.fromkeys(maps, "nA m") | {"sLORETA": "(standardised)"}
 maps = {name: values * (1e9 if units[name] == "nA m" else 1) for name, values in maps.items()}

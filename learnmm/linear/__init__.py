@@ -1,7 +1,7 @@
 """Linear maps of unknowns, known by a matrix or by their products."""
 
 from learnmm.linear.base import LinearMap
-from learnmm.linear.forms import Form
+from learnmm.linear.forms import Form, absolute_sums, separable, uniform
 from learnmm.linear.matrix import MatrixMap
 from learnmm.linear.operator import LinearOperator
 from learnmm.linear.transforms import Boundary, convolution, subsampled_fourier
@@ -12,6 +12,9 @@ __all__ = [
     "LinearMap",
     "LinearOperator",
     "MatrixMap",
+    "absolute_sums",
     "convolution",
+    "separable",
     "subsampled_fourier",
+    "uniform",
 ]

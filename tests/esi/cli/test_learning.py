@@ -41,6 +41,9 @@ def test_train_evaluate_and_reconstruct_from_the_command_line(coarse_model, tmp_
     read_evaluations = script("esi", "evaluations").read_evaluations
     assert set(read_evaluations(tmp_path / "found")[0]["steps"]) == {"3", "6"}
 
+    told = " ".join(run("evaluate", weights, "--ico", 3, "--out", tmp_path, code=1).split())
+    assert "--ico is for weights trained on fsaverage" in told
+
     model = head_model_from_forward(tmp_path / "own-fwd.fif")
     sensors = simulator(model, "erp", 1, 1).sample(0).sensors
     evoked = mne.EvokedArray(sensors.astype(float), model.info(512.0), comment="left")

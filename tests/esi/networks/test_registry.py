@@ -16,10 +16,11 @@ import learnmm as lmm
 from eeg_learning import TIMES, VARIANTS, recordings
 from learnmm_esi.networks import methods as shipped
 from learnmm_esi.networks import registry
+from learnmm_esi.networks.energy import PriorSettings
 from learnmm_esi.networks.files import load_solver, save_solver
 from learnmm_esi.networks.method import UNVERIFIED, Method, Recordings
 from learnmm_esi.networks.registry import method, method_class, methods, register
-from learnmm_esi.networks.solver import SourceSolver
+from learnmm_esi.networks.solver import SourceSolver, weight_layout
 from learnmm_esi.training.presets import load_preset
 
 FILES = {name for _, name, _ in pkgutil.iter_modules(shipped.__path__)}
@@ -152,3 +153,24 @@ def test_an_unknown_method_is_told_with_those_there_are() -> None:
         method("mm-net", hiden=3)
     with pytest.raises(ValueError, match="prior must be PriorSettings, got 3"):
         method("mm-net", prior=3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kernel": 4}, "kernel must be odd, got 4"),
+        ({"steps": 10_001}, "steps must be a positive integer, at most 10000, got 10001"),
+        ({"start": "random"}, "start must be one of .*'noise'.*, got 'random'"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        method("mm-net", **settings)
+    with pytest.raises(ValueError, match="reach must be odd, got 2"):
+        PriorSettings(reach=2)
+
+
+def test_weights_beyond_any_memory_are_told_before_they_are_made() -> None:
+    many = method("modgrad", hidden=2**20)
+    with pytest.raises(ValueError, match="settings of weights beyond any memory: "):
+        weight_layout(many, Recordings(), sources=10**12)

@@ -18,17 +18,19 @@ def test_evaluation_is_that_of_each_recording(head) -> None:
     solver = build(head, "mm-net")
     test = ERPSimulator(head, seed=5, times=TIMES, size=40)
     found = evaluate(solver, test, 40, horizons=(4, 2, 0))
-    assert list(found.metrics) == [0, 2, 4]
+    assert list(found.after) == [0, 2, 4]
     batch = test.batch(range(33, 36))
     compare = Evaluator(head, test.sfreq)
     with torch.no_grad():
         start = solver.energy.start(torch.from_numpy(batch.sensors))
         expected = compare(batch.sources, start, batch.seed_source)
-        np.testing.assert_allclose(found.metrics[0].psnr[33:36], expected.psnr, rtol=1e-4)
+        np.testing.assert_allclose(found.after[0].metrics.psnr[33:36], expected.psnr, rtol=1e-4)
         for steps in (2, 4):
             solved = solver(torch.from_numpy(batch.sensors), steps=steps)
             expected = compare(batch.sources, solved.x, batch.seed_source)
-            np.testing.assert_allclose(found.metrics[steps].psnr[33:36], expected.psnr, rtol=1e-4)
+            np.testing.assert_allclose(
+                found.after[steps].metrics.psnr[33:36], expected.psnr, rtol=1e-4
+            )
             np.testing.assert_allclose(
                 found.energy[: steps + 1, 33:36], solved.values.numpy(), rtol=1e-4
             )

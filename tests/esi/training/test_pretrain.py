@@ -60,3 +60,8 @@ def test_factors_are_those_of_the_sample(head, patches) -> None:
     fixed = FactoredRecordings(made, fresh=False)
     fixed.set_epoch(2)
     np.testing.assert_array_equal(fixed[4]["sensors"].numpy(), made.sample(4).sensors)
+
+
+def test_an_energy_whose_start_is_not_learned_is_refused(head) -> None:
+    with pytest.raises(ValueError, match="a start that is learned is needed, got 'sLORETA'"):
+        Preparing(build(head, "mm-net").energy)

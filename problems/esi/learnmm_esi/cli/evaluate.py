@@ -178,7 +178,7 @@ def _command(file: Path, test: TestOptions, head: HeadOptions, found: Evaluation
     return (
         f"learnmm-esi evaluate {printable(file.name)} --data {test.data.value} "
         f"--samples {test.samples} --seed {test.seed}"
-        + "".join(f" --steps {steps}" for steps in found.metrics)
+        + "".join(f" --steps {steps}" for steps in found.after)
         + ("" if head.ico is None else f" --ico {head.ico.value}")
     )
 

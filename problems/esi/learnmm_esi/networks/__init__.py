@@ -1,1 +1,1 @@
-"""Learned source imaging: the methods of Table I, their training and their evaluation."""
+"""Learned source imaging: the methods, the energy that they lower, and weights on disk."""

@@ -2,21 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 import learnmm as lmm
 from learnmm.solve.record import Tally
 from learnmm_esi.metrics import Evaluator, SourceMetrics
 from learnmm_esi.networks.solver import SourceSolver
+from learnmm_esi.simulation.samples import Sample
 from learnmm_esi.simulation.simulator import PatchSimulator
 
 BATCH = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What a method has done after a number of steps.
+
+    Attributes
+    ----------
+    metrics : SourceMetrics
+        How good the estimates are.
+    monotone, rejected, worst_increase : ndarray, shape (samples,)
+        Whether no step raised the energy, the share of steps refused, the largest increase of one
+        step (minus infinity where no step was taken).
+    """
+
+    metrics: SourceMetrics
+    monotone: NDArray[np.bool_]
+    rejected: NDArray[np.float64]
+    worst_increase: NDArray[np.float64]
+
+    @classmethod
+    def concatenate(cls, looks: Sequence[Look]) -> Look:
+        """Join those of several batches."""
+        return cls(
+            SourceMetrics.concatenate([look.metrics for look in looks]),
+            np.concatenate([look.monotone for look in looks]),
+            np.concatenate([look.rejected for look in looks]),
+            np.concatenate([look.worst_increase for look in looks]),
+        )
+
+    def summary(self) -> dict[str, float]:
+        """Means, those of the metrics with their standard errors."""
+        row: dict[str, float] = {}
+        for f in fields(SourceMetrics):
+            values = getattr(self.metrics, f.name)
+            row[f.name] = float(values.mean())
+            row[f"{f.name}_error"] = float(values.std(ddof=1) / np.sqrt(len(values)))
+        worst = self.worst_increase
+        return {
+            **row,
+            "monotone": float(self.monotone.mean()),
+            "rejected": float(self.rejected.mean()),
+            "worst_increase": float(worst[np.isfinite(worst)].max(initial=-1.0)),
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,44 +71,37 @@ class Evaluation:
 
     Attributes
     ----------
-    metrics : dict of int to SourceMetrics
+    after : dict of int to Look
         By number of steps.
-    monotone, rejected, worst_increase : dict of int to ndarray, shape (samples,)
-        By number of steps: whether no step raised the energy, the share of steps refused, the
-        largest increase of one step (minus infinity where no step was taken).
     clipped : ndarray, shape (samples,)
         Share of multipliers that the projection changed, over all steps.
     energy, data_term, prior_term : ndarray, shape (steps + 1, samples)
         Along the iterations; the prior term without its weight.
     """
 
-    metrics: dict[int, SourceMetrics]
-    monotone: dict[int, NDArray[np.bool_]]
-    rejected: dict[int, NDArray[np.float64]]
-    worst_increase: dict[int, NDArray[np.float64]]
+    after: dict[int, Look]
     clipped: NDArray[np.float64]
     energy: NDArray[np.float64]
     data_term: NDArray[np.float64]
     prior_term: NDArray[np.float64]
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[Evaluation]) -> Evaluation:
+        """Join those of several batches, looked at after the same numbers of steps."""
+        return cls(
+            {k: Look.concatenate([part.after[k] for part in parts]) for k in parts[0].after},
+            np.concatenate([part.clipped for part in parts]),
+            np.concatenate([part.energy for part in parts], axis=1),
+            np.concatenate([part.data_term for part in parts], axis=1),
+            np.concatenate([part.prior_term for part in parts], axis=1),
+        )
+
     def summary(self) -> dict[str, Any]:
         """Means with their standard errors, as plain values."""
-        rows = {}
-        for steps, metrics in self.metrics.items():
-            row: dict[str, Any] = {}
-            for f in fields(SourceMetrics):
-                values = getattr(metrics, f.name)
-                row[f.name] = float(values.mean())
-                row[f"{f.name}_error"] = float(values.std(ddof=1) / np.sqrt(len(values)))
-            worst = self.worst_increase[steps]
-            row["monotone"] = float(self.monotone[steps].mean())
-            row["rejected"] = float(self.rejected[steps].mean())
-            row["worst_increase"] = float(worst[np.isfinite(worst)].max(initial=-1.0))
-            rows[str(steps)] = row
         return {
             "samples": self.energy.shape[1],
             "clipped": float(self.clipped.mean()),
-            "steps": rows,
+            "steps": {str(steps): look.summary() for steps, look in self.after.items()},
             "energy": self.energy.mean(1).tolist(),
             "data_term": self.data_term.mean(1).tolist(),
             "prior_term": self.prior_term.mean(1).tolist(),
@@ -76,7 +115,7 @@ def evaluate(
     samples: int,
     *,
     horizons: Sequence[int] = (10,),
-    advance: Any = None,
+    advance: Callable[[int], object] | None = None,
 ) -> Evaluation:
     """Reconstruct the first samples of a simulator and compare with the truth.
 
@@ -109,63 +148,51 @@ def evaluate(
         parts.append(_evaluate_batch(solver, batch, compare, sorted(set(horizons))))
         if advance is not None:
             advance(len(batch.sensors))
-    joined: dict[str, Any] = {}
-    for f in fields(Evaluation):
-        pieces = [getattr(part, f.name) for part in parts]
-        if f.name == "metrics":
-            joined[f.name] = {
-                k: SourceMetrics.concatenate([p[k] for p in pieces]) for k in pieces[0]
-            }
-        elif isinstance(pieces[0], dict):
-            joined[f.name] = {k: np.concatenate([p[k] for p in pieces]) for k in pieces[0]}
-        else:
-            joined[f.name] = np.concatenate(pieces, axis=-1)
-    return Evaluation(**joined)
+    return Evaluation.concatenate(parts)
 
 
 def _evaluate_batch(
-    solver: SourceSolver, batch: Any, compare: Evaluator, horizons: list[int]
+    solver: SourceSolver, batch: Sample, compare: Evaluator, horizons: list[int]
 ) -> Evaluation:
-    sensors = torch.from_numpy(batch.sensors)
-    y = solver.energy.normalized(sensors)
-    optimizer = solver.optimizer(y, horizons[-1])
-    metrics, monotone, rejected, worst = {}, {}, {}, {}
+    y = solver.energy.normalized(torch.from_numpy(batch.sensors))
     start = solver.energy.start(y)
     terms = [solver.energy.terms(start, y)]
+    after: dict[int, Look] = {}
 
-    def record(steps: int, x: torch.Tensor, totals: Any, iterations: torch.Tensor) -> None:
-        metrics[steps] = compare(batch.sources, x, batch.seed_source)
-        monotone[steps] = (totals.worst_increase <= 0).cpu().numpy()
-        worst[steps] = totals.worst_increase.double().cpu().numpy()
-        rejected[steps] = (totals.rejected / iterations.clamp(min=1)).double().cpu().numpy()
+    def look(steps: int, x: Tensor, totals: Tally | lmm.Certificate, iterations: Tensor) -> None:
+        after[steps] = Look(
+            compare(batch.sources, x, batch.seed_source),
+            (totals.worst_increase <= 0).cpu().numpy(),
+            _array(totals.rejected / iterations.clamp(min=1)),
+            _array(totals.worst_increase),
+        )
 
-    def look(state: lmm.State, info: lmm.StepInfo) -> bool:
+    def follow(state: lmm.State, _: lmm.StepInfo) -> bool:
         terms.append(solver.energy.terms(state.x, y))
-        steps = len(terms) - 1
-        if steps in horizons:
-            record(steps, state.x, state.tally, state.tally.iterations)
+        if (steps := len(terms) - 1) in horizons:
+            look(steps, state.x, state.tally, state.tally.iterations)
         return False
 
     if 0 in horizons:
         tally = Tally.start(terms[0][0])
-        record(0, start, tally, tally.iterations)
-    result = optimizer.minimize(start, callback=look)
+        look(0, start, tally, tally.iterations)
+    result = solver.optimizer(y, horizons[-1]).minimize(start, callback=follow)
     # All problems may have come to rest before the last horizon.
     for steps in horizons:
-        if steps not in metrics:
-            record(steps, result.x, result.certificate, result.iterations)
-    while len(terms) <= horizons[-1]:
-        terms.append(terms[-1])
-    data_term, prior_term = (
-        torch.stack(part).double().cpu().numpy() for part in zip(*terms, strict=True)
-    )
+        if steps not in after:
+            look(steps, result.x, result.certificate, result.iterations)
+    terms += [terms[-1]] * (horizons[-1] + 1 - len(terms))
+    data_term, prior_term = (_array(torch.stack(part)) for part in zip(*terms, strict=True))
+    weight = float(solver.energy.weight.detach())
     return Evaluation(
-        metrics=metrics,
-        monotone=monotone,
-        rejected=rejected,
-        worst_increase=worst,
-        clipped=result.certificate.clipped.double().cpu().numpy(),
-        energy=data_term + float(solver.energy.weight.detach()) * prior_term,
+        after,
+        clipped=_array(result.certificate.clipped),
+        energy=data_term + weight * prior_term,
         data_term=data_term,
         prior_term=prior_term,
     )
+
+
+def _array(values: Tensor) -> NDArray[np.float64]:
+    array: NDArray[np.float64] = values.double().cpu().numpy()
+    return array
