@@ -50,7 +50,8 @@ def propose(solver: ProjectedMMOptimizer, state: State) -> tuple[State, Trial]:
         enlargement=enlargement,
         bound=bound,
         valid=enlarged.valid(),
-        cut=long & proposal.bounded & state.running,
+        # A whole step that is verified is within its reach, and in no region.
+        cut=long & state.running & (proposal.bounded | (safeguard is None)),
     )
     return state, trial
 
@@ -224,4 +225,5 @@ def _shorter(
     reached = torch.where(trial.step_norm > 0, proposer.reach * trial.step_norm, state.reach)
     tried = torch.where(trial.proposed, factor * trial.step_norm, state.reach)
     reach = torch.where(verdict.accepted, reached, torch.minimum(state.reach, tried))
+    shortening = torch.where(state.running, shortening, state.shortening)
     return shortening, torch.where(state.running, reach, state.reach)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import learnmm as lmm
-from learnmm.objective import hessian_product
+from learnmm.hessian import hessian_product
 
 DOUBLE = torch.float64
 Function = Callable[[Tensor], Tensor]
