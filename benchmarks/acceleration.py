@@ -24,7 +24,7 @@ from torch import Tensor
 
 import learnmm as lmm
 from benchmarks.pages import arguments, made_by, table, write
-from learnmm.curvature import dot, expand
+from learnmm.vectors import dot, expand
 from learnmm_problems.mgh import FUNCTIONS, MGHProblem
 
 SEED = 11

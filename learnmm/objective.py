@@ -99,6 +99,11 @@ class CallableObjective(Objective):
         return self.fun(x[0])[None] if self.single else self.fun(x)
 
 
+def as_objective(fun: Objective | BatchFunction) -> Objective:
+    """Return an objective as it is, and a function of a batch as one."""
+    return fun if isinstance(fun, Objective) else CallableObjective(fun)
+
+
 def differentiate(fun: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> Evaluation:
     """Evaluate ``fun(x) -> (values, aux)`` with its gradient.
 

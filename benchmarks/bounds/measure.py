@@ -10,7 +10,7 @@ from torch import Tensor
 
 import learnmm as lmm
 from learnmm.checks.laws import dense
-from learnmm.curvature import norm
+from learnmm.vectors import norm
 
 from .cases import Case
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from learnmm.curvature import dot, expand, norm
 from learnmm.objective import DomainError
 from learnmm.truth import holds
+from learnmm.vectors import dot, expand, norm
 
 
 class Cosine(NamedTuple):

@@ -29,9 +29,10 @@ from learnmm.atoms.networks import (
 )
 from learnmm.bound import Bound
 from learnmm.choices import chosen
-from learnmm.curvature import DiagonalCurvature, ScalarCurvature, expand
+from learnmm.curvature import DiagonalCurvature, ScalarCurvature
 from learnmm.kind import Kind
 from learnmm.objective import Evaluation
+from learnmm.vectors import expand
 
 
 class AutoencoderBound(StrEnum):

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from learnmm.bound import Bound, map_bound
-from learnmm.curvature import expand, norm
 from learnmm.linear.base import LinearMap
 from learnmm.linear.matrix import MatrixMap
 from learnmm.objective import Evaluation, Objective, differentiate
 from learnmm.truth import holds
+from learnmm.vectors import expand, norm
 
 
 class Atom(Objective):

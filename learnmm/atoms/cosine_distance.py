@@ -19,10 +19,11 @@ from learnmm.atoms.angles import (
 from learnmm.atoms.base import Atom, brought, require_like
 from learnmm.bound import Bound
 from learnmm.choices import chosen
-from learnmm.curvature import ScalarCurvature, norm
+from learnmm.curvature import ScalarCurvature
 from learnmm.kind import Kind
 from learnmm.objective import Evaluation
 from learnmm.truth import holds
+from learnmm.vectors import norm
 
 
 class CosineBound(StrEnum):

@@ -14,11 +14,12 @@ from learnmm.atoms.base import Atom, require_like
 from learnmm.atoms.losses import PHI, Loss, tanhc
 from learnmm.bound import Bound
 from learnmm.choices import chosen
-from learnmm.curvature import DiagonalCurvature, summed
+from learnmm.curvature import DiagonalCurvature
 from learnmm.kind import Kind
 from learnmm.linear.base import LinearMap
 from learnmm.objective import Evaluation
 from learnmm.truth import holds
+from learnmm.vectors import summed
 
 
 class _Separable(Atom):

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from learnmm.atoms.base import Atom, require_like
 from learnmm.bound import Bound
-from learnmm.curvature import LevelCurvature, expand, summed
+from learnmm.curvature import LevelCurvature
 from learnmm.kind import Kind
 from learnmm.objective import Evaluation
+from learnmm.vectors import expand, summed
 
 BOEHNING = 0.5
 """Largest eigenvalue of ``diag(p) - p p^T`` over probability vectors: two classes at one half."""

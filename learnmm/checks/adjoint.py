@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from learnmm.checks.laws import require, tolerance
-from learnmm.curvature import dot, norm
 from learnmm.linear.base import LinearMap
+from learnmm.vectors import dot, norm
 
 PROBES = 8
 """Pairs of random vectors."""

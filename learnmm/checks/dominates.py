@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from learnmm.checks.laws import LawViolation
-from learnmm.curvature import Curvature, ScalarCurvature, expand, norm
+from learnmm.curvature import Curvature, ScalarCurvature
 from learnmm.linear.base import LinearMap
+from learnmm.vectors import expand, norm
 
 ROUNDING = 64.0
 """Rounding error of ``A v`` in units of ``eps |A| |v|``."""

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from learnmm.checks.laws import LawViolation
-from learnmm.curvature import dot, expand, norm
 from learnmm.objective import BatchFunction, CallableObjective, Objective
 from learnmm.optim.closure import Closure, ClosureObjective, Source, flatten
 from learnmm.precision import full_precision
 from learnmm.solve.safeguard import ROUNDING
 from learnmm.solve.validation import check_evaluation, check_start, is_single
+from learnmm.vectors import dot, expand, norm
 
 ENTRIES = 50
 """Up to this many unknowns every entry is looked at; beyond, random directions."""

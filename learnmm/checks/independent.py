@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from learnmm.checks.laws import LawViolation
-from learnmm.curvature import expand, peak
 from learnmm.objective import BatchFunction, CallableObjective, Objective
 from learnmm.solve.raising import is_numerical
 from learnmm.solve.safeguard import rounding_slack
 from learnmm.solve.validation import listed
+from learnmm.vectors import expand, peak
 
 SHARES = (1e-2, 1e-4, 1e-6)
 """By how much a problem is moved to see who follows, relative to its largest entry."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from learnmm.curvature import norm
+from learnmm.vectors import norm
 
 TOLERANCE = 4.5e5
 """Relative tolerance of linear algebra in units of eps: 1e-10 in float64."""

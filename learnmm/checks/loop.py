@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from learnmm.checks.laws import require, require_equal
-from learnmm.curvature import norm
 from learnmm.solve.optimizer import ProjectedMMOptimizer
 from learnmm.solve.safeguard import rounding_slack
+from learnmm.vectors import norm
 
 Make = Callable[[Sequence[int]], tuple[ProjectedMMOptimizer, Tensor]]
 

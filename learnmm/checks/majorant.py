@@ -15,7 +15,7 @@ from learnmm.checks.unmodified import unmodified
 from learnmm.hessian import hessian_product
 from learnmm.kind import Kind
 from learnmm.linear.lanczos import ritz_extremes, start_vector
-from learnmm.objective import CallableObjective, Objective
+from learnmm.objective import Objective, as_objective
 
 LANCZOS_STEPS = 60
 """Steps that look for a direction in which a large Hessian exceeds its bound."""
@@ -76,7 +76,7 @@ def assert_majorant(
     ...
     learnmm.checks.laws.LawViolation: GLOBAL bound broken for problem 0: ...
     """
-    objective = fun if isinstance(fun, Objective) else CallableObjective(fun)
+    objective = as_objective(fun)
     if majorant is None:
         if not isinstance(fun, Atom):
             raise TypeError(f"without a majorant an Atom is needed, got {type(fun).__name__}")

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from learnmm.checks.laws import TOLERANCE, dense, require, require_equal, spectral_norm, tolerance
-from learnmm.curvature import Curvature, norm
+from learnmm.curvature import Curvature
 from learnmm.proposers.base import Multipliers
 from learnmm.solve.projection import Projection, multiplied_step
+from learnmm.vectors import norm
 
 INVERSE_ROUNDING = 32.0
 """Rounding error of an inverse's entries in units of eps times the condition number."""

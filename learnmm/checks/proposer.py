@@ -9,9 +9,10 @@ from torch import Tensor
 
 from learnmm.checks.laws import LawViolation, require, require_equal, tolerance
 from learnmm.checks.unmodified import unmodified
-from learnmm.curvature import ScalarCurvature, norm
+from learnmm.curvature import ScalarCurvature
 from learnmm.nested import check, mapped, select
 from learnmm.proposers.base import Multipliers, Point, Proposer, Step
+from learnmm.vectors import norm
 
 
 def assert_proposer(proposer: Proposer, x: Tensor, steps: int = 3) -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from learnmm.checks.laws import LawViolation
-from learnmm.curvature import dot, expand, peak
-from learnmm.objective import CallableObjective, Objective
+from learnmm.objective import Objective, as_objective
+from learnmm.vectors import dot, expand, peak
 
 FINE, COARSE = 0.5, 4.0
 """Octaves from one point of a ray to the next: where entries are near one, and elsewhere."""
@@ -68,7 +68,7 @@ def assert_rays(
     ...
     learnmm.checks.laws.LawViolation: f(t x) is right or not finite: problem 0 ...
     """
-    objective = fun if isinstance(fun, Objective) else CallableObjective(fun)
+    objective = as_objective(fun)
     size = peak(x)
     if not bool(((size > 0) & torch.isfinite(size)).all()):
         raise ValueError("assert_rays expects finite directions, none of them zero")

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from learnmm.bound import Bound
 from learnmm.checks.laws import DENSE_UNKNOWNS, LawViolation
-from learnmm.curvature import Curvature, dot, expand, norm
+from learnmm.curvature import Curvature
 from learnmm.objective import Evaluation, Objective
+from learnmm.vectors import dot, expand, norm
 
 ROUNDING = 32.0
 """Rounding error of ``f(z) - Q(z; x)`` in units of eps times the size of what it is made of."""

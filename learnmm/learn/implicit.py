@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from learnmm.curvature import dot, expand, norm
 from learnmm.hessian import hessian_product
 from learnmm.objective import Objective
+from learnmm.vectors import dot, expand, norm
 
 
 def implicit_gradient(

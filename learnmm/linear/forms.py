@@ -7,8 +7,9 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from learnmm.curvature import Curvature, DiagonalCurvature, ScalarCurvature, expand
+from learnmm.curvature import Curvature, DiagonalCurvature, ScalarCurvature
 from learnmm.linear.base import LinearMap
+from learnmm.vectors import expand
 
 
 class Form(StrEnum):

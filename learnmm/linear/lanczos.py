@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from learnmm.curvature import dot, expand, norm
+from learnmm.vectors import dot, expand, norm
 
 SHARE = 0.25
 """Largest share of the top eigenvalue that `top_bound` may have to add."""

@@ -8,10 +8,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from learnmm.curvature import Curvature, dot, norm
+from learnmm.curvature import Curvature
 from learnmm.linear.base import LinearMap
 from learnmm.linear.forms import absolute_sums, separable, uniform
 from learnmm.linear.lanczos import start_vector, top_bound
+from learnmm.vectors import dot, norm
 
 Product = Callable[[Tensor], Tensor]
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from learnmm.curvature import left_multiply
+from learnmm.vectors import left_multiply
 
 
 @dataclass(frozen=True, eq=False)

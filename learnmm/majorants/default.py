@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from learnmm.bound import Bound
-from learnmm.curvature import ScalarCurvature, expand
+from learnmm.curvature import ScalarCurvature
 from learnmm.hessian import SecondDerivativeError, hessian_product
 from learnmm.kind import Kind
 from learnmm.majorants.hessian import LanczosMajorant
 from learnmm.majorants.secant import SecantMajorant, measured_change, reach_of, some, unit
 from learnmm.objective import BatchFunction
+from learnmm.vectors import expand
 
 
 class Mixed(NamedTuple):

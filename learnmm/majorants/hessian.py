@@ -12,12 +12,13 @@ from torch import Tensor
 
 from learnmm.bound import Bound
 from learnmm.choices import chosen
-from learnmm.curvature import ScalarCurvature, expand, norm
+from learnmm.curvature import ScalarCurvature
 from learnmm.hessian import HessianProduct, Route
 from learnmm.kind import Kind
 from learnmm.linear.lanczos import log_term, ritz_extremes, start_vector
 from learnmm.majorants.secant import FAR, reach_of, unit
 from learnmm.objective import BatchFunction
+from learnmm.vectors import expand, norm
 
 CONCAVE_SHARE = 1e-3
 """Least curvature as a share of the spectral radius, for points where ``f`` curves downwards."""

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from learnmm.bound import Bound
-from learnmm.curvature import ScalarCurvature, dot, expand, norm, peak
+from learnmm.curvature import ScalarCurvature
 from learnmm.hessian import SecondDerivativeError, hessian_product
 from learnmm.kind import Kind
-from learnmm.objective import BatchFunction, CallableObjective, Evaluation, Objective
+from learnmm.objective import BatchFunction, Evaluation, as_objective
 from learnmm.truth import holds
+from learnmm.vectors import dot, expand, norm, peak
 
 RISE = 1e3
 """Largest factor from one step to the next: a step next to a kink measures anything."""
@@ -104,7 +105,7 @@ class SecantMajorant:
     def __call__(self, x: Tensor, aux: Any = None, memory: Tensor | None = None) -> Bound:
         """Bound at ``x`` from the last secant, or without one as before the first step."""
         if memory is None:
-            memory = self.init_memory(x, _objective(self.fun).evaluate(x).gradient)
+            memory = self.init_memory(x, as_objective(self.fun).evaluate(x).gradient)
         curvature = ScalarCurvature(memory)
         # Measured anew after every step; relaxation would measure it a second time.
         return Bound(Kind.ESTIMATE, curvature, certain=curvature)
@@ -141,7 +142,7 @@ def some(mask: Tensor) -> bool:
 def attempt(fun: BatchFunction, x: Tensor) -> Evaluation | None:
     """Evaluate at a point that nobody asked for; None where that fails."""
     try:
-        return _objective(fun).evaluate(x)
+        return as_objective(fun).evaluate(x)
     except (RuntimeError, ValueError, ArithmeticError):  # such as outside the domain
         return None
 
@@ -164,10 +165,6 @@ def measured_change(fun: BatchFunction, x: Tensor, gradient: Tensor, step: Tenso
     level = torch.where(along > 0, _ratio(grown * grown, along), grown)
     level = level * (size / torch.where(length > 0, length, 1.0))
     return torch.where((grown > noise) & (length > 0) & torch.isfinite(level), level, 0.0)
-
-
-def _objective(fun: BatchFunction) -> Objective:
-    return fun if isinstance(fun, Objective) else CallableObjective(fun)
 
 
 def _ratio(a: Tensor, b: Tensor) -> Tensor:

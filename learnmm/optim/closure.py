@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from learnmm.bound import Bound
-from learnmm.curvature import ScalarCurvature, norm
+from learnmm.curvature import ScalarCurvature
 from learnmm.kind import Kind
 from learnmm.majorants.hessian import LanczosMajorant, at_least
 from learnmm.majorants.secant import NOISE, PROBE, reach_of
 from learnmm.objective import Evaluation, Objective
 from learnmm.solve.raising import is_numerical
+from learnmm.vectors import norm
 
 Closure = Callable[[], Tensor]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from learnmm.bound import Bound
-from learnmm.curvature import Curvature, DiagonalCurvature, peak
+from learnmm.curvature import Curvature, DiagonalCurvature
 from learnmm.optim.closure import ClosureMajorant, ClosureObjective
 from learnmm.optim.hints import Hints
 from learnmm.optim.plane import Along, Plane, inner
@@ -22,6 +22,7 @@ from learnmm.solve.safeguard import Relaxation, rounding_slack
 from learnmm.solve.settings import SolveSettings
 from learnmm.solve.status import Status
 from learnmm.solve.validation import check_deterministic
+from learnmm.vectors import peak
 
 
 @dataclass

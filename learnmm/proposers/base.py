@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from learnmm.curvature import Curvature, expand, norm
+from learnmm.curvature import Curvature
+from learnmm.vectors import expand, norm
 
 
 class Multipliers(NamedTuple):

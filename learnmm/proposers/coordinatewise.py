@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from learnmm.curvature import left_multiply
 from learnmm.proposers.base import LearnedPreconditioner, Multipliers, Point, scale_free
+from learnmm.vectors import left_multiply
 
 
 class CoordinateMemory(NamedTuple):

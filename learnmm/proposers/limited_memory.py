@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from learnmm.curvature import expand, norm
 from learnmm.precision import full_precision
 from learnmm.proposers.base import Point, Proposer, Step
+from learnmm.vectors import expand, norm
 
 STRETCH = 2.0
 """Factor on the step after each one that has seen no positive curvature."""

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from learnmm.curvature import left_multiply
 from learnmm.precision import full_precision
 from learnmm.proposers.base import (
     LearnedPreconditioner,
@@ -19,6 +18,7 @@ from learnmm.proposers.base import (
     relative_step,
     scale_free,
 )
+from learnmm.vectors import left_multiply
 
 
 class Aim(NamedTuple):

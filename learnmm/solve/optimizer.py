@@ -16,7 +16,7 @@ from learnmm.bound import AdaptiveMajorant, Bound, Majorant
 from learnmm.majorants.default import DefaultMajorant
 from learnmm.majorants.secant import SecantMajorant
 from learnmm.nested import mapped
-from learnmm.objective import CallableObjective, Evaluation, Objective
+from learnmm.objective import CallableObjective, Evaluation, Objective, as_objective
 from learnmm.precision import full_precision
 from learnmm.progress import Progress
 from learnmm.proposers.base import Proposer
@@ -101,9 +101,7 @@ class ProjectedMMOptimizer:
         if majorant is not None and not callable(majorant):
             raise TypeError(f"majorant must be callable, got {type(majorant).__name__}")
         check_parts(proposer, settings)
-        self.objective = (
-            objective if isinstance(objective, Objective) else CallableObjective(objective)
-        )
+        self.objective = as_objective(objective)
         self.proposer = proposer
         self.settings = settings
         self.stopping = Stopping(settings)

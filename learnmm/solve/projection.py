@@ -8,8 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from learnmm.curvature import Curvature, dot, expand, left_multiply, norm
+from learnmm.curvature import Curvature
 from learnmm.proposers.base import Multipliers, Step
+from learnmm.vectors import dot, expand, left_multiply, norm
 
 
 class Proposal(NamedTuple):

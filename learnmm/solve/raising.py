@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from learnmm.curvature import expand
 from learnmm.objective import Evaluation
+from learnmm.vectors import expand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from learnmm.bound import Bound
-from learnmm.curvature import peak
 from learnmm.nested import check, mapped, select
 from learnmm.objective import DomainError, Evaluation
 from learnmm.precision import full_precision
@@ -26,6 +25,7 @@ from learnmm.solve.validation import (
     lent,
     require,
 )
+from learnmm.vectors import peak
 
 if TYPE_CHECKING:
     from learnmm.solve.optimizer import ProjectedMMOptimizer

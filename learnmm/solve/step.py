@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from learnmm.bound import Bound
-from learnmm.curvature import Curvature, dot, expand, norm, peak
+from learnmm.curvature import Curvature
 from learnmm.nested import select
 from learnmm.solve.projection import Proposal, cut, own_step
 from learnmm.solve.proposing import ask_anew
@@ -20,6 +20,7 @@ from learnmm.solve.safeguard import accepts, rounding_slack, shorter
 from learnmm.solve.stages import Outcome, Trial, Verdict
 from learnmm.solve.state import State
 from learnmm.truth import known
+from learnmm.vectors import dot, expand, norm, peak
 
 if TYPE_CHECKING:
     from learnmm.solve.optimizer import ProjectedMMOptimizer

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from learnmm import Atom, Bound, Kind, ScalarCurvature
-from learnmm.curvature import norm
 from learnmm.objective import Evaluation
 from learnmm.registry import Instance, Problem
+from learnmm.vectors import norm
 from learnmm_problems.bundled import digits
 
 

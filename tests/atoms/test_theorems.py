@@ -12,8 +12,8 @@ import learnmm as lmm
 from learnmm.atoms.angles import joint_constant, joint_pointwise
 from learnmm.checks import LawViolation, assert_majorant
 from learnmm.checks.laws import dense
-from learnmm.curvature import dot, norm
 from learnmm.hessian import hessian_product
+from learnmm.vectors import dot, norm
 
 SLIGHTLY = 1 - 1e-3
 """A constant smaller by this factor must not pass."""

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from learnmm import DiagonalCurvature, LowRankCurvature, ScalarCurvature
 from learnmm.checks import LawViolation, assert_curvature
 from learnmm.checks.laws import dense
-from learnmm.curvature import CONDITION, add, left_multiply
+from learnmm.curvature import CONDITION, add
+from learnmm.vectors import left_multiply
 
 RELATIVE = 1e-10
 KINDS = ("scalar", "diagonal", "low rank", "singular diagonal", "singular low rank", "full rank")

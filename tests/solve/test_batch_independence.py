@@ -18,7 +18,7 @@ from adversaries import Hostile
 from catalogue import ATOMS, PROPOSERS, AtomCase, Draw, ProposerCase
 from learnmm.checks import assert_batch_independent
 from learnmm.checks.laws import require_equal
-from learnmm.curvature import norm
+from learnmm.vectors import norm
 
 BATCH = 4
 KEPT = [0, 1, 3]  # neighbours of problem 2, which is interfered with

@@ -9,8 +9,8 @@ import learnmm as lmm
 from adversaries import Returning
 from catalogue import ATOMS, Draw
 from learnmm.checks import LawViolation, assert_rays
-from learnmm.curvature import norm, peak, power_of_two
 from learnmm.proposers.base import rms, scale_free
+from learnmm.vectors import norm, peak, power_of_two
 
 by_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 by_atom = pytest.mark.parametrize("case", ATOMS, ids=lambda case: case.name)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 import learnmm as lmm
 from learnmm.checks import LawViolation, assert_interval
-from learnmm.curvature import dot, norm
 from learnmm.solve.projection import Proposal, cut, multiplied_step, own_step
+from learnmm.vectors import dot, norm
 
 HOSTILE = [torch.nan, torch.inf, -torch.inf, -1.0, 0.0, 1e-300, 1e-3, 0.3, 1.0, 1.9, 2.0, 1e300]
 

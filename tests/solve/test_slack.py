@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import learnmm as lmm
-from learnmm.curvature import norm
 from learnmm.solve.safeguard import ROUNDING, rounding_slack
+from learnmm.vectors import norm
 
 by_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import learnmm as lmm
-from learnmm.curvature import expand, norm
+from learnmm.vectors import expand, norm
 
 __all__ = ["MMFit", "fits_of"]
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 import learnmm as lmm
-from learnmm.curvature import expand, norm
+from learnmm.vectors import expand, norm
 
 
 def unit_norm(v: Tensor) -> Tensor:
