@@ -43,12 +43,6 @@ def test_bounds_refuse_an_aux_that_is_not_theirs(case):
         atom.bound_at(x, ())
 
 
-@pytest.mark.parametrize("make", [lmm.SpectralLSTM, lmm.DampedInverse])
-def test_a_matrix_of_zeros_has_no_spectrum(make):
-    with pytest.raises(ValueError, match=f"{make.__name__} expects a matrix with an entry"):
-        make(torch.zeros(2, 3))
-
-
 def test_values_of_sums_need_no_backward_pass():
     """What measures curvature differentiates values, and not the gradients behind the bounds."""
     network = nn.Sequential(nn.Linear(4, 4), nn.Tanh()).double().requires_grad_(False)
