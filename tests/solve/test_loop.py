@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
@@ -11,14 +9,8 @@ from torch import Tensor
 import learnmm as lmm
 from adversaries import Hostile
 from catalogue import ATOMS, AtomCase
+from learnmm.nested import tensors_of
 from quadratics import DATA, Status, quadratic
-
-
-def leaves(part: Any) -> list[Tensor]:
-    """Tensors of a state, in order."""
-    if isinstance(part, Tensor):
-        return [part]
-    return [leaf for one in part for leaf in leaves(one)] if isinstance(part, tuple) else []
 
 
 @pytest.mark.parametrize("case", ATOMS, ids=lambda case: case.name)
@@ -28,12 +20,12 @@ def test_steps_are_pure(case: AtomCase) -> None:
     start = x0.clone()
     state = optimizer.init(x0)
     for _ in range(3):
-        before = [leaf.clone() for leaf in leaves(state)]
+        before = [leaf.clone() for leaf in tensors_of(state)]
         first, _ = optimizer.step(state)
         second, _ = optimizer.step(state)
-        for old, now in zip(before, leaves(state), strict=True):
+        for old, now in zip(before, tensors_of(state), strict=True):
             assert torch.equal(old, now)
-        for a, b in zip(leaves(first), leaves(second), strict=True):
+        for a, b in zip(tensors_of(first), tensors_of(second), strict=True):
             assert torch.equal(a, b)
         state = first
     assert torch.equal(x0, start)
@@ -80,6 +72,34 @@ def test_stopped_problems_stay_as_they_are() -> None:
     assert not (history.accepted & stopped).any()
     assert not history.enlargements[stopped].any()
     assert torch.equal(history.value[-1], result.fun)
+
+
+@pytest.mark.parametrize(
+    "proposer", [None, Hostile(), lmm.LimitedMemory(3)], ids=["own", "hostile", "memory"]
+)
+def test_nothing_of_a_stopped_problem_changes(proposer: lmm.Proposer | None) -> None:
+    """Every field of its state stays, whatever its neighbours do, so that it could go on."""
+
+    def rosenbrock(x: Tensor) -> Tensor:
+        return (100 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1 - x[:, :-1]) ** 2).sum(1)
+
+    optimizer = lmm.ProjectedMMOptimizer(
+        rosenbrock,
+        majorant=lmm.SecantMajorant(rosenbrock),
+        proposer=proposer,
+        settings=lmm.SolveSettings(projection=None, gtol=1e-2),
+    )
+    x0 = torch.tensor([[1.0, 1.0], [-1.2, 1.0], [2.0, 2.0], [1.001, 1.0]], dtype=torch.float64)
+    state, ended = optimizer.init(x0), set()
+    for _ in range(80):
+        following, _ = optimizer.step(state)
+        stopped = ~state.running
+        ended.add(int(stopped.sum()))
+        for name, before, after in zip(state._fields, state, following, strict=True):
+            for old, new in zip(tensors_of(before), tensors_of(after), strict=True):
+                assert torch.equal(old[stopped].nan_to_num(), new[stopped].nan_to_num()), name
+        state = following
+    assert len(ended) > 1  # they have stopped one after the other
 
 
 def test_history_has_one_row_per_step() -> None:

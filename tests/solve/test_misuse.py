@@ -1,4 +1,4 @@
-"""Misuse of starts, bounds, components and settings raises before the first iteration."""
+"""Misuse of starts, bounds, proposers and settings raises before the first iteration."""
 
 from __future__ import annotations
 

@@ -27,6 +27,11 @@ palettes = st.lists(st.sampled_from(HOSTILE) | st.floats(width=32), min_size=1, 
 seeds = st.integers(0, 2**20)
 
 
+def brief(projection: lmm.Projection | None) -> lmm.SolveSettings:
+    """A few steps, and no tolerance that ends them."""
+    return lmm.SolveSettings(projection=projection, max_iter=STEPS, gtol=0)
+
+
 def draw(case: ProblemCase, dtype: torch.dtype, seed: int = 0) -> lmm.Instance:
     return case.load().instance(BATCH, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
@@ -58,7 +63,7 @@ def test_no_problem_rises_under_hostile_multipliers(
     drawn = draw(case, dtype, seed)
     optimizer = drawn.optimizer(
         proposer=Hostile(palette, stride),
-        settings=lmm.SolveSettings(projection=projection, max_iter=STEPS, gtol=0),
+        settings=brief(projection),
     )
     assert_descent(optimizer, drawn.x0, steps=STEPS)
     assert_result(optimizer.minimize(drawn.x0), optimizer.objective)
@@ -81,7 +86,7 @@ def test_no_atom_rises_under_hostile_multipliers(
     optimizer = lmm.ProjectedMMOptimizer(
         case.build(data),
         proposer=Hostile(palette, stride),
-        settings=lmm.SolveSettings(projection=projection, max_iter=STEPS, gtol=0),
+        settings=brief(projection),
     )
     assert_descent(optimizer, case.point(data), steps=STEPS)
     assert_result(optimizer.minimize(case.point(data)), optimizer.objective)
@@ -95,9 +100,7 @@ def test_no_problem_rises_when_proposers_are_switched_at_random(
 ) -> None:
     drawn = draw(case, dtype)
     optimizers = [
-        drawn.optimizer(
-            proposer=proposer, settings=lmm.SolveSettings(projection=projection, gtol=0)
-        )
+        drawn.optimizer(proposer=proposer, settings=brief(projection))
         for proposer in (Random(0), Random(1), lmm.Constant(initial=1.5), None)
     ]
     choice = torch.Generator().manual_seed(0)
@@ -121,14 +124,12 @@ def test_no_problem_rises_when_proposers_are_switched_at_random(
 def test_no_proposer_of_the_library_makes_it_rise(case, dtype, projection) -> None:
     data = Draw(BATCH, dtype)
     torch.manual_seed(0)
-    component = case.build(dtype)
-    whole = not isinstance(component, lmm.LearnedPreconditioner)
+    proposer = case.build(dtype)
+    whole = not isinstance(proposer, lmm.LearnedPreconditioner)
     optimizer = lmm.ProjectedMMOptimizer(
         lmm.HalfQuadratic(data.target(*case.shape), "welsch"),
-        proposer=component,
-        settings=lmm.SolveSettings(
-            projection=None if whole else projection, max_iter=STEPS, gtol=0
-        ),
+        proposer=proposer,
+        settings=brief(None if whole else projection),
     )
     assert_descent(optimizer, data.point(*case.shape), steps=STEPS)
     assert_result(optimizer.minimize(data.point(*case.shape)), optimizer.objective)
