@@ -69,10 +69,10 @@ class Projecting:
     """An adaptive majorant that multiplies matrices wherever it is asked."""
 
     def init_memory(self, x: Tensor, gradient: Tensor) -> Tensor:
-        return 1e3 + (gradient @ MATRIX.mT).square().sum(1)
+        return 10 + (gradient @ MATRIX.mT).square().sum(1).sqrt()
 
     def observe(self, move: Tensor, change: Tensor, memory: Tensor) -> Tensor:
-        return memory + (move @ MATRIX.mT).square().sum(1)
+        return memory + 10 * (move @ MATRIX.mT).square().sum(1)
 
     def __call__(self, x: Tensor, aux: Any = None, memory: Any = None) -> lmm.Bound:
         level = memory + (x @ MATRIX.mT).square().sum(1)
