@@ -276,11 +276,12 @@ class ProjectedMMOptimizer:
         """What an `AdaptiveMajorant` remembers once a candidate is taken."""
         if self.adaptive is None:
             return None
-        return self.adaptive.observe(
-            outcome.x - state.x,
-            outcome.there.gradient - state.gradient,
-            mapped(Tensor.clone, state.majorant_memory),
-        )
+        with full_precision(state.x):
+            return self.adaptive.observe(
+                outcome.x - state.x,
+                outcome.there.gradient - state.gradient,
+                mapped(Tensor.clone, state.majorant_memory),
+            )
 
     def _compiled_or_not(self, state: State) -> tuple[State, StepInfo]:
         """`compiled_step`, or `step` where an exception has to be told apart per problem."""

@@ -97,7 +97,7 @@ def _bounded(solver: ProjectedMMOptimizer, x0: Tensor, there: Evaluation) -> tup
     """The memory of the majorant, if it has one, and the bound at the start."""
     who, memory = f"the majorant {type(solver.majorant).__name__}", None
     if solver.adaptive is not None:
-        with lent((x0, there.gradient), who) as (x, gradient):
+        with lent((x0, there.gradient), who) as (x, gradient), full_precision(x0):
             memory = mapped(Tensor.clone, solver.adaptive.init_memory(x, gradient))
         check(memory, len(x0), f"the memory of {who}")
     with lent((x0, there.aux, memory), who) as (x, aux, remembered):

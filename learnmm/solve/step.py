@@ -13,6 +13,7 @@ from torch import Tensor
 from learnmm.bound import Bound
 from learnmm.curvature import Curvature
 from learnmm.nested import select
+from learnmm.precision import full_precision
 from learnmm.solve.projection import Proposal, cut, own_step
 from learnmm.solve.proposing import ask_anew
 from learnmm.solve.record import StepInfo
@@ -63,7 +64,8 @@ def _chosen(state: State, proposed: Tensor, curvature: Curvature, trials: int) -
         proposal = state.proposal if trials == 1 else state.proposal.scaled(state.shortening)
         if known((proposed | ~state.running).all()):
             return proposal
-    own = own_step(curvature, state.gradient)
+    with full_precision(state.x):
+        own = own_step(curvature, state.gradient)
     if state.proposal is None:
         return own
     own = own._replace(most=torch.fmax(state.proposal.slope, own.slope))

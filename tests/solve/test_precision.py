@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 
 import learnmm as lmm
 from adversaries import Curvatures
@@ -52,6 +55,56 @@ def test_autocast_changes_nothing_in_the_loop(case: AtomCase) -> None:
         cast = optimizer.minimize(case.point(data))
     assert torch.equal(plain.x, cast.x)
     assert torch.equal(plain.fun, cast.fun)
+
+
+MATRIX = Draw(3, torch.float32).matrix()
+
+
+def fourth_powers(x: Tensor) -> Tensor:
+    """With a product that autocast would round."""
+    return ((x @ MATRIX.mT) ** 4).sum(1)
+
+
+class Projecting:
+    """An adaptive majorant that multiplies matrices wherever it is asked."""
+
+    def init_memory(self, x: Tensor, gradient: Tensor) -> Tensor:
+        return 10 + (gradient @ MATRIX.mT).square().sum(1).sqrt()
+
+    def observe(self, move: Tensor, change: Tensor, memory: Tensor) -> Tensor:
+        return memory + 10 * (move @ MATRIX.mT).square().sum(1)
+
+    def __call__(self, x: Tensor, aux: Any = None, memory: Any = None) -> lmm.Bound:
+        level = memory + (x @ MATRIX.mT).square().sum(1)
+        return lmm.Bound(lmm.Kind.ESTIMATE, lmm.ScalarCurvature(level))
+
+
+MAJORANTS = {
+    "default": None,
+    "lanczos": lmm.LanczosMajorant(fourth_powers),
+    "secant": lmm.SecantMajorant(fourth_powers),
+    "adaptive": Projecting(),
+}
+
+
+@pytest.mark.parametrize("name", MAJORANTS)
+@pytest.mark.parametrize("proposer", [None, lmm.LimitedMemory()], ids=["own", "memory"])
+def test_autocast_changes_no_bound(name: str, proposer: lmm.Proposer | None) -> None:
+    """Neither at the start, nor along the steps, nor what an adaptive majorant remembers."""
+    optimizer = lmm.ProjectedMMOptimizer(
+        fourth_powers,
+        majorant=MAJORANTS[name],
+        proposer=proposer,
+        settings=lmm.SolveSettings(max_iter=5, gtol=0),
+    )
+    x0 = Draw(3, torch.float32).point()
+    torch.manual_seed(0)
+    plain = optimizer.minimize(x0)
+    torch.manual_seed(0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = optimizer.minimize(x0)
+    assert torch.equal(plain.x, cast.x)
+    assert torch.equal(plain.certificate.accepted, cast.certificate.accepted)
 
 
 def test_autocast_reaches_the_proposer_alone() -> None:
