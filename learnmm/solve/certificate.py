@@ -40,8 +40,6 @@ class Certificate:
         Candidates taken, and candidates refused.
     proposed : Tensor of int
         Of those taken, how many the proposer made; the rest are the majorant's own.
-    proposer : str or None
-        What it is.
     violations : Tensor of int
         Candidates whose objective lay above the majorant by more than rounding. For a `GLOBAL`
         or `REGION` bound a violation disproves the bound, unless the objective's rounding error
@@ -52,6 +50,8 @@ class Certificate:
         Range of the factor on the uncertain part of the curvature.
     clipped : Tensor
         Mean share of multipliers that the projection changed.
+    proposer : str or None
+        What the proposer is.
 
     Notes
     -----

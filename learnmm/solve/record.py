@@ -13,6 +13,8 @@ from learnmm.solve.stages import Trial, Verdict
 class StepInfo(NamedTuple):
     """What one step did, per problem; every field has shape ``(B,)``.
 
+    A problem that has stopped tries nothing: lengths and decreases are zero.
+
     Attributes
     ----------
     value : Tensor
@@ -59,12 +61,14 @@ class Tally(NamedTuple):
     ----------
     iterations : Tensor of int
         Candidates tried.
-    accepted, rejected : Tensor of int
-        Of those, how many were taken and how many refused.
+    accepted : Tensor of int
+        Of those, how many were taken.
     proposed : Tensor of int
         Of those taken, how many came from the proposer.
     unbounded : Tensor of int
         Candidates tried that did not rest on the bound: whole steps.
+    rejected : Tensor of int
+        Candidates refused.
     violations : Tensor of int
         Candidates above the majorant.
     worst_increase : Tensor

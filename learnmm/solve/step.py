@@ -177,17 +177,17 @@ def advance(
 def _record(
     state: State, trial: Trial, outcome: Outcome, verdict: Verdict, relaxation: Tensor
 ) -> StepInfo:
-    """What the step did."""
-    accepted = verdict.accepted
+    """What the step did: nothing, where a problem has stopped."""
+    accepted, stopped = verdict.accepted, ~state.running
     return StepInfo(
         value=torch.where(accepted, outcome.there.value, state.value),
         gradient_norm=torch.where(accepted, outcome.gradient_norm, state.gradient_norm),
         accepted=accepted,
         proposed=trial.proposed,
         enlargements=trial.enlargements,
-        predicted=verdict.predicted,
-        actual=verdict.actual,
-        step_norm=trial.step_norm,
+        predicted=verdict.predicted.masked_fill(stopped, 0.0),
+        actual=verdict.actual.masked_fill(stopped, 0.0),
+        step_norm=trial.step_norm.masked_fill(stopped, 0.0),
         relaxation=relaxation,
         clipped=torch.where(trial.proposed, trial.proposal.clipped, 0.0),
         cut=trial.cut,
