@@ -168,7 +168,7 @@ def solvers(budget: int, own_budget: int) -> dict[str, Callable[[Any, Tensor], E
     table["own steps, secant"] = lambda fun, x0: ours(
         lmm.ProjectedMMOptimizer(
             fun,
-            majorant=lmm.SecantMajorant(fun),
+            majorant=lmm.majorants.SecantMajorant(fun),
             settings=lmm.SolveSettings(max_iter=budget, gtol=1e-9),
         ),
         x0,
@@ -235,9 +235,9 @@ def deblurring(side: int, steps: int) -> list[str]:
     """Table 3: Huber misfit of a blurred image, hyperbolic penalty on differences."""
     generator = torch.Generator().manual_seed(SEED)
     line = torch.exp(-(torch.arange(-6, 7, dtype=torch.float64) ** 2) / 8)
-    blur = lmm.convolution(torch.outer(line, line) / line.sum() ** 2, (side, side))
+    blur = lmm.linear.convolution(torch.outer(line, line) / line.sum() ** 2, (side, side))
     edge = torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64)
-    edges = [lmm.convolution(k, (side, side)) for k in (edge[None], edge[:, None])]
+    edges = [lmm.linear.convolution(k, (side, side)) for k in (edge[None], edge[:, None])]
     truth = torch.zeros(1, side, side, dtype=torch.float64)
     truth[:, side // 4 : side // 2, side // 4 : -side // 4] = 1
     y = blur(truth) + 0.01 * torch.randn(truth.shape, generator=generator, dtype=torch.float64)

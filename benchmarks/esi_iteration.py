@@ -80,7 +80,7 @@ def step_cost(name: str, energy: lmm.Atom, x0: Tensor, network: nn.Module | None
 
     handle = network[0].register_forward_hook(count) if network is not None else None
     rows = []
-    for kind, proposer in (("own step", None), ("with multipliers", lmm.Constant())):
+    for kind, proposer in (("own step", None), ("with multipliers", lmm.proposers.Constant())):
         optimizer = lmm.ProjectedMMOptimizer(energy, proposer=proposer)
         state, _ = optimizer.step(optimizer.init(x0))
         passes = 0

@@ -50,7 +50,7 @@ def blurred(n: int, generator: torch.Generator) -> tuple[lmm.Atom, Tensor]:
     """An image of about ``n`` pixels."""
     side = round(math.sqrt(n))
     line = torch.exp(-(torch.arange(-3.0, 4.0) ** 2) / 4)
-    blur = lmm.convolution(torch.outer(line, line) / line.sum() ** 2, (side, side))
+    blur = lmm.linear.convolution(torch.outer(line, line) / line.sum() ** 2, (side, side))
     y = blur(torch.rand(1, side, side, generator=generator))
     return lmm.HalfQuadratic(y, "huber", 0.05) @ blur + 0.01 * lmm.Quadratic(torch.zeros_like(y)), y
 
@@ -63,7 +63,7 @@ def sparse(n: int, generator: torch.Generator) -> tuple[lmm.Atom, Tensor]:
     entries = torch.randn(5 * rows, generator=generator)
     matrix = torch.sparse_coo_tensor(index, entries, (rows, n), check_invariants=False)
     y = torch.randn(1, rows, generator=generator)
-    fit = lmm.HalfQuadratic(y, "huber", 0.5) @ lmm.MatrixMap(matrix, form="separable")
+    fit = lmm.HalfQuadratic(y, "huber", 0.5) @ lmm.linear.MatrixMap(matrix, form="separable")
     start = torch.zeros(1, n)
     return fit + 0.01 * lmm.Quadratic(start), start
 

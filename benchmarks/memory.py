@@ -38,10 +38,10 @@ def measure(backward: str, keep: bool, steps: int) -> None:
         nn.Conv1d(SOURCES, 64, 3, padding=1), lmm.SoftReLU(), nn.Conv1d(64, SOURCES, 3, padding=1)
     )
     prior = lmm.AutoencoderPrior(network)
-    leadfield = lmm.MatrixMap(torch.randn(SENSORS, SOURCES))
+    leadfield = lmm.linear.MatrixMap(torch.randn(SENSORS, SOURCES))
     solver = lmm.UnrolledMM(
         lambda y: lmm.CosineDistance(y) @ leadfield + prior,
-        lmm.DualConvLSTM(SOURCES, 48),
+        lmm.proposers.DualConvLSTM(SOURCES, 48),
         steps=steps,
         backward=lmm.Backward(backward, keep_iterates=keep),
     )

@@ -2,99 +2,80 @@
 
 A network proposes each step, a curvature bound (a *majorant*) limits it, and the objective goes
 down at every iteration, for every problem of a batch, whatever the network says.
+
+What most programs need is here. Curvatures, linear maps, majorants and proposers, the laws of all
+of them (`checks`) and what stands in for a `torch.optim` optimizer (`optim`) have modules of their
+own.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from learnmm import checks, optim
-from learnmm.atoms.activations import SoftReLU
-from learnmm.atoms.autoencoder import AutoencoderPrior
-from learnmm.atoms.base import Atom
-from learnmm.atoms.cosine_distance import CosineDistance
-from learnmm.atoms.separable import HalfQuadratic, Logistic, Quadratic, least_squares
-from learnmm.atoms.smoother import LinearSmootherPrior
-from learnmm.atoms.softmax import Softmax
-from learnmm.bound import AdaptiveMajorant, Bound, Majorant
-from learnmm.curvature import Curvature, DiagonalCurvature, LowRankCurvature, ScalarCurvature
-from learnmm.hessian import hessian_product
+from learnmm import checks, curvature, linear, majorants, optim, proposers
+from learnmm.atoms import (
+    Atom,
+    AutoencoderPrior,
+    CosineDistance,
+    HalfQuadratic,
+    LinearSmootherPrior,
+    Logistic,
+    Quadratic,
+    Softmax,
+    SoftReLU,
+    least_squares,
+)
+from learnmm.bound import Bound, Majorant
 from learnmm.kind import Kind
-from learnmm.learn.backward import Backward
-from learnmm.learn.unrolled import Unrolled, UnrolledMM
-from learnmm.linear.base import LinearMap
-from learnmm.linear.matrix import MatrixMap
-from learnmm.linear.operator import LinearOperator
-from learnmm.linear.transforms import convolution, subsampled_fourier
-from learnmm.majorants.hessian import LanczosMajorant, PowerIterationMajorant
-from learnmm.majorants.lipschitz import LipschitzMajorant
-from learnmm.majorants.secant import SecantMajorant
-from learnmm.objective import CallableObjective, DomainError, Evaluation, Objective
-from learnmm.proposers.base import (
-    Features,
+from learnmm.learn import Backward, UnrolledMM
+from learnmm.objective import Evaluation, Objective
+from learnmm.proposers import (
     LearnedPreconditioner,
+    LimitedMemory,
     Multipliers,
     Point,
     Proposer,
     Step,
 )
-from learnmm.proposers.constant import Constant
-from learnmm.proposers.conv_lstm import DualConvLSTM
-from learnmm.proposers.coordinatewise import CoordinatewiseLSTM, SpectralLSTM
-from learnmm.proposers.limited_memory import LimitedMemory
-from learnmm.proposers.unprojected import DampedInverse, Unprojected
 from learnmm.registry import Instance, Problem, problem, problems
-from learnmm.solve.certificate import Certificate
-from learnmm.solve.optimizer import ProjectedMMOptimizer, minimize
-from learnmm.solve.projection import Projection
-from learnmm.solve.record import StepInfo
-from learnmm.solve.result import Result
-from learnmm.solve.safeguard import Relaxation, Safeguard
-from learnmm.solve.settings import SolveSettings
-from learnmm.solve.state import State
-from learnmm.solve.status import Status
+from learnmm.solve import (
+    Certificate,
+    ProjectedMMOptimizer,
+    Projection,
+    Relaxation,
+    Result,
+    Safeguard,
+    SolveSettings,
+    State,
+    Status,
+    StepInfo,
+    minimize,
+)
 from learnmm.storage import load_weights, save_weights
 
 if TYPE_CHECKING:
-    from learnmm.training import AdamSettings, FitResult, FitSettings, Record, fit
+    from learnmm.training import AdamSettings, FitSettings, Record, fit
 
 __all__ = [
     "AdamSettings",
-    "AdaptiveMajorant",
     "Atom",
     "AutoencoderPrior",
     "Backward",
     "Bound",
-    "CallableObjective",
     "Certificate",
-    "Constant",
-    "CoordinatewiseLSTM",
     "CosineDistance",
-    "Curvature",
-    "DampedInverse",
-    "DiagonalCurvature",
-    "DomainError",
-    "DualConvLSTM",
     "Evaluation",
-    "Features",
-    "FitResult",
     "FitSettings",
     "HalfQuadratic",
     "Instance",
     "Kind",
-    "LanczosMajorant",
     "LearnedPreconditioner",
     "LimitedMemory",
-    "LinearMap",
-    "LinearOperator",
     "LinearSmootherPrior",
-    "LipschitzMajorant",
     "Logistic",
-    "LowRankCurvature",
     "Majorant",
-    "MatrixMap",
     "Multipliers",
     "Objective",
     "Point",
-    "PowerIterationMajorant",
     "Problem",
     "ProjectedMMOptimizer",
     "Projection",
@@ -104,31 +85,27 @@ __all__ = [
     "Relaxation",
     "Result",
     "Safeguard",
-    "ScalarCurvature",
-    "SecantMajorant",
     "SoftReLU",
     "Softmax",
     "SolveSettings",
-    "SpectralLSTM",
     "State",
     "Status",
     "Step",
     "StepInfo",
-    "Unprojected",
-    "Unrolled",
     "UnrolledMM",
     "checks",
-    "convolution",
+    "curvature",
     "fit",
-    "hessian_product",
     "least_squares",
+    "linear",
     "load_weights",
+    "majorants",
     "minimize",
     "optim",
     "problem",
     "problems",
+    "proposers",
     "save_weights",
-    "subsampled_fourier",
 ]
 
 __version__ = "0.1.0"
@@ -136,8 +113,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     """Import training where it is asked for: the rest needs torch alone."""
-    if name in {"AdamSettings", "FitResult", "FitSettings", "Record", "fit"}:
-        from learnmm import training
-
-        return getattr(training, name)
+    if name in {"AdamSettings", "FitSettings", "Record", "fit", "training"}:
+        training = import_module("learnmm.training")
+        return training if name == "training" else getattr(training, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,6 +12,8 @@ from torch import Tensor
 from learnmm.curvature import Curvature, add, require_real
 from learnmm.kind import Kind
 
+__all__ = ["AdaptiveMajorant", "Bound", "Majorant", "map_bound"]
+
 
 @dataclass(frozen=True, eq=False)
 class Bound:

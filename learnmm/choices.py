@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TypeVar
 
+__all__ = ["chosen"]
+
 Choice = TypeVar("Choice", bound=StrEnum)
 
 

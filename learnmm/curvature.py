@@ -16,6 +16,16 @@ from torch import Tensor
 
 from learnmm.vectors import dot, expand, left_multiply, norm
 
+__all__ = [
+    "Curvature",
+    "DiagonalCurvature",
+    "LevelCurvature",
+    "LowRankCurvature",
+    "ScalarCurvature",
+    "add",
+    "require_real",
+]
+
 CONDITION = 64.0
 """Least positive shift of a low-rank operator, in units of ``eps max(w)``."""
 

@@ -15,6 +15,8 @@ from torch import Tensor
 from learnmm.choices import chosen
 from learnmm.objective import BatchFunction, gradient_of, leaf_at, wide
 
+__all__ = ["HessianProduct", "Route", "SecondDerivativeError", "hessian_product"]
+
 
 class Route(StrEnum):
     """How Hessian-vector products are differentiated."""
@@ -180,5 +182,5 @@ def _only_once(error: Exception) -> SecondDerivativeError:
     return SecondDerivativeError(
         f"the objective has no Hessian-vector products ({type(error).__name__}: {error}); a "
         "function that can be differentiated only once is minimized by the default steps, or with "
-        "majorant=lmm.SecantMajorant(fun)"
+        "majorant=lmm.majorants.SecantMajorant(fun)"
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+__all__ = ["Kind"]
+
 
 class Kind(IntEnum):
     """What a bound promises, from strongest to weakest.

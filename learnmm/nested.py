@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+__all__ = ["check", "mapped", "parts_of", "rebuilt", "refill", "select", "tensors_of"]
+
 CONSTANTS = (
     bool,
     int,

@@ -11,6 +11,19 @@ from torch import Tensor
 
 from learnmm.nested import mapped, refill, tensors_of
 
+__all__ = [
+    "BatchFunction",
+    "CallableObjective",
+    "DomainError",
+    "Evaluation",
+    "Objective",
+    "as_objective",
+    "differentiate",
+    "gradient_of",
+    "leaf_at",
+    "wide",
+]
+
 BatchFunction = Callable[[Tensor], Tensor]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+__all__ = ["full_precision"]
+
 
 def full_precision(x: Tensor) -> torch.autocast:
     """Switch autocast off: what decides about descent is computed in the dtype of ``x``."""

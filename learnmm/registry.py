@@ -17,6 +17,8 @@ from learnmm.proposers.base import Proposer
 from learnmm.solve.optimizer import ProjectedMMOptimizer
 from learnmm.solve.settings import SolveSettings
 
+__all__ = ["Instance", "Problem", "problem", "problems"]
+
 GROUP = "learnmm.problems"
 DTYPES = (torch.float32, torch.float64)
 

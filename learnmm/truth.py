@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+__all__ = ["holds", "known"]
+
 
 def holds(condition: Tensor) -> bool:
     """Truth of a condition that guards against misuse; True inside `torch.func.vmap`.

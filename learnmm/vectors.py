@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+__all__ = ["dot", "expand", "left_multiply", "norm", "peak", "power_of_two", "summed"]
+
 
 def expand(value: Tensor, like: Tensor) -> Tensor:
     """Reshape a per-problem ``(B,)`` scalar so that it broadcasts against ``(B, *shape)``."""

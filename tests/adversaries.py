@@ -73,7 +73,7 @@ class Curvatures:
         self.kind = kind
 
     def __call__(self, x: Tensor, aux: Any = None) -> lmm.Bound:
-        return lmm.Bound(self.kind, lmm.ScalarCurvature(self.level(x)))
+        return lmm.Bound(self.kind, lmm.curvature.ScalarCurvature(self.level(x)))
 
 
 class Counted(lmm.Objective):

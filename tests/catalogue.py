@@ -90,9 +90,11 @@ def _network(draw: Draw) -> nn.Sequential:
     return network
 
 
-def _products(matrix: Tensor) -> lmm.LinearOperator:
+def _products(matrix: Tensor) -> lmm.linear.LinearOperator:
     """A matrix known by its products alone."""
-    return lmm.LinearOperator(lambda x: x @ matrix.mT, lambda z: z @ matrix, (UNKNOWNS,), (ROWS,))
+    return lmm.linear.LinearOperator(
+        lambda x: x @ matrix.mT, lambda z: z @ matrix, (UNKNOWNS,), (ROWS,)
+    )
 
 
 def _smoother(draw: Draw) -> Tensor:
@@ -138,30 +140,36 @@ ATOMS = [
     AtomCase("cosine-map", lambda d: lmm.CosineDistance(d.target(ROWS)) @ d.matrix()),
     AtomCase(
         "cosine-uniform",
-        lambda d: lmm.CosineDistance(d.target(ROWS)) @ lmm.MatrixMap(d.matrix(), form="uniform"),
+        lambda d: (
+            lmm.CosineDistance(d.target(ROWS)) @ lmm.linear.MatrixMap(d.matrix(), form="uniform")
+        ),
     ),
     AtomCase(
         "huber-separable",
-        lambda d: lmm.HalfQuadratic(d.target(ROWS)) @ lmm.MatrixMap(d.matrix(), form="separable"),
+        lambda d: (
+            lmm.HalfQuadratic(d.target(ROWS)) @ lmm.linear.MatrixMap(d.matrix(), form="separable")
+        ),
     ),
     AtomCase(
         "huber-sparse",
         lambda d: (
             lmm.HalfQuadratic(d.target(ROWS))
-            @ lmm.MatrixMap(d.matrix().to_sparse_coo(), form="separable")
+            @ lmm.linear.MatrixMap(d.matrix().to_sparse_coo(), form="separable")
         ),
     ),
     AtomCase(
         "cauchy-blur",
         lambda d: (
             lmm.HalfQuadratic(d.target(2, 3), "cauchy")
-            @ lmm.convolution(d.shared(1, 3, key=3), (2, 3), "zero")
+            @ lmm.linear.convolution(d.shared(1, 3, key=3), (2, 3), "zero")
         ),
         shape=(2, 3),
     ),
     AtomCase(
         "huber-fourier",
-        lambda d: lmm.HalfQuadratic(d.target(2, ROWS)) @ lmm.subsampled_fourier(_frequencies()),
+        lambda d: (
+            lmm.HalfQuadratic(d.target(2, ROWS)) @ lmm.linear.subsampled_fourier(_frequencies())
+        ),
         shape=(2, 3),
     ),
     AtomCase(
@@ -211,24 +219,31 @@ def _operator(dtype: torch.dtype) -> Tensor:
 
 
 PROPOSERS = [
-    ProposerCase("constant", lambda dtype: lmm.Constant(initial=0.7).to(dtype)),
-    ProposerCase("constant-each", lambda dtype: lmm.Constant((UNKNOWNS,), 0.5).to(dtype)),
+    ProposerCase("constant", lambda dtype: lmm.proposers.Constant(initial=0.7).to(dtype)),
+    ProposerCase("constant-each", lambda dtype: lmm.proposers.Constant((UNKNOWNS,), 0.5).to(dtype)),
     ProposerCase(
-        "dual-conv-lstm", lambda dtype: lmm.DualConvLSTM(UNKNOWNS, 4).to(dtype), (UNKNOWNS, 3)
+        "dual-conv-lstm",
+        lambda dtype: lmm.proposers.DualConvLSTM(UNKNOWNS, 4).to(dtype),
+        (UNKNOWNS, 3),
     ),
-    ProposerCase("coordinatewise", lambda dtype: lmm.CoordinatewiseLSTM(4).to(dtype)),
-    ProposerCase("spectral", lambda dtype: lmm.SpectralLSTM(_operator(dtype), 4).to(dtype)),
+    ProposerCase("coordinatewise", lambda dtype: lmm.proposers.CoordinatewiseLSTM(4).to(dtype)),
+    ProposerCase(
+        "spectral", lambda dtype: lmm.proposers.SpectralLSTM(_operator(dtype), 4).to(dtype)
+    ),
     ProposerCase(
         "spectral-times",
-        lambda dtype: lmm.SpectralLSTM(_operator(dtype), 4).to(dtype),
+        lambda dtype: lmm.proposers.SpectralLSTM(_operator(dtype), 4).to(dtype),
         (UNKNOWNS, 3),
     ),
     ProposerCase("limited-memory", lambda dtype: lmm.LimitedMemory(3)),
-    ProposerCase("unprojected", lambda dtype: lmm.Unprojected(lmm.CoordinatewiseLSTM(4)).to(dtype)),
+    ProposerCase(
+        "unprojected",
+        lambda dtype: lmm.proposers.Unprojected(lmm.proposers.CoordinatewiseLSTM(4)).to(dtype),
+    ),
     ProposerCase(
         "unprojected-damped",
-        lambda dtype: lmm.Unprojected(
-            lmm.DualConvLSTM(UNKNOWNS, 4), lmm.DampedInverse(_operator(dtype))
+        lambda dtype: lmm.proposers.Unprojected(
+            lmm.proposers.DualConvLSTM(UNKNOWNS, 4), lmm.proposers.DampedInverse(_operator(dtype))
         ).to(dtype),
         (UNKNOWNS, 3),
     ),

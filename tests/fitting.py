@@ -98,7 +98,7 @@ def train(
     model: nn.Module | None = None,
     data: Any = None,
     **changes: Any,
-) -> tuple[lmm.FitResult, nn.Module]:
+) -> tuple[lmm.training.FitResult, nn.Module]:
     """Train `Net`; `changes` are of `fit` or its record where they have them, else of settings."""
     ours = {"validation": Data(21), "fabric": None}
     ours |= {"forward": lambda step: {"scale": 1 + 0.1 * (step % 3)}}
@@ -111,14 +111,14 @@ def train(
     return lmm.fit(model, data, loss, settings(**changes), record=record, **ours), model  # type: ignore[arg-type]
 
 
-def train_line(loss: Any = mean_of_output, **changes: Any) -> tuple[lmm.FitResult, Line]:
+def train_line(loss: Any = mean_of_output, **changes: Any) -> tuple[lmm.training.FitResult, Line]:
     plain = {"batch_size": 1, "ema": None, "forward": None, "validation": None, "warmup": 0}
     line = changes.pop("model", None) or Line()
     result, _ = train(loss=loss, model=line, data=torch.ones(4), **{**plain, **changes})
     return result, line
 
 
-def numbers(result: lmm.FitResult) -> Any:
+def numbers(result: lmm.training.FitResult) -> Any:
     """All of a result that must not depend on time and place."""
     rows = [{n: v for n, v in row.items() if n != "seconds"} for row in result.history]
     return rows, result.best_loss, result.best_step, result.steps, result.skipped

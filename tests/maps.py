@@ -22,19 +22,21 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=DTYPE)
 
 
-def matrix_of(linear: lmm.LinearMap, x: Tensor) -> Tensor:
+def matrix_of(linear: lmm.linear.LinearMap, x: Tensor) -> Tensor:
     """The matrix on flattened iterates of the shape of ``x``, column by column."""
     units = torch.eye(x[0].numel(), dtype=x.dtype).reshape(-1, *x.shape[1:])
     return linear(units).reshape(len(units), -1).mT
 
 
-def by_products(matrix: Tensor, **settings: Any) -> lmm.LinearOperator:
+def by_products(matrix: Tensor, **settings: Any) -> lmm.linear.LinearOperator:
     """A matrix known by its products."""
     m, n = matrix.shape
-    return lmm.LinearOperator(lambda x: x @ matrix.mT, lambda z: z @ matrix, (n,), (m,), **settings)
+    return lmm.linear.LinearOperator(
+        lambda x: x @ matrix.mT, lambda z: z @ matrix, (n,), (m,), **settings
+    )
 
 
-def with_absolute(matrix: Tensor) -> lmm.LinearOperator:
+def with_absolute(matrix: Tensor) -> lmm.linear.LinearOperator:
     """A matrix known by its products and those of its absolute entries."""
     size = matrix.abs()
     return by_products(matrix, absolute=(lambda x: x @ size.mT, lambda z: z @ size))
@@ -44,7 +46,7 @@ def spectral_norm(matrix: Tensor) -> float:
     return float(torch.linalg.matrix_norm(matrix, 2))
 
 
-class Turned(lmm.LinearMap):
+class Turned(lmm.linear.LinearMap):
     """A map as somebody else would write it: the first dimension shifted in a circle, times 2."""
 
     def __init__(self, size: int) -> None:
@@ -55,7 +57,7 @@ class Turned(lmm.LinearMap):
         return 2.0
 
     @property
-    def absolute(self) -> lmm.LinearMap:
+    def absolute(self) -> lmm.linear.LinearMap:
         return self
 
     def apply(self, x: Tensor) -> Tensor:
@@ -67,7 +69,7 @@ class Turned(lmm.LinearMap):
     def norm(self, like: Tensor) -> float:
         return 2.0
 
-    def pull_back(self, curvature: lmm.Curvature, x: Tensor) -> lmm.Curvature:
+    def pull_back(self, curvature: lmm.curvature.Curvature, x: Tensor) -> lmm.curvature.Curvature:
         return separable(absolute_sums(self, x)[1], curvature, x)
 
     def check(self, x: Tensor) -> None:
@@ -80,7 +82,7 @@ class MapCase:
     """A map that depends on a seed, for iterates of a shape, and what its bounds promise."""
 
     name: str
-    build: Callable[[int], lmm.LinearMap]
+    build: Callable[[int], lmm.linear.LinearMap]
     shape: tuple[int, ...]
     kind: lmm.Kind = lmm.Kind.GLOBAL
     keeps_shape: bool = False
@@ -106,33 +108,42 @@ def _frequencies(seed: int, *shape: int) -> Tensor:
 
 MAPS = [
     *(
-        MapCase(f"wide {form}", lambda s, f=form: lmm.MatrixMap(normal(4, 6, seed=s), f), (6,))
+        MapCase(
+            f"wide {form}", lambda s, f=form: lmm.linear.MatrixMap(normal(4, 6, seed=s), f), (6,)
+        )
         for form in Form
     ),
-    MapCase("tall", lambda s: lmm.MatrixMap(normal(7, 5, seed=s)), (5,)),
-    MapCase("low rank", lambda s: lmm.MatrixMap(_low_rank(s)), (6,)),
-    MapCase("times", lambda s: lmm.MatrixMap(normal(4, 3, seed=s)), (3, 2)),
+    MapCase("tall", lambda s: lmm.linear.MatrixMap(normal(7, 5, seed=s)), (5,)),
+    MapCase("low rank", lambda s: lmm.linear.MatrixMap(_low_rank(s)), (6,)),
+    MapCase("times", lambda s: lmm.linear.MatrixMap(normal(4, 3, seed=s)), (3, 2)),
     MapCase(
         "times separable",
-        lambda s: lmm.MatrixMap(normal(3, 3, seed=s), "separable"),
+        lambda s: lmm.linear.MatrixMap(normal(3, 3, seed=s), "separable"),
         (3, 2, 2),
         keeps_shape=True,
     ),
-    MapCase("csr", lambda s: lmm.MatrixMap(_sparse(s, 5, 6).to_sparse_csr(), "uniform"), (6,)),
+    MapCase(
+        "csr", lambda s: lmm.linear.MatrixMap(_sparse(s, 5, 6).to_sparse_csr(), "uniform"), (6,)
+    ),
     MapCase(
         "coo",
-        lambda s: lmm.MatrixMap(_sparse(s, 6, 6).to_sparse_coo(), "separable"),
+        lambda s: lmm.linear.MatrixMap(_sparse(s, 6, 6).to_sparse_coo(), "separable"),
         (6,),
         keeps_shape=True,
     ),
-    MapCase("circular", lambda s: lmm.convolution(normal(3, seed=s), (6,)), (6,), keeps_shape=True),
+    MapCase(
+        "circular",
+        lambda s: lmm.linear.convolution(normal(3, seed=s), (6,)),
+        (6,),
+        keeps_shape=True,
+    ),
     MapCase(
         "zero",
-        lambda s: lmm.convolution(normal(3, 1, seed=s), (4, 2), "zero"),
+        lambda s: lmm.linear.convolution(normal(3, 1, seed=s), (4, 2), "zero"),
         (4, 2),
         keeps_shape=True,
     ),
-    MapCase("fourier", lambda s: lmm.subsampled_fourier(_frequencies(s, 2, 3)), (2, 3)),
+    MapCase("fourier", lambda s: lmm.linear.subsampled_fourier(_frequencies(s, 2, 3)), (2, 3)),
     MapCase("absolute", lambda s: with_absolute(normal(4, 6, seed=s)), (6,)),
     MapCase(
         "norm",

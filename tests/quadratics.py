@@ -20,7 +20,7 @@ def quadratic(**settings: Any) -> tuple[lmm.ProjectedMMOptimizer, Tensor]:
     target = DATA.target()
     optimizer = lmm.ProjectedMMOptimizer(
         lambda x: 1 + ((x - target) ** 2).sum(1) / 2,
-        majorant=lmm.LipschitzMajorant(10.0),
+        majorant=lmm.majorants.LipschitzMajorant(10.0),
         settings=lmm.SolveSettings(**settings),
     )
     return optimizer, DATA.point()

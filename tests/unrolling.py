@@ -40,13 +40,15 @@ def data(batch: int = 3) -> tuple[Tensor, Tensor]:
 
 def proposing(name: str, energy: Energy) -> lmm.Proposer:
     torch.manual_seed(2)
-    network = lmm.DualConvLSTM(UNKNOWNS, 4, initial=0.6).to(DTYPE)
+    network = lmm.proposers.DualConvLSTM(UNKNOWNS, 4, initial=0.6).to(DTYPE)
     if name == "multipliers":
         return network
     if name == "spectral":
-        return lmm.SpectralLSTM(energy.matrix, 4).to(DTYPE)
-    return lmm.Unprojected(network, lmm.DampedInverse(energy.matrix, 0.1).to(DTYPE))
+        return lmm.proposers.SpectralLSTM(energy.matrix, 4).to(DTYPE)
+    return lmm.proposers.Unprojected(
+        network, lmm.proposers.DampedInverse(energy.matrix, 0.1).to(DTYPE)
+    )
 
 
-def loss_of(solved: lmm.Unrolled) -> Tensor:
+def loss_of(solved: lmm.learn.Unrolled) -> Tensor:
     return lmm.CosineDistance(torch.ones_like(solved.x))(solved.x).sum() + solved.values[-1].sum()

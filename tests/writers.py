@@ -86,7 +86,9 @@ class WritingMajorant:
     def __call__(self, x: Tensor, aux: Any = None) -> lmm.Bound:
         if self.at == "call":
             self.write(x)
-        return lmm.Bound(lmm.Kind.GLOBAL, lmm.ScalarCurvature(torch.full_like(x[:, 0], 2.0)))
+        return lmm.Bound(
+            lmm.Kind.GLOBAL, lmm.curvature.ScalarCurvature(torch.full_like(x[:, 0], 2.0))
+        )
 
 
 class WritingAdaptive:

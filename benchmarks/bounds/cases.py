@@ -54,7 +54,7 @@ def cosines() -> Iterator[Case]:
     matrix, y = wide(), normal(BATCH, ROWS, key=3)
     for bound, form in [*(("global", form) for form in Form), ("pointwise", "structured"),
                         ("paper", "structured"), ("paper", "uniform")]:  # fmt: skip
-        energy = lmm.CosineDistance(y, bound) @ lmm.MatrixMap(matrix, form=form)
+        energy = lmm.CosineDistance(y, bound) @ lmm.linear.MatrixMap(matrix, form=form)
         yield Case("cosine of A x", f"{bound}, {form}", energy, start)
 
 
@@ -66,44 +66,47 @@ def losses() -> Iterator[Case]:
     quadratic = lmm.Quadratic(normal(BATCH, UNKNOWNS, key=5), weight)
     yield Case("weighted quadratic", "exact", quadratic, start)
     for form in Form:
-        energy = lmm.least_squares(lmm.MatrixMap(matrix, form=form), target)
+        energy = lmm.least_squares(lmm.linear.MatrixMap(matrix, form=form), target)
         yield Case("least squares", form, energy, start)
     for loss in Loss:
         for form in Form:
-            energy = lmm.HalfQuadratic(target, loss) @ lmm.MatrixMap(matrix, form=form)
+            energy = lmm.HalfQuadratic(target, loss) @ lmm.linear.MatrixMap(matrix, form=form)
             yield Case(f"{loss} of A x", form, energy, start)
 
 
 def operators() -> Iterator[Case]:
     """The same blur known by more or less, and a map that has no matrix."""
     kernel = torch.tensor([-0.2, 0.3, 0.8, 0.3, -0.2], dtype=torch.float64)
-    blur = lmm.convolution(kernel, (UNKNOWNS,), "zero")
+    blur = lmm.linear.convolution(kernel, (UNKNOWNS,), "zero")
     matrix = blur(torch.eye(UNKNOWNS, dtype=torch.float64)).mT
     start = torch.zeros(BATCH, UNKNOWNS, dtype=torch.float64)
     y = blur(2 * normal(BATCH, UNKNOWNS, key=5)) + 0.1 * normal(BATCH, UNKNOWNS, key=6)
     loss, shape = lmm.HalfQuadratic(y), (UNKNOWNS,)
     seeded = torch.Generator().manual_seed(SEED)
-    known = lmm.MatrixMap(matrix).norm(matrix)
+    known = lmm.linear.MatrixMap(matrix).norm(matrix)
     for bound, operator in (
         ("products with absolute entries", blur),
-        ("known norm", lmm.LinearOperator(blur.apply, blur.adjoint, shape, shape, norm=known)),
+        (
+            "known norm",
+            lmm.linear.LinearOperator(blur.apply, blur.adjoint, shape, shape, norm=known),
+        ),
         (
             "Lanczos norm",
-            lmm.LinearOperator(
+            lmm.linear.LinearOperator(
                 blur.apply, blur.adjoint, shape, shape,
                 failure_probability=1e-3, generator=seeded,
             ),
         ),
-        ("matrix, structured", lmm.MatrixMap(matrix)),
+        ("matrix, structured", lmm.linear.MatrixMap(matrix)),
     ):  # fmt: skip
         yield Case("huber of a blur", bound, loss @ operator, start)
     for form in ("separable", "uniform"):
-        sparse = lmm.MatrixMap(matrix.to_sparse_coo(), form=form)
+        sparse = lmm.linear.MatrixMap(matrix.to_sparse_coo(), form=form)
         twin = loss @ matrix
         yield Case("huber of a blur", f"sparse matrix, {form}", loss @ sparse, start, twin=twin)
 
     mask = torch.rand(4, 6, generator=torch.Generator().manual_seed(SEED)) < 0.6
-    fourier = lmm.subsampled_fourier(mask)
+    fourier = lmm.linear.subsampled_fourier(mask)
     truth = normal(BATCH, 4, 6, key=5)
     coefficients = fourier(truth)
     energy = lmm.HalfQuadratic(coefficients + 0.1 * normal(*coefficients.shape, key=6)) @ fourier
@@ -118,18 +121,18 @@ def likelihoods() -> Iterator[Case]:
     ridge = lmm.Quadratic(start, RIDGE)
     for name, tight in (("tanh(z/2)/2z", True), ("1/4", False)):
         for form in ("structured", "separable"):
-            energy = lmm.Logistic(labels, tight) @ lmm.MatrixMap(matrix, form=form) + ridge
+            energy = lmm.Logistic(labels, tight) @ lmm.linear.MatrixMap(matrix, form=form) + ridge
             yield Case("logistic, ridge", f"{name}, {form}", energy, start)
     yield from measured("logistic, ridge", energy, start)
-    constant = lmm.MatrixMap(matrix).norm(matrix) ** 2 / 4 + RIDGE
-    lipschitz = lmm.LipschitzMajorant(constant)
+    constant = lmm.linear.MatrixMap(matrix).norm(matrix) ** 2 / 4 + RIDGE
+    lipschitz = lmm.majorants.LipschitzMajorant(constant)
     yield Case("logistic, ridge", "Lipschitz constant", energy.__call__, start, lipschitz)
 
     scores = matrix @ normal(BATCH, UNKNOWNS, CLASSES, key=7)
     classes = nn.functional.one_hot(scores.argmax(-1), CLASSES).double()
     flat = torch.zeros(BATCH, UNKNOWNS, CLASSES, dtype=torch.float64)
     for form in Form:
-        energy = lmm.Softmax(classes) @ lmm.MatrixMap(matrix, form=form)
+        energy = lmm.Softmax(classes) @ lmm.linear.MatrixMap(matrix, form=form)
         yield Case("softmax, ridge", f"Boehning, {form}", energy + lmm.Quadratic(flat, RIDGE), flat)
     chances = normal(BATCH, 8, CLASSES, key=7).softmax(-1)
     yield Case("softmax", "Boehning", lmm.Softmax(chances), 0 * chances)
@@ -178,13 +181,13 @@ def measured(name: str, energy: lmm.Atom, x0: Tensor) -> Iterator[Case]:
     for steps in (5, 20):
         for margin in (1.0, 1.1):
             seeded = torch.Generator().manual_seed(SEED)
-            majorant = lmm.PowerIterationMajorant(fun, steps, margin, generator=seeded)
+            majorant = lmm.majorants.PowerIterationMajorant(fun, steps, margin, generator=seeded)
             label = f"power iteration, {steps} products, margin {margin}"
             yield Case(name, label, fun, x0, majorant, steps)
-    lanczos = lmm.LanczosMajorant(fun, generator=torch.Generator().manual_seed(SEED))
+    lanczos = lmm.majorants.LanczosMajorant(fun, generator=torch.Generator().manual_seed(SEED))
     steps, _ = lanczos.plan(x0[0].numel())
     yield Case(name, f"Lanczos, {steps} products", fun, x0, lanczos, steps)
-    yield Case(name, "secant of the last step", fun, x0, lmm.SecantMajorant(fun))
+    yield Case(name, "secant of the last step", fun, x0, lmm.majorants.SecantMajorant(fun))
 
 
 def normal(*shape: int, key: int) -> Tensor:

@@ -33,7 +33,7 @@ class Run(NamedTuple):
 
 def bound_over_true(case: Case, bound: lmm.Bound, x: Tensor) -> Tensor:
     """``1 / lambda_max(B^{-1/2} H B^{-1/2})`` per problem, infinite where ``H`` bends down."""
-    hessian = dense(lmm.hessian_product(case.twin or case.energy, x), x)
+    hessian = dense(lmm.hessian.hessian_product(case.twin or case.energy, x), x)
     root = dense(lambda v: bound.curvature.power(v, -0.5), x)
     inner = root @ hessian @ root
     largest = torch.linalg.eigvalsh((inner + inner.mT) / 2)[:, -1]

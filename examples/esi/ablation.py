@@ -30,7 +30,7 @@ class Confined(RecurrentMethod):
 
     def proposer(self, matrix: Tensor, times: int) -> lmm.Proposer:
         """Return the network of MM-Net, whose multipliers act on the gradient."""
-        return lmm.DualConvLSTM(matrix.shape[1], self.hidden, self.kernel)
+        return lmm.proposers.DualConvLSTM(matrix.shape[1], self.hidden, self.kernel)
 
 
 @register
@@ -73,8 +73,8 @@ class Free(RecurrentMethod):
     def proposer(self, matrix: Tensor, times: int) -> lmm.Proposer:
         """Return the network of MM-Net, whose multipliers are taken as they are."""
         # From zero the first steps are short, whatever the gradient's scale.
-        network = lmm.DualConvLSTM(matrix.shape[1], self.hidden, self.kernel, initial=0.0)
-        return lmm.Unprojected(network)
+        network = lmm.proposers.DualConvLSTM(matrix.shape[1], self.hidden, self.kernel, initial=0.0)
+        return lmm.proposers.Unprojected(network)
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def evaluate(
         with torch.no_grad():
             for steps in STEPS:
                 for name, method, verified in solvers:
-                    solved: lmm.Unrolled = method(y, steps=steps, verified=verified)
+                    solved: lmm.learn.Unrolled = method(y, steps=steps, verified=verified)
                     keep(name, steps, solved.x, solved.values)
     rows = []
     for (method, steps), parts in found.items():

@@ -57,7 +57,9 @@ class Entry(NamedTuple):
     dtype: torch.dtype = torch.float32
 
 
-def installed(name: str, training: int, network: Network = lmm.CoordinatewiseLSTM) -> Entry:
+def installed(
+    name: str, training: int, network: Network = lmm.proposers.CoordinatewiseLSTM
+) -> Entry:
     """Return an entry of a problem as it is installed."""
     return Entry(lmm.problem(name), network, training)
 
@@ -72,17 +74,19 @@ SUITE: dict[str, Entry] = {
     "logistic-digits": installed("logistic-digits", 50),
     "softmax-regression": installed("softmax-regression", 50),
     "signal-deconvolution": installed(
-        "signal-deconvolution", 50, partial(lmm.SpectralLSTM, gaussian_blur(32, 1.5).float())
+        "signal-deconvolution",
+        50,
+        partial(lmm.proposers.SpectralLSTM, gaussian_blur(32, 1.5).float()),
     ),
     "image-deconvolution": Entry(
         PHOTOGRAPHS,
-        partial(lmm.SpectralLSTM, image_blur(12, 12, PHOTOGRAPHS.blur).float()),
+        partial(lmm.proposers.SpectralLSTM, image_blur(12, 12, PHOTOGRAPHS.blur).float()),
         40,
     ),
     "tomography": installed("tomography", 30),
     "cosine-regression": installed("cosine-regression", 50),
     "template-matching": Entry(
-        TEMPLATES, partial(lmm.SpectralLSTM, quadrature_pairs(96, 8, 2).float()), 80
+        TEMPLATES, partial(lmm.proposers.SpectralLSTM, quadrature_pairs(96, 8, 2).float()), 80
     ),
     "autoencoder-inverse": installed("autoencoder-inverse", 50),
     "matrix-factorisation": installed("matrix-factorisation", 30),
@@ -134,7 +138,7 @@ class Instances(Dataset[Drawn]):
         return items[0]
 
 
-def outer_loss(solved: lmm.Unrolled, drawn: Drawn) -> Tensor:
+def outer_loss(solved: lmm.learn.Unrolled, drawn: Drawn) -> Tensor:
     """Mean logarithm of the gap over the steps: every step should gain."""
     return drawn.gaps(solved.values)[1:].log().mean()
 
@@ -202,7 +206,7 @@ def compare(entry: Entry, training: int, batches: int, progress: bool) -> dict[s
     """Train both components on one problem, and run all methods on instances never seen."""
     torch.manual_seed(SEED)
     data = Instances(entry.problem, batches, entry.dtype)
-    number, network = lmm.Constant(), entry.network()
+    number, network = lmm.proposers.Constant(), entry.network()
     train(number, data, max(1, training // 3), 0.1, progress)
     train(network, data, training, 0.01, progress)
     unseen = Drawn(entry.problem, UNSEEN, SEED + 1000, torch.float64)

@@ -32,7 +32,7 @@ BETTER = 2.0
 
 def entry(function: str) -> Entry:
     """Train in float64: several functions are badly scaled by design."""
-    return Entry(MGHProblem(function), lmm.CoordinatewiseLSTM, TRAINING, torch.float64)
+    return Entry(MGHProblem(function), lmm.proposers.CoordinatewiseLSTM, TRAINING, torch.float64)
 
 
 def row(function: str, runs: dict[str, Run]) -> str:

@@ -179,8 +179,8 @@ class AutoencoderPrior(Atom):
     ) -> Tensor:
         """Diagonal that dominates the same matrices, pulled back layer by layer from the output.
 
-        A diagonal ``C`` behind a linear layer ``W`` becomes ``|W|^2 max(C) I`` or, row by row as in
-        :class:`~learnmm.MatrixMap`, ``diag(|W|^T C |W| 1)``: per problem the one whose largest
+        A diagonal ``C`` behind a linear layer ``W`` becomes ``|W|^2 max(C) I`` or, row by row as
+        in `learnmm.linear.MatrixMap`, ``diag(|W|^T C |W| 1)``: per problem the one whose largest
         entry is smaller. Row sums win where few outputs bend and reach few inputs, the norm in
         dense layers. The norm alone would give :meth:`_scalar`, so no entry exceeds that bound.
         """

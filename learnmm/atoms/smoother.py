@@ -45,8 +45,8 @@ class LinearSmootherPrior(Atom):
     ----------
     smoother : Tensor or LinearMap
         ``S``: a square matrix ``(n, n)``, dense or sparse, on the first dimension after the batch,
-        or any linear map that keeps the shape of ``x``, such as ``lmm.convolution(...)``. Where
-        its norm is only probable, so is the bound.
+        or any linear map that keeps the shape of ``x``, such as that of
+        `learnmm.linear.convolution`. Where its norm is only probable, so is the bound.
     bound : {"global", "pointwise"}
         "pointwise" replaces ``c(s)`` by the curvature at the point, ``max(1 + s, sqrt(1 - s^2))``:
         at most half, and open to relaxation, but a promise about the Hessian only.
@@ -61,7 +61,7 @@ class LinearSmootherPrior(Atom):
     Examples
     --------
     >>> import torch, learnmm as lmm
-    >>> mean = lmm.convolution(torch.full((3, 3), 1 / 9), (8, 8))
+    >>> mean = lmm.linear.convolution(torch.full((3, 3), 1 / 9), (8, 8))
     >>> prior = lmm.LinearSmootherPrior(mean)
     >>> bool(prior(torch.ones(2, 8, 8)).max() < 1e-6)
     True

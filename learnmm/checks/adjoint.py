@@ -40,7 +40,8 @@ def assert_adjoint(
     Examples
     --------
     >>> import torch, learnmm as lmm
-    >>> A = lmm.LinearOperator(lambda x: x.roll(1, 1), lambda z: z.roll(1, 1), (5,), (5,), norm=1.0)
+    >>> roll = lambda x: x.roll(1, 1)
+    >>> A = lmm.linear.LinearOperator(roll, roll, (5,), (5,), norm=1.0)
     >>> lmm.checks.assert_adjoint(A, torch.zeros(1, 5).double())  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...

@@ -58,10 +58,10 @@ def assert_dominates(
     --------
     >>> import torch, learnmm as lmm
     >>> from learnmm import checks
-    >>> A, x = lmm.MatrixMap(torch.tensor([[1.0, 0.0], [0.0, 0.01]])), torch.zeros(1, 2)
-    >>> one = lmm.ScalarCurvature(torch.ones(1))
+    >>> A, x = lmm.linear.MatrixMap(torch.tensor([[1.0, 0.0], [0.0, 0.01]])), torch.zeros(1, 2)
+    >>> one = lmm.curvature.ScalarCurvature(torch.ones(1))
     >>> checks.assert_dominates(A.pull_back(one, x), A, x)
-    >>> dropped = lmm.DiagonalCurvature(torch.tensor([[1.0, 0.0]]))
+    >>> dropped = lmm.curvature.DiagonalCurvature(torch.tensor([[1.0, 0.0]]))
     >>> checks.assert_dominates(dropped, A, x)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...

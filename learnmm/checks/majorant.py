@@ -71,7 +71,7 @@ def assert_majorant(
     >>> atom = lmm.CosineDistance(torch.tensor([[1.0, 0.0]], dtype=torch.float64))
     >>> x = torch.tensor([[3.0, 4.0]], dtype=torch.float64)
     >>> checks.assert_majorant(None, atom, x)
-    >>> checks.assert_majorant(lmm.LipschitzMajorant(1e-3), atom, x)  # doctest: +ELLIPSIS
+    >>> checks.assert_majorant(lmm.majorants.LipschitzMajorant(1e-3), atom, x)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
     learnmm.checks.laws.LawViolation: GLOBAL bound broken for problem 0: ...

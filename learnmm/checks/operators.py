@@ -44,7 +44,8 @@ def assert_curvature(curvature: Curvature, like: Tensor) -> None:
     --------
     >>> import torch, learnmm as lmm
     >>> from learnmm import checks
-    >>> checks.assert_curvature(lmm.ScalarCurvature(torch.tensor([2.0, 3.0])), torch.ones(2, 4))
+    >>> curvature = lmm.curvature.ScalarCurvature(torch.tensor([2.0, 3.0]))
+    >>> checks.assert_curvature(curvature, torch.ones(2, 4))
     """
     name = type(curvature).__name__
     v, n = _vectors(like), like[0].numel()
@@ -119,7 +120,7 @@ def assert_interval(
     --------
     >>> import torch, learnmm as lmm
     >>> from learnmm import checks
-    >>> curvature = lmm.DiagonalCurvature(torch.tensor([[1.0, 4.0, 9.0]]))
+    >>> curvature = lmm.curvature.DiagonalCurvature(torch.tensor([[1.0, 4.0, 9.0]]))
     >>> checks.assert_interval(lmm.Projection(0.1, 1.9), curvature, torch.ones(1, 3))
     """
     if multipliers is None:

@@ -45,7 +45,7 @@ def assert_proposer(proposer: Proposer, x: Tensor, steps: int = 3) -> None:
     --------
     >>> import torch, learnmm as lmm
     >>> from learnmm import checks
-    >>> checks.assert_proposer(lmm.DualConvLSTM(3, hidden=4), torch.randn(2, 3, 8))
+    >>> checks.assert_proposer(lmm.proposers.DualConvLSTM(3, hidden=4), torch.randn(2, 3, 8))
     """
     batch = x.shape[0]
     if batch < 2:

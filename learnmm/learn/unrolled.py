@@ -114,7 +114,7 @@ class UnrolledMM(nn.Module):
     >>> import torch, learnmm as lmm
     >>> A, y = torch.randn(4, 8), torch.randn(2, 4)
     >>> solver = lmm.UnrolledMM(
-    ...     lambda y: lmm.least_squares(A, y), lmm.Constant(), steps=5,
+    ...     lambda y: lmm.least_squares(A, y), lmm.proposers.Constant(), steps=5,
     ...     start=lambda y: torch.zeros(len(y), 8),
     ... )
     >>> solved = solver(y)

@@ -13,8 +13,8 @@ from learnmm.kind import Kind
 class LinearMap(ABC):
     """``x -> A x`` for every problem of a batch, ``(B, *domain, ...) -> (B, *image, ...)``.
 
-    Whatever takes a map takes any of its kinds: a :class:`~learnmm.MatrixMap`, which has the
-    entries of ``A``, or a :class:`~learnmm.LinearOperator`, which has its products alone.
+    Whatever takes a map takes any of its kinds: a :class:`~learnmm.linear.MatrixMap`, which has the
+    entries of ``A``, or a :class:`~learnmm.linear.LinearOperator`, which has its products alone.
 
     Laws: ``learnmm.checks.assert_adjoint`` for products and norm,
     ``learnmm.checks.assert_dominates`` for the curvatures.

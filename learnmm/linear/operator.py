@@ -63,7 +63,7 @@ class LinearOperator(LinearMap):
     ...     return x.cumsum(1)
     >>> def adjoint(z):
     ...     return z.flip(1).cumsum(1).flip(1)
-    >>> A = lmm.LinearOperator(cumsum, adjoint, (50,), (50,), absolute=(cumsum, adjoint))
+    >>> A = lmm.linear.LinearOperator(cumsum, adjoint, (50,), (50,), absolute=(cumsum, adjoint))
     >>> lmm.checks.assert_adjoint(A, torch.zeros(1, 50, dtype=torch.float64))
     >>> energy = lmm.HalfQuadratic(torch.ones(3, 50)) @ A
     >>> energy.bound(torch.zeros(3, 50)).kind.name

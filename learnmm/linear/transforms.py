@@ -50,9 +50,9 @@ def convolution(
     Examples
     --------
     >>> import torch, learnmm as lmm
-    >>> blur = lmm.convolution(torch.full((3, 3), 1 / 9), (32, 32))
+    >>> blur = lmm.linear.convolution(torch.full((3, 3), 1 / 9), (32, 32))
     >>> y = torch.rand(2, 32, 32)
-    >>> result = lmm.minimize(lmm.Quadratic(y) @ blur, y, max_iter=100)
+    >>> result = lmm.minimize(lmm.Quadratic(y) @ blur, y)
     >>> result.certificate.kind.name
     'GLOBAL'
     """
@@ -109,7 +109,7 @@ def subsampled_fourier(mask: Tensor) -> LinearOperator:
     Examples
     --------
     >>> import torch, learnmm as lmm
-    >>> A = lmm.subsampled_fourier(torch.rand(16, 16) < 0.5)
+    >>> A = lmm.linear.subsampled_fourier(torch.rand(16, 16) < 0.5)
     >>> lmm.checks.assert_adjoint(A, torch.zeros(1, 16, 16, dtype=torch.float64))
     """
     if mask.dtype != torch.bool or mask.dim() < 1 or not bool(mask.any()):

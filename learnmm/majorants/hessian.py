@@ -40,7 +40,7 @@ class HessianMajorant(ABC):
         the same number of threads, and only if no other thread draws from it. Default: torch's
         global one, which alone works under `torch.compile` and is rewound by checkpointing.
     route : {"auto", "forward", "reverse"}
-        How Hessian-vector products are differentiated, see :func:`~learnmm.hessian_product`.
+        How Hessian-vector products are differentiated, see `learnmm.hessian.hessian_product`.
 
     Raises
     ------

@@ -55,7 +55,7 @@ class SecantMajorant:
     >>> import torch, learnmm as lmm
     >>> def fun(x):
     ...     return (torch.tensor([1.0, 2.0]) * x * x).sum(1)
-    >>> optimizer = lmm.ProjectedMMOptimizer(fun, majorant=lmm.SecantMajorant(fun))
+    >>> optimizer = lmm.ProjectedMMOptimizer(fun, majorant=lmm.majorants.SecantMajorant(fun))
     >>> optimizer.minimize(torch.ones(1, 2)).message()
     'The gradient has vanished, within gtol.'
     """

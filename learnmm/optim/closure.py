@@ -258,8 +258,8 @@ def check_loss(loss: Any) -> None:
 class ClosureMajorant:
     """Curvature ``b`` of a closure's loss.
 
-    ``b`` is Lanczos's bound (`PROBABLE`, see :class:`~learnmm.LanczosMajorant`) where there are
-    Hessian-vector products that do not vanish to rounding. Elsewhere it is an `ESTIMATE`: the
+    ``b`` is Lanczos's bound (`PROBABLE`, see `learnmm.majorants.LanczosMajorant`) where there
+    are Hessian-vector products that do not vanish to rounding. Elsewhere it is an `ESTIMATE`: the
     secant ``|dg|^2 / <dx, dg>`` of the last accepted step (Barzilai & Borwein 1988, their shorter
     step), which on a convex quadratic lies between the least and the largest curvature.
 

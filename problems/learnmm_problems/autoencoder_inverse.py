@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from learnmm import AutoencoderPrior, CosineDistance, MatrixMap
+from learnmm import AutoencoderPrior, CosineDistance
 from learnmm.atoms import AutoencoderBound
+from learnmm.linear import MatrixMap
 from learnmm.registry import Instance, Problem
 
 

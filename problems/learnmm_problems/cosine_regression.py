@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from learnmm import CosineDistance, MatrixMap
+from learnmm import CosineDistance
+from learnmm.linear import MatrixMap
 from learnmm.registry import Instance, Problem
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from learnmm import HalfQuadratic, MatrixMap
+from learnmm import HalfQuadratic
 from learnmm.atoms import Loss
+from learnmm.linear import MatrixMap
 from learnmm.registry import Instance, Problem
 
 CONVEX = (Loss.HUBER, Loss.HYPERBOLIC, Loss.LOGCOSH)

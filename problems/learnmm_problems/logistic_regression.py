@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from learnmm import Atom, Logistic, MatrixMap, Quadratic
+from learnmm import Atom, Logistic, Quadratic
+from learnmm.linear import MatrixMap
 from learnmm.registry import Instance, Problem
 from learnmm_problems.newton import newton
 

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from learnmm import Atom, Bound, Kind, ScalarCurvature
+from learnmm import Atom, Bound, Kind
+from learnmm.curvature import ScalarCurvature
 from learnmm.objective import Evaluation
 from learnmm.registry import Instance, Problem
 from learnmm.vectors import norm

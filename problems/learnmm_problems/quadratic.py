@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import torch
 
-from learnmm import MatrixMap, least_squares
-from learnmm.linear import Form
+from learnmm import least_squares
+from learnmm.linear import Form, MatrixMap
 from learnmm.registry import Instance, Problem
 
 
@@ -28,7 +28,7 @@ class QuadraticProblem(Problem):
     condition : float
         Condition number of the Hessian ``A^T A``, at least 1.
     form : {"structured", "uniform", "separable"}
-        Form of the bound, see :class:`learnmm.MatrixMap`.
+        Form of the bound, see :class:`learnmm.linear.MatrixMap`.
     """
 
     name: ClassVar[str] = "quadratic"

@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from learnmm import Atom, MatrixMap, Quadratic, Softmax
+from learnmm import Atom, Quadratic, Softmax
+from learnmm.linear import MatrixMap
 from learnmm.registry import Instance, Problem
 from learnmm_problems.bundled import datasets
 from learnmm_problems.newton import newton

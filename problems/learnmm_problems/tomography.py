@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from learnmm import HalfQuadratic, MatrixMap, least_squares
+from learnmm import HalfQuadratic, least_squares
+from learnmm.linear import MatrixMap
 from learnmm.registry import Instance, Problem
 from learnmm_problems.stencils import image_differences
 

@@ -49,17 +49,19 @@ COMPOSITIONS = {
     "scaled": lambda leaf: 2.5 * LEAVES[leaf](normal(BATCH, N, seed=6)),
     "weighted": lambda leaf: LEAVES[leaf](normal(BATCH, N, seed=6)) * normal(BATCH).exp(),
     **{
-        f"map {form}": lambda leaf, form=form: mapped(leaf, lmm.MatrixMap(A, form=form))
+        f"map {form}": lambda leaf, form=form: mapped(leaf, lmm.linear.MatrixMap(A, form=form))
         for form in Form
     },
-    "map tall": lambda leaf: mapped(leaf, lmm.MatrixMap(TALL)),
-    "map low rank": lambda leaf: mapped(leaf, lmm.MatrixMap(LOW_RANK)),
-    "map sparse": lambda leaf: mapped(leaf, lmm.MatrixMap(A.to_sparse_coo(), form="uniform")),
-    "sum": lambda leaf: (
-        mapped(leaf, lmm.MatrixMap(A)) + 0.3 * LEAVES[leaf](normal(BATCH, N, seed=6))
+    "map tall": lambda leaf: mapped(leaf, lmm.linear.MatrixMap(TALL)),
+    "map low rank": lambda leaf: mapped(leaf, lmm.linear.MatrixMap(LOW_RANK)),
+    "map sparse": lambda leaf: mapped(
+        leaf, lmm.linear.MatrixMap(A.to_sparse_coo(), form="uniform")
     ),
-    "sum shared map": lambda leaf: _shared(leaf, lmm.MatrixMap(A)),
-    "times": lambda leaf: mapped(leaf, lmm.MatrixMap(A), rest=(3,)),
+    "sum": lambda leaf: (
+        mapped(leaf, lmm.linear.MatrixMap(A)) + 0.3 * LEAVES[leaf](normal(BATCH, N, seed=6))
+    ),
+    "sum shared map": lambda leaf: _shared(leaf, lmm.linear.MatrixMap(A)),
+    "times": lambda leaf: mapped(leaf, lmm.linear.MatrixMap(A), rest=(3,)),
 }
 
 

@@ -60,7 +60,10 @@ def by_formula(matrix: Tensor, x: Tensor, bound: SmootherBound, floor: float) ->
 
 
 def test_smoothers_are_matrices_and_operators() -> None:
-    assert {type(case.build(0)) for case in SQUARE} >= {lmm.MatrixMap, lmm.LinearOperator}
+    assert {type(case.build(0)) for case in SQUARE} >= {
+        lmm.linear.MatrixMap,
+        lmm.linear.LinearOperator,
+    }
     assert {case.kind for case in SQUARE} == {lmm.Kind.GLOBAL, lmm.Kind.PROBABLE}
 
 
@@ -83,7 +86,7 @@ def test_a_probable_norm_leaves_nothing_certain(bound: SmootherBound) -> None:
         (3.0, TypeError, "LinearSmootherPrior expects a matrix or a linear map, got float"),
         (torch.ones(2, 3), ValueError, r"square linear map.*got one from \(3,\) to \(2,\)"),
         (
-            lmm.subsampled_fourier(torch.ones(4, dtype=torch.bool)),
+            lmm.linear.subsampled_fourier(torch.ones(4, dtype=torch.bool)),
             ValueError,
             r"square linear map.*got one from \(4,\) to \(2, 4\)",
         ),
@@ -95,7 +98,7 @@ def test_smoothers_keep_the_shape(smoother: object, error: type[Exception], mess
 
 
 def test_a_smoother_checks_the_iterate() -> None:
-    prior = lmm.LinearSmootherPrior(lmm.convolution(torch.ones(3).double(), (5,)))
+    prior = lmm.LinearSmootherPrior(lmm.linear.convolution(torch.ones(3).double(), (5,)))
     with pytest.raises(ValueError, match=r"acts on iterates \(B, 5\), got x of shape \(2, 4\)"):
         prior.check(normal(2, 4))
 

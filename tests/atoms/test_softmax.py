@@ -56,7 +56,7 @@ def test_no_point_lies_above_the_majorant(targets: Tensor) -> None:
 @pytest.mark.parametrize("form", ["structured", "uniform", "separable"])
 def test_no_point_lies_above_the_majorant_after_a_map(form: Any) -> None:
     targets = TARGETS["classes"]
-    atom = lmm.Softmax(targets) @ lmm.MatrixMap(MATRIX, form=form)
+    atom = lmm.Softmax(targets) @ lmm.linear.MatrixMap(MATRIX, form=form)
     x = spread(normal(BATCH, 6, 4, seed=3))
     assert_majorant(None, atom, x, points=30, search_steps=30)
     ridge = lmm.Quadratic(torch.zeros_like(x), 0.3)

@@ -111,7 +111,7 @@ def joint_majorant(factor: float = 1.0):
     def majorant(pair: Tensor, aux: object = None) -> lmm.Bound:
         constant = factor * joint_constant(joint(pair))
         entries = constant[:, None, None] / (pair * pair).sum(2, keepdim=True)
-        return lmm.Bound(lmm.Kind.GLOBAL, lmm.DiagonalCurvature(entries.expand_as(pair)))
+        return lmm.Bound(lmm.Kind.GLOBAL, lmm.curvature.DiagonalCurvature(entries.expand_as(pair)))
 
     return majorant
 
@@ -206,7 +206,7 @@ def test_theorem_3_holds(strength):
         d, size, out = distance(x, phi(x)), norm(x), norm(phi(x))
         level = joint_constant(d) * (size**-2 + (lipschitz / out) ** 2)
         level = level + smoothness * (d * (2 - d)).clamp(min=0).sqrt() / out
-        return lmm.Bound(lmm.Kind.GLOBAL, lmm.ScalarCurvature(level))
+        return lmm.Bound(lmm.Kind.GLOBAL, lmm.curvature.ScalarCurvature(level))
 
     x = normal(60, 4) * 10 ** torch.linspace(-3, 2, 60).double()[:, None]
     assert_majorant(majorant, lambda x: distance(x, phi(x)), x, points=60, search_steps=60)
@@ -219,7 +219,7 @@ def test_theorem_3_needs_every_term():
     def majorant(x: Tensor, aux: object = None) -> lmm.Bound:
         d = distance(x, k.expand_as(x))
         return lmm.Bound(
-            lmm.Kind.GLOBAL, lmm.ScalarCurvature(0.49 * joint_constant(d) / norm(x) ** 2)
+            lmm.Kind.GLOBAL, lmm.curvature.ScalarCurvature(0.49 * joint_constant(d) / norm(x) ** 2)
         )
 
     with pytest.raises(LawViolation):

@@ -84,10 +84,10 @@ def test_every_kind_has_a_row() -> None:
 
 
 def test_every_form_of_a_map_has_a_row() -> None:
-    matrices = [one for one in MAPS if isinstance(one, lmm.MatrixMap)]
+    matrices = [one for one in MAPS if isinstance(one, lmm.linear.MatrixMap)]
     assert {one.form for one in matrices if not one.sparse} == set(Form)
     assert {one.form for one in matrices if one.sparse} == set(Form) - {Form.STRUCTURED}
-    operators = [one for one in MAPS if isinstance(one, lmm.LinearOperator)]
+    operators = [one for one in MAPS if isinstance(one, lmm.linear.LinearOperator)]
     assert {one.kind for one in operators} == {lmm.Kind.GLOBAL, lmm.Kind.PROBABLE}
     assert {one.absolute is None for one in operators} == {True, False}
 
@@ -114,7 +114,7 @@ def chosen(objective: str, bound: str) -> Case:
 def test_ratio_of_a_bound_that_is_too_large_by_a_known_factor() -> None:
     target = torch.zeros(2, 3, dtype=torch.float64)
     case = Case("square", "three times", lmm.Quadratic(target, 2.0), target + 1)
-    bound = lmm.LipschitzMajorant(6.0)(case.x0)
+    bound = lmm.majorants.LipschitzMajorant(6.0)(case.x0)
     torch.testing.assert_close(
         bound_over_true(case, bound, case.x0), torch.full((2,), 3.0).double()
     )

@@ -163,7 +163,7 @@ def test_lbfgs_by_the_iteration_takes_the_steps_of_one_long_call(name: str) -> N
 def test_products_of_the_suite_are_forward_over_reverse(name: str) -> None:
     """The other route would call the objective once for many products, and count too few."""
     case = singles()[name]()
-    product = lmm.hessian_product(case.objective, case.x0, route="forward")
+    product = lmm.hessian.hessian_product(case.objective, case.x0, route="forward")
     v = torch.ones_like(case.x0)
     expected = torch.autograd.functional.hvp(lambda x: case.objective(x).sum(), case.x0, v)[1]
     torch.testing.assert_close(product(v), expected)

@@ -170,7 +170,7 @@ def test_closures(place: int | None) -> None:
 def test_objectives_and_atoms() -> None:
     atom = lmm.HalfQuadratic(normal(2, 4), "cauchy") @ normal(4, 6, seed=1)
     assert_gradient(atom, normal(2, 6, seed=2))
-    assert_gradient(lmm.CallableObjective(network), normal(2, 6, seed=2))
+    assert_gradient(lmm.objective.CallableObjective(network), normal(2, 6, seed=2))
     assert_gradient(lmm.CosineDistance(normal(2, 60)), normal(2, 60, seed=1))
 
 

@@ -57,7 +57,7 @@ def test_coupled_problems_are_found(
 
 def test_objectives_are_taken_too() -> None:
     with pytest.raises(LawViolation, match="independent"):
-        assert_independent(lmm.CallableObjective(mean_of_all), SPREAD)
+        assert_independent(lmm.objective.CallableObjective(mean_of_all), SPREAD)
 
 
 def test_many_coupled_problems_are_not_all_listed() -> None:

@@ -55,7 +55,7 @@ def claim(kind, level, radius=None):
     def majorant(x, aux=None):
         value = torch.full((len(x),), float(level), dtype=x.dtype)
         reach = None if radius is None else torch.full((len(x),), float(radius), dtype=x.dtype)
-        return lmm.Bound(kind, lmm.ScalarCurvature(value), reach)
+        return lmm.Bound(kind, lmm.curvature.ScalarCurvature(value), reach)
 
     return majorant
 
@@ -118,7 +118,7 @@ def test_infinite_values_count_and_undefined_ones_do_not():
 
 def test_callables_objectives_and_atoms_are_taken():
     atom, x = lmm.Quadratic(normal(3, 4)), normal(3, 4, seed=1)
-    for fun in (atom, lmm.CallableObjective(atom), lambda z: atom(z)):
+    for fun in (atom, lmm.objective.CallableObjective(atom), lambda z: atom(z)):
         assert_majorant(claim(Kind.GLOBAL, 1.0), fun, x)
     assert_majorant(None, atom, x)
     with pytest.raises(TypeError, match="Atom is needed, got function"):
@@ -148,7 +148,7 @@ def test_an_interval_that_leaks_is_caught():
         def __call__(self, multipliers):
             return super().__call__(multipliers) + self.slip
 
-    curvature = lmm.DiagonalCurvature(normal(2, 3).exp())
+    curvature = lmm.curvature.DiagonalCurvature(normal(2, 3).exp())
     for slip, law in ((1e-6, r"P <= 1.5 B\^\+"), (-1e-6, r"0.1 B\^\+ <= P")):
         Leaky.slip = slip
         with pytest.raises(LawViolation, match=law):
@@ -213,7 +213,7 @@ def test_batch_independence_sees_leaks(leak):
                 level = level + (x - y[indices]).square().mean()
             if leak == "order":
                 level = level + torch.arange(len(x))
-            return lmm.Bound(Kind.GLOBAL, lmm.ScalarCurvature(level))
+            return lmm.Bound(Kind.GLOBAL, lmm.curvature.ScalarCurvature(level))
 
         optimizer = lmm.ProjectedMMOptimizer(lmm.HalfQuadratic(y[indices]), majorant=majorant)
         return optimizer, torch.zeros_like(y[indices])

@@ -82,7 +82,7 @@ def test_relaxation_touches_the_uncertain_part_alone():
 
 def test_relaxation_leaves_structured_data_terms_exact():
     """A proved low-rank part plus an uncertain number: the basis survives, relaxed or not."""
-    linear = lmm.MatrixMap(torch.randn(2, 3).double())
+    linear = lmm.linear.MatrixMap(torch.randn(2, 3).double())
     data = (lmm.Quadratic(torch.zeros(2, 2).double()) @ linear).bound(X)
     total = (data + bound(Kind.POINTWISE, 1.0, 1.0)).relaxed(torch.full((2,), 0.1).double())
     expected = linear.matrix.mT @ linear.matrix + 0.1 * torch.eye(3).double()
@@ -119,34 +119,75 @@ def test_misuse_is_refused():
 
 
 @pytest.mark.parametrize(
-    "majorant", [lmm.LipschitzMajorant(1.0), lmm.LanczosMajorant(lambda x: x.sum(1)), lambda x: x]
+    "majorant",
+    [
+        lmm.majorants.LipschitzMajorant(1.0),
+        lmm.majorants.LanczosMajorant(lambda x: x.sum(1)),
+        lambda x: x,
+    ],
 )
 def test_majorants_follow_the_protocol(majorant):
     assert isinstance(majorant, Majorant)
 
 
 ONE, BASIS = torch.ones(2), torch.eye(3)[:, :2]
-SCALAR = lmm.ScalarCurvature(ONE)
+SCALAR = lmm.curvature.ScalarCurvature(ONE)
 
 
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: lmm.ScalarCurvature(3.0), TypeError, r"ScalarCurvature.value.*got float"),
-        (lambda: lmm.ScalarCurvature(()), TypeError, "got tuple"),
-        (lambda: lmm.ScalarCurvature(torch.tensor(3.0)), ValueError, r"shape \(B,\), got \(\)"),
-        (lambda: lmm.ScalarCurvature(torch.ones(2, 1)), ValueError, r"got \(2, 1\)"),
-        (lambda: lmm.ScalarCurvature(torch.ones(2).long()), TypeError, "floating-point.*int64"),
-        (lambda: lmm.ScalarCurvature(ONE + 0j), TypeError, "floating-point.*complex64"),
+        (
+            lambda: lmm.curvature.ScalarCurvature(3.0),
+            TypeError,
+            r"ScalarCurvature.value.*got float",
+        ),
+        (lambda: lmm.curvature.ScalarCurvature(()), TypeError, "got tuple"),
+        (
+            lambda: lmm.curvature.ScalarCurvature(torch.tensor(3.0)),
+            ValueError,
+            r"shape \(B,\), got \(\)",
+        ),
+        (lambda: lmm.curvature.ScalarCurvature(torch.ones(2, 1)), ValueError, r"got \(2, 1\)"),
+        (
+            lambda: lmm.curvature.ScalarCurvature(torch.ones(2).long()),
+            TypeError,
+            "floating-point.*int64",
+        ),
+        (lambda: lmm.curvature.ScalarCurvature(ONE + 0j), TypeError, "floating-point.*complex64"),
         (lambda: CenteredCurvature(1.0), TypeError, r"CenteredCurvature.value.*got float"),
-        (lambda: lmm.DiagonalCurvature([1.0]), TypeError, r"DiagonalCurvature.entries.*got list"),
-        (lambda: lmm.DiagonalCurvature(torch.tensor(1.0)), ValueError, r"got \(\)"),
-        (lambda: lmm.DiagonalCurvature(torch.ones(2, 3).bool()), TypeError, "bool"),
-        (lambda: lmm.LowRankCurvature(0.0, torch.ones(2, 2), BASIS), TypeError, "shift.*float"),
-        (lambda: lmm.LowRankCurvature(ONE, torch.ones(2), BASIS), ValueError, r"spectrum.*\(2,\)"),
-        (lambda: lmm.LowRankCurvature(ONE, torch.ones(2, 2), None), TypeError, "basis.*NoneType"),
-        (lambda: lmm.LowRankCurvature(ONE, torch.ones(2, 3), BASIS), ValueError, r"\(2, 3\)"),
-        (lambda: lmm.LowRankCurvature(torch.ones(3), torch.ones(2, 2), BASIS), ValueError, "shift"),
+        (
+            lambda: lmm.curvature.DiagonalCurvature([1.0]),
+            TypeError,
+            r"DiagonalCurvature.entries.*got list",
+        ),
+        (lambda: lmm.curvature.DiagonalCurvature(torch.tensor(1.0)), ValueError, r"got \(\)"),
+        (lambda: lmm.curvature.DiagonalCurvature(torch.ones(2, 3).bool()), TypeError, "bool"),
+        (
+            lambda: lmm.curvature.LowRankCurvature(0.0, torch.ones(2, 2), BASIS),
+            TypeError,
+            "shift.*float",
+        ),
+        (
+            lambda: lmm.curvature.LowRankCurvature(ONE, torch.ones(2), BASIS),
+            ValueError,
+            r"spectrum.*\(2,\)",
+        ),
+        (
+            lambda: lmm.curvature.LowRankCurvature(ONE, torch.ones(2, 2), None),
+            TypeError,
+            "basis.*NoneType",
+        ),
+        (
+            lambda: lmm.curvature.LowRankCurvature(ONE, torch.ones(2, 3), BASIS),
+            ValueError,
+            r"\(2, 3\)",
+        ),
+        (
+            lambda: lmm.curvature.LowRankCurvature(torch.ones(3), torch.ones(2, 2), BASIS),
+            ValueError,
+            "shift",
+        ),
         (lambda: lmm.Bound(0, SCALAR), TypeError, "Bound.kind must be a Kind, got 0"),
         (lambda: lmm.Bound(lmm.Kind.GLOBAL, 3.0), TypeError, "Bound.curvature.*got float"),
         (

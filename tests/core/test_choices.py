@@ -21,7 +21,7 @@ def squares(x: torch.Tensor) -> torch.Tensor:
 
 
 SETTINGS = {
-    "MatrixMap: form": (Form, lambda v: lmm.MatrixMap(torch.eye(3), v), "form"),
+    "MatrixMap: form": (Form, lambda v: lmm.linear.MatrixMap(torch.eye(3), v), "form"),
     "CosineDistance: bound": (CosineBound, lambda v: lmm.CosineDistance(POINTS, v), "mode"),
     "LinearSmootherPrior: bound": (
         SmootherBound,
@@ -34,14 +34,26 @@ SETTINGS = {
         "mode",
     ),
     "HalfQuadratic: loss": (Loss, lambda v: lmm.HalfQuadratic(POINTS, v), "loss"),
-    "convolution: boundary": (Boundary, lambda v: lmm.convolution(torch.ones(3), (5,), v), None),
-    "LanczosMajorant: route": (Route, lambda v: lmm.LanczosMajorant(squares, route=v), "route"),
-    "PowerIterationMajorant: route": (
+    "convolution: boundary": (
+        Boundary,
+        lambda v: lmm.linear.convolution(torch.ones(3), (5,), v),
+        None,
+    ),
+    "LanczosMajorant: route": (
         Route,
-        lambda v: lmm.PowerIterationMajorant(squares, route=v),
+        lambda v: lmm.majorants.LanczosMajorant(squares, route=v),
         "route",
     ),
-    "hessian_product: route": (Route, lambda v: lmm.hessian_product(squares, POINTS, v), None),
+    "PowerIterationMajorant: route": (
+        Route,
+        lambda v: lmm.majorants.PowerIterationMajorant(squares, route=v),
+        "route",
+    ),
+    "hessian_product: route": (
+        Route,
+        lambda v: lmm.hessian.hessian_product(squares, POINTS, v),
+        None,
+    ),
 }
 by_setting = pytest.mark.parametrize("setting", SETTINGS)
 

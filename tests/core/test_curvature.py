@@ -7,10 +7,9 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from learnmm import DiagonalCurvature, LowRankCurvature, ScalarCurvature
 from learnmm.checks import LawViolation, assert_curvature
 from learnmm.checks.laws import dense
-from learnmm.curvature import CONDITION, add
+from learnmm.curvature import CONDITION, DiagonalCurvature, LowRankCurvature, ScalarCurvature, add
 from learnmm.vectors import left_multiply
 
 RELATIVE = 1e-10

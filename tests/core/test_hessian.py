@@ -40,7 +40,7 @@ def test_routes_agree_and_auto_falls_back():
     assert torch.allclose(forward, reverse, rtol=1e-12)
     assert torch.equal(forward, auto)
     h = 1e-5
-    gradient = lmm.CallableObjective(smooth).evaluate
+    gradient = lmm.objective.CallableObjective(smooth).evaluate
     difference = (gradient(x + h * v).gradient - gradient(x - h * v).gradient) / (2 * h)
     assert torch.allclose(forward, difference, atol=1e-7)
 
@@ -50,7 +50,7 @@ def test_routes_agree_and_auto_falls_back():
     assert torch.allclose(hessian_product(cube, x, "reverse")(v), expected)
     with pytest.raises((RuntimeError, NotImplementedError)):
         hessian_product(cube, x, "forward")(v)
-    level = lmm.LanczosMajorant(cube)(x).curvature.largest()
+    level = lmm.majorants.LanczosMajorant(cube)(x).curvature.largest()
     assert torch.allclose(level, (6 * x).flatten(1).amax(1), rtol=1e-10)
 
 

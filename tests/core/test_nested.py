@@ -101,7 +101,7 @@ def climbing_once(wrap: Callable[[Any], Any]) -> lmm.ProjectedMMOptimizer:
     """The second problem refuses every proposal, and takes the majorant's own step instead."""
     return lmm.ProjectedMMOptimizer(
         lmm.Quadratic(TARGET),
-        majorant=lmm.LipschitzMajorant(2.0),
+        majorant=lmm.majorants.LipschitzMajorant(2.0),
         proposer=Counting(wrap, [1]),
         settings=lmm.SolveSettings(projection=None),
     )
@@ -152,7 +152,7 @@ class Wrapped(lmm.Atom):
     def bound_at(self, x: Tensor, aux: Any) -> lmm.Bound:
         beyond = (x[:, 0] < 0).to(x.dtype)
         assert torch.equal(only(aux)[:, 0], beyond)  # aux and point belong together
-        return lmm.Bound(lmm.Kind.ESTIMATE, lmm.ScalarCurvature(0.2 + beyond))
+        return lmm.Bound(lmm.Kind.ESTIMATE, lmm.curvature.ScalarCurvature(0.2 + beyond))
 
 
 @by_wrap
@@ -282,7 +282,7 @@ def test_aux_that_is_not_walked_is_refused_at_the_start(
         def evaluate(self, x: Tensor) -> lmm.Evaluation:
             return lmm.Evaluation((x**2).sum(1), 2 * x, wrap(x.clone()))
 
-    optimizer = lmm.ProjectedMMOptimizer(Bringing(), majorant=lmm.LipschitzMajorant(2.0))
+    optimizer = lmm.ProjectedMMOptimizer(Bringing(), majorant=lmm.majorants.LipschitzMajorant(2.0))
     with pytest.raises(TypeError, match=f"the aux of the objective Bringing must .*{message}"):
         optimizer.init(X0)
 
@@ -299,7 +299,7 @@ def test_memories_of_majorants_that_are_not_walked_are_refused_at_the_start(
             return memory
 
         def __call__(self, x: Tensor, aux: Any = None, memory: Any = None) -> lmm.Bound:
-            return lmm.LipschitzMajorant(2.0)(x)
+            return lmm.majorants.LipschitzMajorant(2.0)(x)
 
     optimizer = lmm.ProjectedMMOptimizer(lmm.Quadratic(TARGET), majorant=Remembering())
     message = f"the memory of the majorant Remembering must .*{message}"
@@ -348,7 +348,9 @@ def test_a_constant_that_is_not_a_number_stays() -> None:
 @pytest.mark.parametrize("proposer", [None, lmm.LimitedMemory()], ids=["own", "memory"])
 def test_an_adaptive_majorant_leaves_aux_to_the_objective(proposer: lmm.Proposer | None) -> None:
     atom = lmm.HalfQuadratic(TARGET, "cauchy") @ torch.eye(2, dtype=DTYPE) + Wrapped(Loose)
-    optimizer = lmm.ProjectedMMOptimizer(atom, majorant=lmm.SecantMajorant(atom), proposer=proposer)
+    optimizer = lmm.ProjectedMMOptimizer(
+        atom, majorant=lmm.majorants.SecantMajorant(atom), proposer=proposer
+    )
     state = optimizer.init(X0)
     for _ in range(4):
         state, _ = optimizer.step(state)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import learnmm as lmm
+
+ROOT = Path(__file__).parents[2]
 
 WALK = """
 import importlib, json, pkgutil, sys, types
@@ -42,7 +49,11 @@ if order == "names first":  # and again, now that every module has been imported
 print(json.dumps([found, broken]))
 """
 
-MODULES = {"learnmm.checks", "learnmm.optim"}  # public names that are modules, and meant to be
+MODULES = {  # public names that are modules, and meant to be
+    f"learnmm.{name}"
+    for name in ("checks", "curvature", "linear", "majorants", "optim", "proposers")
+}
+PLUGINS = [ROOT / "problems", ROOT / "examples"]
 
 
 def walk(order: str) -> tuple[dict[str, str], list[str]]:
@@ -68,3 +79,27 @@ def test_no_submodule_takes_the_place_of_a_name(names_first):
 def test_names_are_the_same_when_all_modules_were_imported_before(names_first):
     found, _ = walk("modules first")
     assert found == names_first[0]
+
+
+def test_fifty_names_at_most_are_there_at_once() -> None:
+    assert len(lmm.__all__) <= 50
+    assert len(set(lmm.__all__)) == len(lmm.__all__)
+    assert all(hasattr(lmm, name) for name in lmm.__all__)
+
+
+def test_what_problems_and_examples_use_is_public() -> None:
+    """They are plug-ins and scripts as anybody's: no name that is not in an `__all__`."""
+    private = []
+    for path in (path for folder in PLUGINS for path in folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            home = node.module if isinstance(node, ast.ImportFrom) else None
+            if home is None or not (home == "learnmm" or home.startswith("learnmm.")):
+                continue
+            public = getattr(importlib.import_module(home), "__all__", ())
+            deep = home.count(".") > 1  # a module within a package, which offers what is public
+            private += [
+                f"{path.name}: {home}.{alias.name}"
+                for alias in node.names
+                if deep or alias.name not in (*public, "__version__")
+            ]
+    assert not private

@@ -104,7 +104,7 @@ def test_entry_points_name_classes_or_instances(monkeypatch, name) -> None:
 
 
 def test_settings_of_the_optimizer_prevail_over_the_instance() -> None:
-    own, other = lmm.LipschitzMajorant(2.0), lmm.LipschitzMajorant(3.0)
+    own, other = lmm.majorants.LipschitzMajorant(2.0), lmm.majorants.LipschitzMajorant(3.0)
     drawn = lmm.Instance(lambda x: (x * x).sum(1), torch.ones(1, 1), majorant=own)
     assert drawn.optimizer().majorant is own
     assert drawn.optimizer(majorant=other).majorant is other

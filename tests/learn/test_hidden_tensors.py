@@ -69,7 +69,7 @@ HIDING: dict[str, Callable[[nn.Module], Any]] = {
 def solver(energy: Any, path: str = "unroll", **options: Any) -> lmm.UnrolledMM:
     backward = lmm.Backward(path, window=2 if path == "truncated" else None)
     options = {"start": start, "steps": 3, "backward": backward} | options
-    return lmm.UnrolledMM(energy, lmm.DualConvLSTM(6, 4).to(DTYPE), **options)
+    return lmm.UnrolledMM(energy, lmm.proposers.DualConvLSTM(6, 4).to(DTYPE), **options)
 
 
 def said(unrolled: lmm.UnrolledMM, *args: Any) -> list[str]:
@@ -141,7 +141,7 @@ def test_networks_of_the_start_and_of_the_majorant_count_too() -> None:
 
         def forward(self, x: Tensor, aux: Any = None) -> lmm.Bound:
             level = self.level.expand(len(x))
-            return lmm.Bound(lmm.Kind.ESTIMATE, lmm.ScalarCurvature(level))
+            return lmm.Bound(lmm.Kind.ESTIMATE, lmm.curvature.ScalarCurvature(level))
 
     unrolled = solver(energy, majorant=Level())
     assert said(unrolled, Y) == []
@@ -228,7 +228,7 @@ def test_fit_trains_what_is_given_and_speaks_of_the_rest(given: bool) -> None:
 def test_a_plain_loop_without_gradients_keeps_no_graph() -> None:
     """As the notes of the optimizer say; with gradients every state holds all steps before it."""
     optimizer = lmm.ProjectedMMOptimizer(
-        energy_of(network(), Y), proposer=lmm.DualConvLSTM(6, 4).to(DTYPE)
+        energy_of(network(), Y), proposer=lmm.proposers.DualConvLSTM(6, 4).to(DTYPE)
     )
 
     def depth(state: lmm.State) -> int:

@@ -59,7 +59,10 @@ def test_checkpointing_holds_iterates_not_activations(steps: int) -> None:
     kept = {}
     for backward in ("unroll", "checkpoint"):
         solver = lmm.UnrolledMM(
-            energy, lmm.DualConvLSTM(UNKNOWNS, 32).to(DTYPE), steps=steps, backward=backward
+            energy,
+            lmm.proposers.DualConvLSTM(UNKNOWNS, 32).to(DTYPE),
+            steps=steps,
+            backward=backward,
         )
         total = 0
 
@@ -120,7 +123,7 @@ def test_eight_times_the_steps_take_at_most_twice_the_memory() -> None:
         watched = Watched(interval=steps // 3)
         solver = lmm.UnrolledMM(
             watched,
-            lmm.DualConvLSTM(UNKNOWNS, 4).to(DTYPE),
+            lmm.proposers.DualConvLSTM(UNKNOWNS, 4).to(DTYPE),
             steps=steps,
             backward=lmm.Backward("checkpoint", keep_iterates=False),
         )

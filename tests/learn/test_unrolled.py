@@ -78,7 +78,7 @@ def test_steps_are_the_optimizers_own() -> None:
 
 def test_safeguard_holds_in_training_and_can_be_lifted_for_a_pass() -> None:
     energy = Energy()
-    solver = lmm.UnrolledMM(energy, lmm.Unprojected(Hostile((-3.0, 3.0, 2.0))), steps=30)
+    solver = lmm.UnrolledMM(energy, lmm.proposers.Unprojected(Hostile((-3.0, 3.0, 2.0))), steps=30)
     y, x0 = data()
     verified, free = solver(y, x0), solver(y, x0, verified=False)
     assert bool((verified.values.diff(dim=0) <= 0).all())
@@ -122,9 +122,9 @@ def test_callables_unroll_too(backward: str) -> None:
     scale = nn.Parameter(torch.tensor(2.0, dtype=DTYPE))
     solver = lmm.UnrolledMM(
         lambda y: lambda x: (scale * (x - y) ** 4).sum(1) + ((x - y) ** 2).sum(1),
-        lmm.Constant(initial=0.5).to(DTYPE),
+        lmm.proposers.Constant(initial=0.5).to(DTYPE),
         majorant=lambda x, aux: lmm.Bound(
-            lmm.Kind.ESTIMATE, lmm.ScalarCurvature(50 * torch.ones(len(x), dtype=DTYPE))
+            lmm.Kind.ESTIMATE, lmm.curvature.ScalarCurvature(50 * torch.ones(len(x), dtype=DTYPE))
         ),
         settings=lmm.SolveSettings(relaxation=None),
         steps=5,
@@ -152,14 +152,14 @@ def test_a_refused_infinite_candidate_spoils_no_gradient(backward: str) -> None:
         return (x[:, 0] - 1) ** 2 + torch.exp((-1000 * x[:, 0]).clamp(min=0))
 
     def learned(*starts: float) -> Tensor:
-        number = lmm.Constant(initial=1.9998).double()
+        number = lmm.proposers.Constant(initial=1.9998).double()
         solver = lmm.UnrolledMM(
             lambda data: wall,
             number,
             start=lambda data: data,
             steps=1,
             backward=backward,
-            majorant=lmm.LipschitzMajorant(2.0),
+            majorant=lmm.majorants.LipschitzMajorant(2.0),
             settings=lmm.SolveSettings(projection=lmm.Projection(upper=1.9998)),
         )
         solved = solver(torch.tensor(starts, dtype=torch.float64)[:, None])

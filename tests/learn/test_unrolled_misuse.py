@@ -35,7 +35,7 @@ from unrolling import Energy, data
         (
             {
                 "backward": "checkpoint",
-                "majorant": lmm.LanczosMajorant(torch.sum, generator=torch.Generator()),
+                "majorant": lmm.majorants.LanczosMajorant(torch.sum, generator=torch.Generator()),
             },
             ValueError,
             "must not draw from a generator of its own",

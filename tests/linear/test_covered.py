@@ -28,7 +28,7 @@ def spectrum(least, n=N):
 
 
 def one(dtype, batch=2):
-    return lmm.ScalarCurvature(torch.ones(batch, dtype=dtype))
+    return lmm.curvature.ScalarCurvature(torch.ones(batch, dtype=dtype))
 
 
 CASES = [(torch.float32, 1e-4), (torch.float32, 1e-8), (torch.float64, 1e-13)]
@@ -37,7 +37,7 @@ by_case = pytest.mark.parametrize(("dtype", "least"), CASES, ids=str)
 
 @pytest.fixture(scope="module")
 def maps():
-    return {case: lmm.MatrixMap(reflected(spectrum(case[1])).to(case[0])) for case in CASES}
+    return {case: lmm.linear.MatrixMap(reflected(spectrum(case[1])).to(case[0])) for case in CASES}
 
 
 @by_case
@@ -59,7 +59,7 @@ def test_dropped_directions_are_found(maps, dtype, least):
     values, basis = linear.svd
     kept = int((values > N * torch.finfo(dtype).eps * values[0]).sum())
     assert kept < len(values)
-    cut = lmm.LowRankCurvature(
+    cut = lmm.curvature.LowRankCurvature(
         torch.zeros(2, dtype=dtype), (values[:kept] ** 2).expand(2, kept), basis[:, :kept]
     )
     with pytest.raises(LawViolation, match=r"A\^T C A <= B: problem \d has \|A v\|"):
@@ -135,7 +135,7 @@ def test_what_a_matrix_does_not_see_is_not_moved_along(dtype, shape):
     """Null spaces hold rounding and no curvature: steps along them are no longer than that."""
     rows, columns, rank = shape
     matrix = (normal(rows, rank) @ normal(rank, columns, seed=1)).to(dtype)
-    linear, x = lmm.MatrixMap(matrix), torch.zeros(2, columns, dtype=dtype)
+    linear, x = lmm.linear.MatrixMap(matrix), torch.zeros(2, columns, dtype=dtype)
     pulled = linear.pull_back(one(dtype), x)
     assert_dominates(pulled, linear, x)
     y = normal(2, rows, seed=2).to(dtype)
@@ -158,15 +158,15 @@ def test_what_a_matrix_does_not_see_is_not_moved_along(dtype, shape):
 
 def test_the_law_needs_no_square_map_and_takes_inner_curvatures():
     matrix = normal(4, 6)
-    inner = lmm.DiagonalCurvature(normal(3, 4).exp())
+    inner = lmm.curvature.DiagonalCurvature(normal(3, 4).exp())
     x = torch.zeros(3, 6).double()
     for form in Form:
-        linear = lmm.MatrixMap(matrix, form)
+        linear = lmm.linear.MatrixMap(matrix, form)
         assert_dominates(linear.pull_back(inner, x), linear, x, inner)
         short = linear.pull_back(inner, x).scaled(0.1)
         with pytest.raises(LawViolation, match="in the norm of C"):
             assert_dominates(short, linear, x, inner)
-    blur = lmm.convolution(torch.tensor([0.25, 0.5, 0.25]).double(), (6,))
+    blur = lmm.linear.convolution(torch.tensor([0.25, 0.5, 0.25]).double(), (6,))
     assert_dominates(blur.pull_back(one(x.dtype, 3), x), blur, x)
 
 
@@ -178,7 +178,9 @@ def test_points_where_the_objective_overflows_say_nothing_against_a_bound():
     assert_majorant(None, far, 1e155 * torch.ones(2, 3).double(), search_steps=10)
     with pytest.raises(LawViolation, match="too small by a factor of"):
         assert_majorant(
-            lambda x, aux: lmm.Bound(lmm.Kind.GLOBAL, lmm.ScalarCurvature(0.5 * torch.ones(2))),
+            lambda x, aux: lmm.Bound(
+                lmm.Kind.GLOBAL, lmm.curvature.ScalarCurvature(0.5 * torch.ones(2))
+            ),
             atom,
             1e15 * torch.ones(2, 3),
         )

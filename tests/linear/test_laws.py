@@ -76,17 +76,17 @@ def test_absolute_entries_are_at_least_those(case: MapCase, seed: int) -> None:
     assert_adjoint(linear.absolute, x)
 
 
-def curvature_of(kind: str, like: Tensor, seed: int) -> lmm.Curvature:
+def curvature_of(kind: str, like: Tensor, seed: int) -> lmm.curvature.Curvature:
     """A curvature of the image."""
     batch = len(like)
     if kind == "scalar":
-        return lmm.ScalarCurvature(normal(batch, seed=seed).exp())
+        return lmm.curvature.ScalarCurvature(normal(batch, seed=seed).exp())
     if kind == "diagonal":
-        return lmm.DiagonalCurvature((2 * normal(*like.shape, seed=seed)).exp())
+        return lmm.curvature.DiagonalCurvature((2 * normal(*like.shape, seed=seed)).exp())
     size = like.shape[1]
     basis = torch.linalg.qr(normal(size, size, seed=seed))[0][:, :2]
     spectrum = normal(batch, 2, seed=seed).exp()
-    return lmm.LowRankCurvature(spectrum[:, 0], spectrum, basis[:, : spectrum.shape[1]])
+    return lmm.curvature.LowRankCurvature(spectrum[:, 0], spectrum, basis[:, : spectrum.shape[1]])
 
 
 @by_map

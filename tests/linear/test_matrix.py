@@ -30,7 +30,7 @@ def test_products_and_adjoint(layout, rest):
     dense_matrix = matrix(4, 6, 3)
     dense_matrix[dense_matrix.abs() < 0.5] = 0
     stored = getattr(dense_matrix, f"to_{layout}")()
-    linear = lmm.MatrixMap(stored, form="uniform")
+    linear = lmm.linear.MatrixMap(stored, form="uniform")
     x, z = torch.randn(2, 6, *rest).double(), torch.randn(2, 4, *rest).double()
     assert torch.allclose(linear(x), torch.einsum("mn,bn...->bm...", dense_matrix, x))
     assert torch.allclose(linear.adjoint(z), torch.einsum("mn,bm...->bn...", dense_matrix, z))
@@ -43,11 +43,11 @@ def test_products_and_adjoint(layout, rest):
     seed=st.integers(0, 2**16),
 )
 def test_the_structured_form_is_exact_for_a_number(shape, rest, seed):
-    linear, x = lmm.MatrixMap(matrix(*shape, seed)), torch.ones(2, shape[1], *rest).double()
+    linear, x = lmm.linear.MatrixMap(matrix(*shape, seed)), torch.ones(2, shape[1], *rest).double()
     level = normal(2, seed=seed).exp()
     a = matrix_of(linear, x)
     exact = level[:, None, None] * (a.mT @ a)
-    bound = dense(linear.pull_back(lmm.ScalarCurvature(level), x).apply, x)
+    bound = dense(linear.pull_back(lmm.curvature.ScalarCurvature(level), x).apply, x)
     scale = torch.linalg.matrix_norm(bound, 2)
     assert (torch.linalg.matrix_norm(bound - exact, 2) <= RELATIVE * scale).all()
 
@@ -55,12 +55,14 @@ def test_the_structured_form_is_exact_for_a_number(shape, rest, seed):
 def test_sparse_separable_is_dense_separable():
     a = normal(4, 6)
     a[a.abs() < 0.5] = 0
-    maps = [lmm.MatrixMap(m, form="separable") for m in (a, a.to_sparse_coo(), a.to_sparse_csr())]
+    maps = [
+        lmm.linear.MatrixMap(m, form="separable") for m in (a, a.to_sparse_coo(), a.to_sparse_csr())
+    ]
     for rest in ((), (2,)):
         x, weights = normal(3, 6, *rest), normal(3, 4, *rest, seed=1).exp()
         for curvature in (
-            lmm.DiagonalCurvature(weights),
-            lmm.ScalarCurvature(weights.amax(1).flatten()[:3]),
+            lmm.curvature.DiagonalCurvature(weights),
+            lmm.curvature.ScalarCurvature(weights.amax(1).flatten()[:3]),
         ):
             expected, *others = (m.pull_back(curvature, x).diagonal(x) for m in maps)
             for other in others:
@@ -75,7 +77,7 @@ def test_sparse_separable_is_dense_separable():
 def test_norm_is_an_upper_bound(shape, sparse, seed):
     a = matrix(*shape, seed)
     largest = float(torch.linalg.matrix_norm(a, 2))
-    norm = lmm.MatrixMap(a.to_sparse_csr() if sparse else a, form="uniform").norm(a)
+    norm = lmm.linear.MatrixMap(a.to_sparse_csr() if sparse else a, form="uniform").norm(a)
     assert norm >= largest
     if not sparse:
         assert norm <= largest * (1 + 1e-12)
@@ -83,7 +85,7 @@ def test_norm_is_an_upper_bound(shape, sparse, seed):
 
 @pytest.mark.filterwarnings("error")
 def test_a_sparse_map_is_silent():
-    lmm.MatrixMap(torch.eye(3).to_sparse_coo(), form="uniform").adjoint(torch.ones(1, 3))
+    lmm.linear.MatrixMap(torch.eye(3).to_sparse_coo(), form="uniform").adjoint(torch.ones(1, 3))
 
 
 @pytest.mark.parametrize("route", ["auto", "forward", "reverse"])
@@ -91,7 +93,7 @@ def test_sparse_maps_differentiate_twice(route):
     """Curvature can be measured through a sparse map, whichever way products are differentiated."""
     a, x, v = matrix(4, 6, 4), torch.randn(3, 6).double(), torch.randn(3, 6).double()
     target = torch.randn(3, 4).double()
-    sparse = lmm.HalfQuadratic(target) @ lmm.MatrixMap(a.to_sparse_coo(), form="uniform")
+    sparse = lmm.HalfQuadratic(target) @ lmm.linear.MatrixMap(a.to_sparse_coo(), form="uniform")
     plain = lmm.HalfQuadratic(target) @ a
     product, expected = (hessian_product(f.__call__, x, route)(v) for f in (sparse, plain))
     assert torch.allclose(product, expected, atol=1e-12)
@@ -102,11 +104,11 @@ def test_sparse_maps_differentiate_twice(route):
 
 def test_sparse_norm_is_sharp_for_a_permutation():
     a = torch.eye(5).double()[torch.tensor([3, 1, 0, 4, 2])]
-    assert lmm.MatrixMap(a.to_sparse_csr(), form="uniform").norm(a) == pytest.approx(1.0)
+    assert lmm.linear.MatrixMap(a.to_sparse_csr(), form="uniform").norm(a) == pytest.approx(1.0)
 
 
 def test_svd_leaves_out_what_rounding_made():
-    values, basis = lmm.MatrixMap(matrix(6, 8, 3)).svd
+    values, basis = lmm.linear.MatrixMap(matrix(6, 8, 3)).svd
     assert values.shape == (3,)
     assert basis.shape == (8, 3)
     assert torch.allclose(basis.mT @ basis, torch.eye(3).double(), atol=1e-12)
@@ -114,9 +116,9 @@ def test_svd_leaves_out_what_rounding_made():
 
 @pytest.mark.parametrize("form", Form)
 def test_a_zero_matrix_has_a_zero_curvature(form):
-    linear = lmm.MatrixMap(torch.zeros(2, 3).double(), form=form)
+    linear = lmm.linear.MatrixMap(torch.zeros(2, 3).double(), form=form)
     x = torch.ones(2, 3).double()
-    pulled = linear.pull_back(lmm.ScalarCurvature(torch.ones(2).double()), x)
+    pulled = linear.pull_back(lmm.curvature.ScalarCurvature(torch.ones(2).double()), x)
     assert (pulled.largest() == 0).all()
     assert (pulled.solve(x) == 0).all()
     assert not pulled.valid().any()
@@ -126,23 +128,29 @@ def test_a_zero_matrix_has_a_zero_curvature(form):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: lmm.MatrixMap([[1.0]]), TypeError, "torch.Tensor, got list"),
-        (lambda: lmm.MatrixMap(torch.ones(3)), ValueError, r"got shape \(3,\)"),
-        (lambda: lmm.MatrixMap(torch.ones(2, 2, dtype=torch.int64)), ValueError, "int64"),
-        (lambda: lmm.MatrixMap(torch.ones(2, 2, dtype=torch.complex64)), ValueError, "complex64"),
+        (lambda: lmm.linear.MatrixMap([[1.0]]), TypeError, "torch.Tensor, got list"),
+        (lambda: lmm.linear.MatrixMap(torch.ones(3)), ValueError, r"got shape \(3,\)"),
+        (lambda: lmm.linear.MatrixMap(torch.ones(2, 2, dtype=torch.int64)), ValueError, "int64"),
         (
-            lambda: lmm.MatrixMap(torch.ones(2, 2), form="exact"),
+            lambda: lmm.linear.MatrixMap(torch.ones(2, 2, dtype=torch.complex64)),
+            ValueError,
+            "complex64",
+        ),
+        (
+            lambda: lmm.linear.MatrixMap(torch.ones(2, 2), form="exact"),
             ValueError,
             "MatrixMap: form must be 'structured', 'uniform' or 'separable', got 'exact'",
         ),
         (
-            lambda: lmm.MatrixMap(torch.ones(2, 2).to_sparse_csr()),
+            lambda: lmm.linear.MatrixMap(torch.ones(2, 2).to_sparse_csr()),
             ValueError,
             "sparse.*or 'separable'",
         ),
-        (lambda: lmm.MatrixMap(torch.full((2, 2), torch.nan)), ValueError, "NaN"),
+        (lambda: lmm.linear.MatrixMap(torch.full((2, 2), torch.nan)), ValueError, "NaN"),
         (
-            lambda: lmm.MatrixMap(torch.full((2, 2), torch.inf).to_sparse_coo(), form="uniform"),
+            lambda: lmm.linear.MatrixMap(
+                torch.full((2, 2), torch.inf).to_sparse_coo(), form="uniform"
+            ),
             ValueError,
             "infinite",
         ),
@@ -164,4 +172,4 @@ def test_misuse_is_refused(make, error, message):
 )
 def test_iterates_that_do_not_fit_are_refused(x, message):
     with pytest.raises(ValueError, match=message):
-        lmm.MatrixMap(torch.ones(2, 3).double()).check(x)
+        lmm.linear.MatrixMap(torch.ones(2, 3).double()).check(x)

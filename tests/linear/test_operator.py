@@ -67,7 +67,9 @@ def test_lanczos_runs_once_and_from_its_generator() -> None:
     norms = []
     for _ in range(2):
         generator = torch.Generator().manual_seed(3)
-        operator = lmm.LinearOperator(apply, lambda z: z @ a, (80,), (60,), generator=generator)
+        operator = lmm.linear.LinearOperator(
+            apply, lambda z: z @ a, (80,), (60,), generator=generator
+        )
         norms.append(operator.norm(torch.zeros(2, 80, dtype=DTYPE)))
         before = calls
         assert operator.norm(torch.zeros(5, 80, dtype=DTYPE)) == norms[-1]
@@ -87,7 +89,7 @@ def test_every_precision_has_a_norm_of_its_own(absolute: bool) -> None:
         return z @ row.to(z.dtype)
 
     given: dict[str, Any] = {"absolute": (apply, adjoint)} if absolute else {}
-    operator = lmm.LinearOperator(apply, adjoint, (3,), (1,), **given)
+    operator = lmm.linear.LinearOperator(apply, adjoint, (3,), (1,), **given)
     for dtype in (torch.float64, torch.float32):
         x = torch.zeros(1, 3, dtype=dtype)
         assert operator.norm(x) >= float(row.to(dtype).double().norm())
@@ -100,7 +102,7 @@ def test_every_precision_has_a_norm_of_its_own(absolute: bool) -> None:
 @pytest.mark.parametrize("proposer", [None, lmm.LimitedMemory()])
 def test_deblurring_is_that_of_the_dense_map(proposer: lmm.Proposer | None) -> None:
     kernel = torch.tensor([[0.0, 0.1, 0.0], [0.1, 0.6, 0.1], [0.0, 0.1, 0.0]], dtype=DTYPE)
-    blur = lmm.convolution(kernel, (6, 5), "zero")
+    blur = lmm.linear.convolution(kernel, (6, 5), "zero")
     y = normal(2, 6, 5)
     free = lmm.minimize(
         lmm.Quadratic(y) @ blur,
@@ -119,8 +121,10 @@ def test_deblurring_is_that_of_the_dense_map(proposer: lmm.Proposer | None) -> N
 @pytest.mark.parametrize("name", ["blur", "fourier", "products"])
 def test_a_step_compiles_in_one_graph(name: str) -> None:
     operator = {
-        "blur": lmm.convolution(torch.ones(3, dtype=DTYPE) / 3, (6,)),
-        "fourier": lmm.subsampled_fourier(torch.tensor([True, False, True, True, False, True])),
+        "blur": lmm.linear.convolution(torch.ones(3, dtype=DTYPE) / 3, (6,)),
+        "fourier": lmm.linear.subsampled_fourier(
+            torch.tensor([True, False, True, True, False, True])
+        ),
         "products": by_products(normal(4, 6)),
     }[name]
     x0 = normal(2, 6)
@@ -160,43 +164,45 @@ def test_arguments_that_cannot_work_are_refused(
 ) -> None:
     arguments: dict[str, Any] = {"apply": shift, "adjoint": shift, "domain": (5,), "image": (5,)}
     with pytest.raises(error, match=message):
-        lmm.LinearOperator(**{**arguments, **settings})
+        lmm.linear.LinearOperator(**{**arguments, **settings})
 
 
 @pytest.mark.parametrize(
     ("operator", "message"),
     [
         (
-            lmm.LinearOperator(shift, shift, (5,), (5,), norm=1.0),
+            lmm.linear.LinearOperator(shift, shift, (5,), (5,), norm=1.0),
             r"adjoint is not the adjoint of apply: <A x, A x> = .*, but <x, A\^T A x> = ",
         ),
         (
-            lmm.LinearOperator(shift, lambda z: z[:, :4], (5,), (5,), norm=1.0),
+            lmm.linear.LinearOperator(shift, lambda z: z[:, :4], (5,), (5,), norm=1.0),
             r"adjoint must return \(1, 5\), torch.float64 on cpu for one problem, got \(1, 4\)",
         ),
         (
-            lmm.LinearOperator(lambda x: x.float(), shift, (5,), (5,), norm=1.0),
+            lmm.linear.LinearOperator(lambda x: x.float(), shift, (5,), (5,), norm=1.0),
             r"apply must return .* got \(1, 5\), torch.float32",
         ),
         (
-            lmm.LinearOperator(
+            lmm.linear.LinearOperator(
                 lambda x: x, lambda z: z, (5,), (5,), absolute=(lambda x: x[:, 1:], shift)
             ),
             r"absolute\[0\] must return \(1, 5\).*got \(1, 4\)",
         ),
         (
-            lmm.LinearOperator(shift, shift, (4,), (5,)),
+            lmm.linear.LinearOperator(shift, shift, (4,), (5,)),
             r"acts on iterates \(B, 4\), got x of shape",
         ),
     ],
 )
-def test_products_that_do_not_fit_are_refused(operator: lmm.LinearOperator, message: str) -> None:
+def test_products_that_do_not_fit_are_refused(
+    operator: lmm.linear.LinearOperator, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         lmm.minimize(lmm.Quadratic(normal(2, 5)) @ operator, normal(2, 5))
 
 
 def test_a_product_that_fails_says_which_one() -> None:
-    blur = lmm.convolution(torch.ones(3) / 3, (5,))
+    blur = lmm.linear.convolution(torch.ones(3) / 3, (5,))
     with pytest.raises(RuntimeError) as caught:
         lmm.minimize(lmm.Quadratic(normal(2, 5)) @ blur, normal(2, 5))
     assert "LinearOperator: apply failed on (1, 5), torch.float64" in caught.value.__notes__[0]
@@ -223,7 +229,7 @@ def test_the_check_sees_operators_that_break_the_laws(case: str) -> None:
         "absolute adjoint": {"absolute": (correct["absolute"][0], correct["adjoint"])},
     }
     x = torch.zeros(1, 5, dtype=DTYPE)
-    checks.assert_adjoint(lmm.LinearOperator(domain=(5,), image=(5,), **correct), x)
-    operator = lmm.LinearOperator(domain=(5,), image=(5,), **{**correct, **broken[case]})
+    checks.assert_adjoint(lmm.linear.LinearOperator(domain=(5,), image=(5,), **correct), x)
+    operator = lmm.linear.LinearOperator(domain=(5,), image=(5,), **{**correct, **broken[case]})
     with pytest.raises(checks.LawViolation):
         checks.assert_adjoint(operator, x)

@@ -34,7 +34,7 @@ def test_convolution_is_the_sum(
     kernel: tuple[int, ...], shape: tuple[int, ...], boundary: Boundary
 ) -> None:
     k, x = normal(*kernel), normal(2, *shape, seed=1)
-    operator = lmm.convolution(k, shape, boundary)
+    operator = lmm.linear.convolution(k, shape, boundary)
     for i in range(2):
         torch.testing.assert_close(operator(x)[i], convolved(x[i], k, boundary))
     checks.assert_adjoint(operator, x)
@@ -42,35 +42,41 @@ def test_convolution_is_the_sum(
 
 def test_fourier_coefficients_are_the_orthonormal_ones() -> None:
     mask = torch.tensor([[True, False, True], [False, True, True]])
-    operator, x = lmm.subsampled_fourier(mask), normal(3, 2, 3)
+    operator, x = lmm.linear.subsampled_fourier(mask), normal(3, 2, 3)
     expected = torch.fft.fft2(x, norm="ortho")[:, mask]
     torch.testing.assert_close(operator(x)[:, 0], expected.real)
     torch.testing.assert_close(operator(x)[:, 1], expected.imag)
     checks.assert_adjoint(operator, x)
-    everything = lmm.subsampled_fourier(torch.ones(2, 3, dtype=torch.bool))
+    everything = lmm.linear.subsampled_fourier(torch.ones(2, 3, dtype=torch.bool))
     torch.testing.assert_close(everything.adjoint(everything(x)), x)
     assert torch.linalg.matrix_norm(matrix_of(operator, x), 2) <= operator.norm(x)
 
 
 def test_a_blur_without_negative_entries_has_the_sharpest_bound() -> None:
-    operator = lmm.convolution(torch.tensor([0.25, 0.5, 0.25], dtype=DTYPE), (8,))
+    operator = lmm.linear.convolution(torch.tensor([0.25, 0.5, 0.25], dtype=DTYPE), (8,))
     x = torch.ones(1, 8, dtype=DTYPE)
-    pulled = operator.pull_back(lmm.ScalarCurvature(torch.ones(1, dtype=DTYPE)), x)
+    pulled = operator.pull_back(lmm.curvature.ScalarCurvature(torch.ones(1, dtype=DTYPE)), x)
     assert float(pulled.largest()) == pytest.approx(1.0, rel=1e-12)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: lmm.convolution(torch.ones(2), (5,)), r"kernel of odd sizes, got \(2,\)"),
-        (lambda: lmm.convolution(torch.ones(3, dtype=torch.int64), (5,)), "torch.int64"),
-        (lambda: lmm.convolution(torch.ones(1, 1, 1, 1), (5,)), "1 to 3 dimensions"),
-        (lambda: lmm.convolution(torch.full((3,), torch.nan), (5,)), "finite kernel"),
-        (lambda: lmm.convolution(torch.ones(3), (5, 5)), r"\(3,\) does not fit into \(5, 5\)"),
-        (lambda: lmm.convolution(torch.ones(7), (5,)), r"\(7,\) does not fit into \(5,\)"),
-        (lambda: lmm.convolution(torch.ones(3), (5,), "mirror"), "got 'mirror'"),
-        (lambda: lmm.subsampled_fourier(torch.ones(3)), "mask of bool.*float32"),
-        (lambda: lmm.subsampled_fourier(torch.zeros(3, dtype=torch.bool)), "keeps some frequency"),
+        (lambda: lmm.linear.convolution(torch.ones(2), (5,)), r"kernel of odd sizes, got \(2,\)"),
+        (lambda: lmm.linear.convolution(torch.ones(3, dtype=torch.int64), (5,)), "torch.int64"),
+        (lambda: lmm.linear.convolution(torch.ones(1, 1, 1, 1), (5,)), "1 to 3 dimensions"),
+        (lambda: lmm.linear.convolution(torch.full((3,), torch.nan), (5,)), "finite kernel"),
+        (
+            lambda: lmm.linear.convolution(torch.ones(3), (5, 5)),
+            r"\(3,\) does not fit into \(5, 5\)",
+        ),
+        (lambda: lmm.linear.convolution(torch.ones(7), (5,)), r"\(7,\) does not fit into \(5,\)"),
+        (lambda: lmm.linear.convolution(torch.ones(3), (5,), "mirror"), "got 'mirror'"),
+        (lambda: lmm.linear.subsampled_fourier(torch.ones(3)), "mask of bool.*float32"),
+        (
+            lambda: lmm.linear.subsampled_fourier(torch.zeros(3, dtype=torch.bool)),
+            "keeps some frequency",
+        ),
     ],
 )
 def test_transforms_that_cannot_be_are_refused(make: Any, message: str) -> None:

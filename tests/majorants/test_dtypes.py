@@ -43,16 +43,16 @@ def test_iterates_keep_their_precision(name: str, proposer: lmm.Proposer | None)
     result = lmm.minimize(fun, x0, proposer=proposer)
     assert bool(result.fun < result.initial_fun)
     assert result.x.dtype == result.gradient.dtype == dtype
-    batched = lmm.CallableObjective(fun, single=True)
+    batched = lmm.objective.CallableObjective(fun, single=True)
     for route in ("auto", "forward", "reverse"):
         product = hessian_product(batched, x0[None], route)(x0[None])  # type: ignore[arg-type]
         assert product.dtype == dtype
         expected = hessian_product(batched, x0[None].double())(x0[None].double())
         torch.testing.assert_close(product.double(), expected, rtol=1e-5, atol=1e-5)
     for majorant in (
-        lmm.SecantMajorant(batched),
-        lmm.LanczosMajorant(batched),
-        lmm.PowerIterationMajorant(batched),
+        lmm.majorants.SecantMajorant(batched),
+        lmm.majorants.LanczosMajorant(batched),
+        lmm.majorants.PowerIterationMajorant(batched),
     ):
         solver = lmm.ProjectedMMOptimizer(
             batched, majorant=majorant, settings=lmm.SolveSettings(max_iter=20)

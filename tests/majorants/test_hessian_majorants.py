@@ -73,7 +73,7 @@ def test_lanczos_fails_no_more_often_than_it_says(delta, steps, monkeypatch):
     x = torch.zeros(STARTS, UNKNOWNS).double()
     failures, weaker, plain = {}, {}, {}
     for name, spectrum in SPECTRA.items():
-        majorant = lmm.LanczosMajorant(quadratic(spectrum), steps, delta)
+        majorant = lmm.majorants.LanczosMajorant(quadratic(spectrum), steps, delta)
         bound = majorant(x)
         assert bound.kind is lmm.Kind.PROBABLE
         assert bound.failure_probability == delta
@@ -92,7 +92,7 @@ def test_lanczos_fails_no_more_often_than_it_says(delta, steps, monkeypatch):
 def test_lanczos_is_exact_with_as_many_steps_as_unknowns(n, seed, steps):
     matrix = normal(3, n, n, seed=seed)
     matrix = matrix + matrix.mT
-    majorant = lmm.LanczosMajorant(
+    majorant = lmm.majorants.LanczosMajorant(
         lambda x: torch.einsum("bi,bij,bj->b", x, matrix, x) / 2,
         steps,
         generator=torch.Generator().manual_seed(seed),
@@ -110,7 +110,7 @@ def rosenbrock(x):
 
 @pytest.mark.parametrize("n", [2, 8, 300])
 def test_bounds_hold_at_many_points(n):
-    majorant = lmm.LanczosMajorant(rosenbrock, generator=torch.Generator().manual_seed(0))
+    majorant = lmm.majorants.LanczosMajorant(rosenbrock, generator=torch.Generator().manual_seed(0))
     assert_majorant(majorant, rosenbrock, 2 * normal(20, n))
 
 
@@ -119,7 +119,7 @@ def test_a_probable_bound_that_is_too_small_is_caught(n):
     fun, x = quadratic(torch.linspace(0, 1, n).double()), normal(1, n)
 
     def claim(level):
-        curvature = lmm.ScalarCurvature(torch.full((1,), level).double())
+        curvature = lmm.curvature.ScalarCurvature(torch.full((1,), level).double())
         return lambda x, aux: lmm.Bound(lmm.Kind.PROBABLE, curvature)
 
     assert_majorant(claim(1.0), fun, x)
@@ -140,13 +140,15 @@ def test_exhausted_krylov_spaces(distinct):
     assert torch.allclose(least[:3], few[:3].amin(1), rtol=1e-10)
     alone = ritz_extremes(lambda v: few[3:] * v, start[3:], steps)
     assert torch.allclose(most[3], alone[1][0], rtol=1e-12)
-    majorant = lmm.LanczosMajorant(quadratic(few), steps)
+    majorant = lmm.majorants.LanczosMajorant(quadratic(few), steps)
     assert (majorant(torch.zeros(4, n).double()).curvature.largest() >= few.amax(1) - 1e-12).all()
 
 
 def test_flat_concave_and_broken_points():
     spectra = torch.stack([LINE * 0, -1 - LINE, LINE * torch.nan, LINE, LINE * 1e-200])
-    bound = lmm.LanczosMajorant(quadratic(spectra), steps=15)(torch.zeros(5, UNKNOWNS).double())
+    bound = lmm.majorants.LanczosMajorant(quadratic(spectra), steps=15)(
+        torch.zeros(5, UNKNOWNS).double()
+    )
     level = bound.curvature.largest()
     assert bound.curvature.valid().tolist() == [True, True, False, True, True]
     assert level[0] == torch.finfo(torch.float64).eps
@@ -163,9 +165,9 @@ def test_problems_do_not_influence_each_other(name):
         generator = torch.Generator().manual_seed(5)
         fun = lambda x: (curvatures[indices] * torch.cosh(x)).sum(1)  # noqa: E731
         majorant = (
-            lmm.LanczosMajorant(fun, 12, generator=generator)
+            lmm.majorants.LanczosMajorant(fun, 12, generator=generator)
             if name == "lanczos"
-            else lmm.PowerIterationMajorant(fun, 12, generator=generator)
+            else lmm.majorants.PowerIterationMajorant(fun, 12, generator=generator)
         )
         return majorant(normal(6, 30, seed=2)[indices]).curvature.largest()
 
@@ -187,7 +189,7 @@ def test_one_product_serves_the_batch(route):
     counts = []
     for batch in (1, 50):
         calls = 0
-        majorant = lmm.LanczosMajorant(fun, steps=20, route=route)
+        majorant = lmm.majorants.LanczosMajorant(fun, steps=20, route=route)
         majorant(normal(batch, 100))
         counts.append(calls)
     # Reverse differentiates one evaluation again and again; auto tries the forward route once.
@@ -198,7 +200,7 @@ def test_one_product_serves_the_batch(route):
 @given(seed=st.integers(0, 2**16), steps=st.integers(1, 30), margin=st.sampled_from([1.0, 1.5]))
 def test_power_iteration_stays_below_its_margin(seed, steps, margin):
     spectrum = normal(2, 20, seed=seed)
-    majorant = lmm.PowerIterationMajorant(
+    majorant = lmm.majorants.PowerIterationMajorant(
         quadratic(spectrum), steps, margin, generator=torch.Generator().manual_seed(seed)
     )
     bound = majorant(torch.zeros(2, 20).double())
@@ -211,25 +213,28 @@ def test_power_iteration_stays_below_its_margin(seed, steps, margin):
 
 def test_nothing_is_checked_where_nothing_is_promised():
     fun = quadratic(LINE)
-    tiny = lmm.Bound(lmm.Kind.ESTIMATE, lmm.ScalarCurvature(torch.full((1,), 1e-9).double()))
+    tiny = lmm.Bound(
+        lmm.Kind.ESTIMATE, lmm.curvature.ScalarCurvature(torch.full((1,), 1e-9).double())
+    )
     assert_majorant(lambda x, aux: tiny, fun, normal(1, UNKNOWNS))
 
 
 def test_lipschitz_bound_is_global_on_the_callers_word():
     fun, x = quadratic(torch.tensor([1.0, 3.0]).double()), normal(4, 2)
     for constant in (3.0, torch.full((4,), 3.0)):
-        majorant = lmm.LipschitzMajorant(constant)
+        majorant = lmm.majorants.LipschitzMajorant(constant)
         assert majorant(x).kind is lmm.Kind.GLOBAL
         assert majorant(x).curvature.largest().tolist() == [3.0] * 4
         assert_majorant(majorant, fun, x)
     with pytest.raises(LawViolation, match="GLOBAL"):
-        assert_majorant(lmm.LipschitzMajorant(2.999), fun, x)
+        assert_majorant(lmm.majorants.LipschitzMajorant(2.999), fun, x)
 
 
 def test_the_same_generator_gives_the_same_bound():
     x, fun = normal(2, 100), quadratic(LINE[:100])
     first, second = (
-        lmm.LanczosMajorant(fun, generator=torch.Generator().manual_seed(3))(x) for _ in range(2)
+        lmm.majorants.LanczosMajorant(fun, generator=torch.Generator().manual_seed(3))(x)
+        for _ in range(2)
     )
     assert torch.equal(first.curvature.largest(), second.curvature.largest())
 
@@ -237,16 +242,28 @@ def test_the_same_generator_gives_the_same_bound():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: lmm.LanczosMajorant(LINE.sum, steps=0), "steps must be at least 1, got 0"),
-        (lambda: lmm.LanczosMajorant(LINE.sum, failure_probability=0.0), r"in \(0, 1\), got 0.0"),
-        (lambda: lmm.LanczosMajorant(LINE.sum, failure_probability=1.0), "got 1.0"),
-        (lambda: lmm.PowerIterationMajorant(LINE.sum, steps=0), "steps must be at least 1, got 0"),
-        (lambda: lmm.PowerIterationMajorant(LINE.sum, margin=0.9), "margin must be .*, got 0.9"),
-        (lambda: lmm.LipschitzMajorant(0.0), "positive and finite, one or .*, got 0.0"),
-        (lambda: lmm.LipschitzMajorant(-1.0), "got -1.0"),
-        (lambda: lmm.LipschitzMajorant(float("inf")), "got inf"),
-        (lambda: lmm.LipschitzMajorant(float("nan")), "got nan"),
-        (lambda: lmm.LipschitzMajorant(torch.ones(2, 2)), "one or"),
+        (
+            lambda: lmm.majorants.LanczosMajorant(LINE.sum, steps=0),
+            "steps must be at least 1, got 0",
+        ),
+        (
+            lambda: lmm.majorants.LanczosMajorant(LINE.sum, failure_probability=0.0),
+            r"in \(0, 1\), got 0.0",
+        ),
+        (lambda: lmm.majorants.LanczosMajorant(LINE.sum, failure_probability=1.0), "got 1.0"),
+        (
+            lambda: lmm.majorants.PowerIterationMajorant(LINE.sum, steps=0),
+            "steps must be at least 1, got 0",
+        ),
+        (
+            lambda: lmm.majorants.PowerIterationMajorant(LINE.sum, margin=0.9),
+            "margin must be .*, got 0.9",
+        ),
+        (lambda: lmm.majorants.LipschitzMajorant(0.0), "positive and finite, one or .*, got 0.0"),
+        (lambda: lmm.majorants.LipschitzMajorant(-1.0), "got -1.0"),
+        (lambda: lmm.majorants.LipschitzMajorant(float("inf")), "got inf"),
+        (lambda: lmm.majorants.LipschitzMajorant(float("nan")), "got nan"),
+        (lambda: lmm.majorants.LipschitzMajorant(torch.ones(2, 2)), "one or"),
     ],
 )
 def test_misuse_is_refused(make, message):

@@ -136,10 +136,12 @@ def test_own_steps_say_what_their_curvature_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NO_PRODUCTS)
-@pytest.mark.parametrize("make", [lmm.LanczosMajorant, lmm.PowerIterationMajorant])
+@pytest.mark.parametrize(
+    "make", [lmm.majorants.LanczosMajorant, lmm.majorants.PowerIterationMajorant]
+)
 def test_majorants_that_need_second_derivatives_say_what_to_do(name: str, make: Any) -> None:
     fun, x0 = FUNCTIONS[name]
-    objective = lmm.CallableObjective(fun, single=True)
+    objective = lmm.objective.CallableObjective(fun, single=True)
     with pytest.raises(SecondDerivativeError, match=r"not implemented.*majorant=lmm.SecantMajor"):
         lmm.minimize(objective, x0[None], majorant=make(objective))
     with pytest.raises(RuntimeError, match="differentiated only once"):
@@ -191,7 +193,7 @@ def test_steps_with_gradients_enabled() -> None:
     """`torch.func`, which leaves no trace of the iterate, refuses these; `step` must not."""
     for name in ("old style", "checkpoint", "cdist", "lstm"):
         fun, x0 = FUNCTIONS[name]
-        optimizer = lmm.ProjectedMMOptimizer(lmm.CallableObjective(fun, single=True))
+        optimizer = lmm.ProjectedMMOptimizer(lmm.objective.CallableObjective(fun, single=True))
         with torch.no_grad():
             expected = optimizer.init(x0[None])
             expected, _ = optimizer.step(expected)
@@ -226,7 +228,9 @@ def test_a_trial_step_measures_what_a_product_would() -> None:
 
     change = 2 * spectrum * gradient
     expected = (change * change).sum(1) / (gradient * change).sum(1)
-    torch.testing.assert_close(lmm.SecantMajorant(hidden).init_memory(x, gradient), expected)
+    torch.testing.assert_close(
+        lmm.majorants.SecantMajorant(hidden).init_memory(x, gradient), expected
+    )
 
 
 @pytest.mark.parametrize("energy", [1e-30, 1.0, 1e30])
@@ -239,7 +243,7 @@ def test_the_first_curvature_of_what_hides_it_has_the_right_units(
     def hidden(z: Tensor) -> Tensor:
         return energy * OnceDifferentiable.apply(z / length).sum(1)
 
-    start = lmm.SecantMajorant(hidden).init_memory(length * x, 2 * energy / length * x)
+    start = lmm.majorants.SecantMajorant(hidden).init_memory(length * x, 2 * energy / length * x)
     torch.testing.assert_close(start, torch.tensor([2.0], dtype=DOUBLE) * energy / length**2)
 
 
@@ -270,6 +274,6 @@ def test_flat_is_not_hidden() -> None:
     for fun in (lambda x: (slope * x).sum(1), lambda x: (x - 5).abs().sum(1)):
         majorant = DefaultMajorant(fun)
         x = normal(1, 3, seed=1, dtype=DOUBLE)
-        gradient = lmm.CallableObjective(fun).evaluate(x).gradient
+        gradient = lmm.objective.CallableObjective(fun).evaluate(x).gradient
         assert majorant.init_memory(x, gradient) is None
         assert majorant(x).kind is lmm.Kind.PROBABLE

@@ -83,7 +83,7 @@ def test_own_steps_do_not_take_rounding_for_curvature() -> None:
     def fun(z: Tensor) -> Tensor:
         return z.square().sum(1).sqrt()
 
-    for majorant in (lmm.LanczosMajorant(fun), lmm.PowerIterationMajorant(fun)):
+    for majorant in (lmm.majorants.LanczosMajorant(fun), lmm.majorants.PowerIterationMajorant(fun)):
         level = majorant(x).curvature.largest()
         torch.testing.assert_close(level, 1 / (secant.FAR * x[:, 0].abs()))
 
@@ -109,8 +109,10 @@ def test_changes_of_a_gradient_by_rounding_are_no_curvature(units: float) -> Non
     """A function and a closure step by the length of the iterate, unless there is more."""
     x0 = torch.tensor([3.0, 4.0], dtype=DOUBLE)
     rounding = units < 10
-    objective = lmm.CallableObjective(lambda x: Trembling.apply(x, units), single=True)
-    start = lmm.SecantMajorant(objective).init_memory(x0[None], torch.ones(1, 2, dtype=DOUBLE))
+    objective = lmm.objective.CallableObjective(lambda x: Trembling.apply(x, units), single=True)
+    start = lmm.majorants.SecantMajorant(objective).init_memory(
+        x0[None], torch.ones(1, 2, dtype=DOUBLE)
+    )
     assert (float(start) == pytest.approx(2**0.5 / 5)) is rounding
     x = torch.nn.Parameter(x0.clone())
     lmm.optim.ProjectedMM([x]).step(lambda: Trembling.apply(x, units))
@@ -135,7 +137,7 @@ def test_large_gradients_do_not_overflow_in_products() -> None:
     def fun(z: Tensor) -> Tensor:
         return 1e19 * (z - 1).square().sum(1)
 
-    gradient = lmm.CallableObjective(fun).evaluate(x).gradient
-    start = lmm.SecantMajorant(fun).init_memory(x, 1e3 * gradient)
+    gradient = lmm.objective.CallableObjective(fun).evaluate(x).gradient
+    start = lmm.majorants.SecantMajorant(fun).init_memory(x, 1e3 * gradient)
     torch.testing.assert_close(start, torch.tensor([2e19]))
     assert math.isfinite(float(secant.unit(gradient * 1e18)[1]))

@@ -32,7 +32,7 @@ def test_a_secant_lies_within_the_spectrum_of_a_convex_quadratic(seed: int, step
         return (spectrum * x * x).sum(1) / 2
 
     optimizer = lmm.ProjectedMMOptimizer(
-        fun, majorant=lmm.SecantMajorant(fun), settings=lmm.SolveSettings(gtol=0.0)
+        fun, majorant=lmm.majorants.SecantMajorant(fun), settings=lmm.SolveSettings(gtol=0.0)
     )
     state = optimizer.init(normal(3, 5, seed=seed + 1))
     for _ in range(steps):
@@ -47,7 +47,7 @@ def test_a_secant_lies_within_the_spectrum_of_a_convex_quadratic(seed: int, step
 def test_the_first_secant_is_the_hessian_along_the_gradient() -> None:
     x = normal(3, 4)
     gradient = torch.func.grad(lambda z: rosenbrock(z).sum())(x)
-    majorant = lmm.SecantMajorant(rosenbrock)
+    majorant = lmm.majorants.SecantMajorant(rosenbrock)
     for i in range(3):
         hessian = torch.func.hessian(lambda z: rosenbrock(z[None])[0])(x[i])
         expected = (hessian @ gradient[i]).norm() / gradient[i].norm()
@@ -55,8 +55,8 @@ def test_the_first_secant_is_the_hessian_along_the_gradient() -> None:
     bound = majorant(x)
     torch.testing.assert_close(bound.curvature.largest(), majorant.init_memory(x, gradient))
     assert bound.kind is lmm.Kind.ESTIMATE
-    assert isinstance(majorant, lmm.AdaptiveMajorant)
-    assert not isinstance(lmm.LipschitzMajorant(1.0), lmm.AdaptiveMajorant)
+    assert isinstance(majorant, lmm.majorants.AdaptiveMajorant)
+    assert not isinstance(lmm.majorants.LipschitzMajorant(1.0), lmm.majorants.AdaptiveMajorant)
 
 
 def test_a_linear_objective_has_no_secant_and_a_step_as_long_as_the_iterate() -> None:
@@ -72,7 +72,7 @@ def test_a_linear_objective_has_no_secant_and_a_step_as_long_as_the_iterate() ->
 
 
 def test_secants_follow_the_steps_within_limits() -> None:
-    majorant, level = lmm.SecantMajorant(rosenbrock), torch.ones(5, dtype=DTYPE)
+    majorant, level = lmm.majorants.SecantMajorant(rosenbrock), torch.ones(5, dtype=DTYPE)
     move = torch.ones(5, 2, dtype=DTYPE)
     factor = torch.tensor([2.0, -3.0, 1e-9, 1e9, 0.0], dtype=DTYPE)
     found = majorant.observe(move, factor[:, None] * move, level)

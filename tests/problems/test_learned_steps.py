@@ -65,7 +65,7 @@ def test_one_problem_is_trained_and_compared() -> None:
 
 def test_training_changes_what_is_proposed() -> None:
     data = script.Instances(script.TEMPLATES, 2, torch.float32)
-    number = lmm.Constant()
+    number = lmm.proposers.Constant()
     script.train(number, data, 4, 0.1, False)
     assert float(number.multipliers.detach()) > 1.05
 

@@ -34,7 +34,7 @@ def draw(name: str, unknowns: int | None = None, **settings: Any) -> lmm.Instanc
 
 def value_and_slope(name: str, x: Tensor) -> tuple[float, float]:
     """Objective and Euclidean norm of the gradient at one point."""
-    evaluated = lmm.CallableObjective(FUNCTIONS[name]).evaluate(x[None])
+    evaluated = lmm.objective.CallableObjective(FUNCTIONS[name]).evaluate(x[None])
     return float(evaluated.value), float(evaluated.gradient.norm())
 
 

@@ -102,7 +102,7 @@ def test_the_quadratic_has_its_condition_number() -> None:
     drawn = draw("quadratic", condition=250.0)
     fun = drawn.optimizer().objective
     eye = torch.eye(12, dtype=torch.float64)
-    product = lmm.hessian_product(fun, drawn.x0)
+    product = lmm.hessian.hessian_product(fun, drawn.x0)
     hessian = torch.stack([product(unit.expand_as(drawn.x0))[0] for unit in eye])
     eigenvalues = torch.linalg.eigvalsh(hessian)
     assert float(eigenvalues[-1] / eigenvalues[0]) == pytest.approx(250.0)

@@ -61,7 +61,7 @@ def test_the_two_loops_are_the_dense_update(seed: int, history: int, steps: int)
     memory, points, gradients = component.init_memory(x), [], []
     for k in range(steps + 1):
         gradient = normal(batch, n, seed=seed + 10 + k)
-        point = lmm.Point(x, gradient, lmm.DiagonalCurvature(diagonal))
+        point = lmm.Point(x, gradient, lmm.curvature.DiagonalCurvature(diagonal))
         memory = component.observe(point, memory)
         step = component.propose(point, memory).values
         points.append(x)
@@ -147,9 +147,9 @@ def test_descent_holds_where_the_objective_breaks() -> None:
 def test_gradients_flow_through_the_steps() -> None:
     x0, y = normal(2, 4, seed=1), normal(2, 3, seed=2)
 
-    def solved(matrix: Tensor, steps: int) -> lmm.Unrolled:
+    def solved(matrix: Tensor, steps: int) -> lmm.learn.Unrolled:
         def energy(y: Tensor) -> lmm.Atom:
-            return lmm.HalfQuadratic(y) @ lmm.MatrixMap(matrix, form="separable")
+            return lmm.HalfQuadratic(y) @ lmm.linear.MatrixMap(matrix, form="separable")
 
         return lmm.UnrolledMM(energy, lmm.LimitedMemory(2), steps=steps, start=lambda y: x0)(y)
 
@@ -194,7 +194,7 @@ def test_minimize_takes_limited_memory_unless_told_otherwise() -> None:
         (rosenbrock, {}, lmm.Kind.PROBABLE),
         (CallableObjective(rosenbrock), {}, lmm.Kind.PROBABLE),
         (atom, {}, lmm.Kind.GLOBAL),
-        (rosenbrock, {"majorant": lmm.SecantMajorant(rosenbrock)}, lmm.Kind.ESTIMATE),
+        (rosenbrock, {"majorant": lmm.majorants.SecantMajorant(rosenbrock)}, lmm.Kind.ESTIMATE),
     )
     for fun, named, kind in cases:
         named["settings"] = lmm.SolveSettings(max_iter=20)
@@ -212,7 +212,7 @@ def test_minimize_takes_limited_memory_unless_told_otherwise() -> None:
 
 def test_a_pair_too_small_to_divide_by_is_left_out() -> None:
     component, x = lmm.LimitedMemory(3), torch.zeros(2, 3, dtype=DTYPE)
-    curvature = lmm.ScalarCurvature(torch.ones(2, dtype=DTYPE))
+    curvature = lmm.curvature.ScalarCurvature(torch.ones(2, dtype=DTYPE))
     memory = component.init_memory(x)
     for _ in range(3):  # <s, y> is 2e-320 for the first problem, and its inverse infinite
         x = x + torch.tensor([[1e-160], [1.0]], dtype=DTYPE)

@@ -31,7 +31,7 @@ def test_multipliers_in_a_basis_keep_the_interval(seed: int, rank: int) -> None:
     basis = torch.linalg.qr(normal(n, rank, seed=seed))[0]
     weights = normal(n, n, seed=seed + 1)
     vectors, values, _ = torch.linalg.svd(weights)
-    curvature = lmm.LowRankCurvature(
+    curvature = lmm.curvature.LowRankCurvature(
         torch.full((n,), 0.3, dtype=DTYPE), values.expand(n, n).contiguous(), vectors
     )
     generator = torch.Generator().manual_seed(seed)
@@ -52,7 +52,7 @@ def test_multipliers_in_a_basis_keep_the_interval(seed: int, rank: int) -> None:
 
 
 def test_spectral_multipliers_of_one_are_the_majorants_own_step() -> None:
-    class Ones(lmm.SpectralLSTM):
+    class Ones(lmm.proposers.SpectralLSTM):
         def propose(self, point: lmm.Point, memory: CoordinateMemory) -> lmm.Multipliers:
             proposed = super().propose(point, memory)
             return proposed._replace(values=torch.ones_like(proposed.values))
@@ -76,7 +76,7 @@ def test_spectral_multipliers_turn_with_the_operator() -> None:
 
     def solved(operator: Tensor, start: Tensor) -> Tensor:
         torch.manual_seed(0)
-        proposer = lmm.SpectralLSTM(operator, 4).to(DTYPE)
+        proposer = lmm.proposers.SpectralLSTM(operator, 4).to(DTYPE)
         # A singular vector is known up to its sign.
         flip = (proposer.vectors * (operator.mT @ normal(4, seed=4))[:, None]).sum(0).sign()
         proposer.vectors *= flip
@@ -126,7 +126,7 @@ def test_a_convolutional_cell_of_one_sample_is_an_lstm_cell() -> None:
 @pytest.mark.parametrize("samples", [1, 2, 7])
 def test_convolutional_multipliers_come_for_any_number_of_samples(samples: int) -> None:
     x0 = normal(2, 3, samples)
-    proposer = lmm.DualConvLSTM(3, hidden=4, kernel=5)
+    proposer = lmm.proposers.DualConvLSTM(3, hidden=4, kernel=5)
     optimizer = lmm.ProjectedMMOptimizer(lmm.Quadratic(0 * x0), proposer=proposer)
     state, info = optimizer.step(optimizer.init(x0))
     assert state.x.shape == x0.shape
@@ -137,10 +137,10 @@ def test_convolutional_multipliers_come_for_any_number_of_samples(samples: int) 
 @pytest.mark.parametrize("unit", [1e-12, 1e12])
 @pytest.mark.parametrize("energy", [1e-12, 1e12])
 def test_networks_see_no_units(unit: float, energy: float) -> None:
-    proposers = lmm.CoordinatewiseLSTM(4), lmm.DualConvLSTM(3, hidden=4)
+    proposers = lmm.proposers.CoordinatewiseLSTM(4), lmm.proposers.DualConvLSTM(3, hidden=4)
     for proposer in (p.to(DTYPE) for p in proposers):
         x, gradient = normal(2, 3, 5), normal(2, 3, 5, seed=1)
-        curvature = lmm.ScalarCurvature(torch.ones(2, dtype=DTYPE))
+        curvature = lmm.curvature.ScalarCurvature(torch.ones(2, dtype=DTYPE))
         plain = lmm.Point(x, gradient, curvature)
         scaled = lmm.Point(unit * x, energy / unit * gradient, curvature)
         found = []
@@ -155,13 +155,13 @@ def test_networks_see_no_units(unit: float, energy: float) -> None:
 
 def test_an_even_kernel_is_refused() -> None:
     with pytest.raises(ValueError, match="kernel must be odd to keep the length, got 4"):
-        lmm.DualConvLSTM(3, kernel=4)
+        lmm.proposers.DualConvLSTM(3, kernel=4)
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 5), (2, 3), (2, 3, 5, 1)])
 def test_iterates_of_another_shape_are_refused_at_the_start(shape: tuple[int, ...]) -> None:
     optimizer = lmm.ProjectedMMOptimizer(
-        lmm.Quadratic(torch.ones(shape)), proposer=lmm.DualConvLSTM(3)
+        lmm.Quadratic(torch.ones(shape)), proposer=lmm.proposers.DualConvLSTM(3)
     )
     with pytest.raises(ValueError, match=r"DualConvLSTM expects iterates \(B, 3, T\), got \(2, "):
         optimizer.init(torch.ones(shape))
@@ -169,4 +169,4 @@ def test_iterates_of_another_shape_are_refused_at_the_start(shape: tuple[int, ..
 
 def test_an_operator_of_zeros_has_no_coordinates() -> None:
     with pytest.raises(ValueError, match="SpectralLSTM expects a matrix with an entry other than"):
-        lmm.SpectralLSTM(torch.zeros(3, 5))
+        lmm.proposers.SpectralLSTM(torch.zeros(3, 5))

@@ -35,7 +35,7 @@ class Fixed(lmm.Proposer):
         return lmm.Step(self.step)
 
 
-class Secants(lmm.SecantMajorant):
+class Secants(lmm.majorants.SecantMajorant):
     """Secants that start from 1."""
 
     def init_memory(self, x: Tensor, gradient: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ def test_only_iterates_are_observed_each_of_them_once() -> None:
     step = torch.stack([0.1 * x0[0], -x0[1]])  # the first descends, the second climbs
     optimizer = lmm.ProjectedMMOptimizer(
         lmm.Quadratic(torch.zeros_like(x0)),
-        majorant=lmm.LipschitzMajorant(2.0),  # its step goes half of the way
+        majorant=lmm.majorants.LipschitzMajorant(2.0),  # its step goes half of the way
         proposer=Logging(step),
         settings=lmm.SolveSettings(gtol=0.0),
     )
@@ -173,7 +173,7 @@ def test_a_step_may_leave_the_region_of_a_bound_where_it_is_verified(safeguard: 
     length = torch.tensor([1.0, 1.0, 0.1], dtype=DTYPE)  # the last stays inside
 
     def bound(x: Tensor, aux: Any = None) -> lmm.Bound:  # too small by far, as beyond a region
-        curvature = lmm.ScalarCurvature(torch.full_like(size, 0.1))
+        curvature = lmm.curvature.ScalarCurvature(torch.full_like(size, 0.1))
         return lmm.Bound(lmm.Kind.REGION, curvature, radius=size / 4)
 
     optimizer = lmm.ProjectedMMOptimizer(

@@ -76,7 +76,7 @@ by_proposer = pytest.mark.parametrize("make", PROPOSERS.values(), ids=PROPOSERS)
 
 
 def solver(proposer: lmm.Proposer) -> lmm.ProjectedMMOptimizer:
-    majorant = lmm.LanczosMajorant(rosenbrock, generator=torch.Generator().manual_seed(0))
+    majorant = lmm.majorants.LanczosMajorant(rosenbrock, generator=torch.Generator().manual_seed(0))
     return lmm.ProjectedMMOptimizer(rosenbrock, majorant=majorant, proposer=proposer, settings=FREE)
 
 
@@ -115,7 +115,7 @@ def test_a_problem_at_its_wits_end_asks_once() -> None:
 
     proposer = Watched(lmm.LimitedMemory())
     result = lmm.minimize(
-        Deceitful(), X0[:1], majorant=lmm.LipschitzMajorant(2.0), proposer=proposer
+        Deceitful(), X0[:1], majorant=lmm.majorants.LipschitzMajorant(2.0), proposer=proposer
     )
     assert int(result.certificate.rejected) > 30
     assert (proposer.observed, proposer.proposed) == (1, 1)
@@ -124,7 +124,9 @@ def test_a_problem_at_its_wits_end_asks_once() -> None:
 def test_nobody_is_asked_where_all_retry_or_have_stopped() -> None:
     proposer = Watched(Returning(lambda point: lmm.Step(-point.gradient)))
     optimizer = lmm.ProjectedMMOptimizer(
-        lmm.Quadratic(torch.zeros(3, 2)), proposer=proposer, majorant=lmm.LipschitzMajorant(9.0)
+        lmm.Quadratic(torch.zeros(3, 2)),
+        proposer=proposer,
+        majorant=lmm.majorants.LipschitzMajorant(9.0),
     )
     state = optimizer.init(torch.tensor([[0.0, 0.0], [1.0, 2.0], [3.0, 1.0]]))
     state, info = optimizer.step(state)
@@ -220,7 +222,7 @@ class Following:
         return memory.add_(1) if self.in_place else memory + 1
 
     def __call__(self, x: Tensor, aux: Any = None, memory: Any = None) -> lmm.Bound:
-        return lmm.LipschitzMajorant(2.0)(x)
+        return lmm.majorants.LipschitzMajorant(2.0)(x)
 
 
 @pytest.mark.parametrize("in_place", [False, True])

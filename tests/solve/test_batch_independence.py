@@ -168,7 +168,7 @@ def test_a_neighbour_whose_image_vanishes_does_not_keep_the_others_from_starting
     result = optimizer.minimize(x0, strict=False)
     assert result.success[KEPT].all()
     assert lmm.Status(int(result.status[2])) is lmm.Status.NON_FINITE
-    with pytest.raises(lmm.DomainError, match="vanishes for problems"):
+    with pytest.raises(lmm.objective.DomainError, match="vanishes for problems"):
         optimizer.minimize(x0)
 
 
@@ -179,7 +179,7 @@ def with_lanczos(
     fun = lmm.problem("rosenbrock").instance(1).objective
     # So many unknowns that the Ritz values depend on the start vector.
     x0 = Draw(len(rows), torch.float64, rows=rows, scales={2: factor}).point(40)
-    majorant = lmm.LanczosMajorant(fun, generator=torch.Generator().manual_seed(0))
+    majorant = lmm.majorants.LanczosMajorant(fun, generator=torch.Generator().manual_seed(0))
     return lmm.ProjectedMMOptimizer(
         fun, majorant=majorant, settings=lmm.SolveSettings(max_iter=STEPS)
     ), x0
@@ -201,7 +201,9 @@ def test_lanczos_bears_a_neighbour_of_nan_curvature() -> None:
     runs = []
     for broken in (-1, 2):
         objective = lambda x, broken=broken: fun(x, broken)  # noqa: E731
-        majorant = lmm.LanczosMajorant(objective, generator=torch.Generator().manual_seed(0))
+        majorant = lmm.majorants.LanczosMajorant(
+            objective, generator=torch.Generator().manual_seed(0)
+        )
         optimizer = lmm.ProjectedMMOptimizer(
             objective, majorant=majorant, settings=lmm.SolveSettings(max_iter=40)
         )

@@ -115,7 +115,9 @@ def test_an_objective_that_writes_is_refused(write: Write) -> None:
 
 def test_an_objective_that_writes_later_does_not_reach_the_iterate() -> None:
     start = X0.clamp(min=3.95)
-    optimizer = lmm.ProjectedMMOptimizer(LateWriter(), majorant=lmm.LipschitzMajorant(2.5))
+    optimizer = lmm.ProjectedMMOptimizer(
+        LateWriter(), majorant=lmm.majorants.LipschitzMajorant(2.5)
+    )
     result = optimizer.minimize(start)
     torch.testing.assert_close(result.x, TARGET, atol=1e-4, rtol=0)
     torch.testing.assert_close(result.fun, quadratic(result.x))
@@ -123,7 +125,7 @@ def test_an_objective_that_writes_later_does_not_reach_the_iterate() -> None:
 
 def test_buffers_that_are_used_again_spoil_nothing() -> None:
     """The first candidate is refused: what belongs to the start must still be there."""
-    optimizer = lmm.ProjectedMMOptimizer(Buffered(), majorant=lmm.LipschitzMajorant(0.5))
+    optimizer = lmm.ProjectedMMOptimizer(Buffered(), majorant=lmm.majorants.LipschitzMajorant(0.5))
     state = optimizer.init(X0)
     following, info = optimizer.step(state)
     assert not info.accepted.any()
@@ -190,7 +192,7 @@ def test_data_belong_to_the_caller(write: Write, who: str) -> None:
             write(data["y"])
         return lmm.Quadratic(data["y"])
 
-    solver = lmm.UnrolledMM(energy, lmm.Constant().double(), start=start, steps=2)
+    solver = lmm.UnrolledMM(energy, lmm.proposers.Constant().double(), start=start, steps=2)
     with pytest.raises(RuntimeError, match=f"{who} wrote into a tensor that it was given"):
         solver({"y": TARGET.clone()})
 
@@ -198,7 +200,9 @@ def test_data_belong_to_the_caller(write: Write, who: str) -> None:
 def test_a_start_may_be_the_data() -> None:
     y = TARGET.clone()
     solver = lmm.UnrolledMM(
-        lambda data: lmm.Quadratic(2 * data), lmm.Constant().double(), start=lambda data: data
+        lambda data: lmm.Quadratic(2 * data),
+        lmm.proposers.Constant().double(),
+        start=lambda data: data,
     )
     solved = solver(y)
     assert torch.equal(y, TARGET)

@@ -76,7 +76,9 @@ def test_proposers(case: ProposerCase, copied: Copy) -> None:
 
 @by_copy
 @pytest.mark.parametrize("fun", [valley, alone])
-@pytest.mark.parametrize("majorant", [lmm.LanczosMajorant, lmm.SecantMajorant, None])
+@pytest.mark.parametrize(
+    "majorant", [lmm.majorants.LanczosMajorant, lmm.majorants.SecantMajorant, None]
+)
 def test_functions(fun: Any, majorant: Any, copied: Copy) -> None:
     x0 = DATA.point() if fun is valley else DATA.point()[0]
     given = None if majorant is None else majorant(valley)
@@ -101,14 +103,14 @@ def test_optimizers_that_have_compiled(
 
 @by_copy
 def test_unrolled_solvers(copied: Copy) -> None:
-    solver = lmm.UnrolledMM(lmm.Quadratic, lmm.CoordinatewiseLSTM(3).double(), steps=3)
+    solver = lmm.UnrolledMM(lmm.Quadratic, lmm.proposers.CoordinatewiseLSTM(3).double(), steps=3)
     y, x0 = DATA.target(), DATA.point()
     assert torch.equal(copied(solver)(y, x0).x, solver(y, x0).x)
 
 
 def test_a_deep_copy_shares_nothing_that_is_sparse() -> None:
     matrix = torch.eye(3, dtype=torch.float64).to_sparse_csr()
-    linear = lmm.MatrixMap(matrix, form="separable")
+    linear = lmm.linear.MatrixMap(matrix, form="separable")
     twin = copy.deepcopy(linear)
     twin.matrix.values().zero_()
     assert linear.matrix.values().tolist() == [1, 1, 1]

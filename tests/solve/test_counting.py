@@ -65,7 +65,7 @@ def test_the_failure_probability_adds_up() -> None:
     result = lmm.minimize(
         lambda x: (x**4).sum(1),
         torch.ones(2, 40, dtype=torch.float64),
-        majorant=lmm.LanczosMajorant(lambda x: (x**4).sum(1), failure_probability=0.01),
+        majorant=lmm.majorants.LanczosMajorant(lambda x: (x**4).sum(1), failure_probability=0.01),
         settings=lmm.SolveSettings(max_iter=3),
     )
     assert result.certificate.kind is lmm.Kind.PROBABLE
@@ -77,7 +77,7 @@ def test_the_failure_probability_adds_up() -> None:
 
 def test_steps_are_cut_to_the_region() -> None:
     def majorant(x: Tensor, aux: Any = None) -> lmm.Bound:
-        level = lmm.ScalarCurvature(torch.ones_like(x[:, 0]))
+        level = lmm.curvature.ScalarCurvature(torch.ones_like(x[:, 0]))
         return lmm.Bound(lmm.Kind.REGION, level, radius=torch.full_like(x[:, 0], 0.25))
 
     optimizer = lmm.ProjectedMMOptimizer(

@@ -53,7 +53,7 @@ def test_a_refused_step_that_was_cut_comes_again_shorter() -> None:
     """Else the cut would propose the same candidate for every trial."""
     x0 = torch.tensor([[1.0, 1.0]], dtype=DTYPE)
     optimizer = lmm.ProjectedMMOptimizer(
-        lambda x: (x**4).sum(1), proposer=Far(), majorant=lmm.LipschitzMajorant(12.0)
+        lambda x: (x**4).sum(1), proposer=Far(), majorant=lmm.majorants.LipschitzMajorant(12.0)
     )
     state = optimizer.init(x0)
     state = state._replace(reach=torch.tensor([50.0], dtype=DTYPE))

@@ -60,7 +60,7 @@ def test_stopped_problems_stay_as_they_are() -> None:
     target = torch.tensor([[0.0], [1.0], [1e4]], dtype=torch.float64)
     optimizer = lmm.ProjectedMMOptimizer(
         lambda x: ((x - target) ** 2).sum(1),
-        majorant=lmm.LipschitzMajorant(4.0),
+        majorant=lmm.majorants.LipschitzMajorant(4.0),
         settings=lmm.SolveSettings(gtol=1e-6),
     )
     result = optimizer.minimize(torch.zeros_like(target), history=True)
@@ -85,7 +85,7 @@ def test_nothing_of_a_stopped_problem_changes(proposer: lmm.Proposer | None) -> 
 
     optimizer = lmm.ProjectedMMOptimizer(
         rosenbrock,
-        majorant=lmm.SecantMajorant(rosenbrock),
+        majorant=lmm.majorants.SecantMajorant(rosenbrock),
         proposer=proposer,
         settings=lmm.SolveSettings(projection=None, gtol=1e-2),
     )
@@ -147,7 +147,7 @@ def test_batches_of_any_shape(shape: tuple[int, ...], given: str) -> None:
     result = lmm.minimize(
         atom if given == "atom" else fun,
         torch.zeros_like(target),
-        proposer=lmm.Constant(initial=0.9),
+        proposer=lmm.proposers.Constant(initial=0.9),
         settings=lmm.SolveSettings(max_iter=400, gtol=1e-5),
     )
     assert result.x.shape == shape
@@ -169,7 +169,7 @@ def test_matrices_act_on_the_first_dimension_after_the_batch(shape: tuple[int, .
 )
 def test_gradients_flow_through_the_steps(name: str) -> None:
     (case,) = (case for case in ATOMS if case.name == name)
-    proposer = lmm.Constant(case.shape).double()
+    proposer = lmm.proposers.Constant(case.shape).double()
     optimizer = lmm.ProjectedMMOptimizer(
         case.build(DATA), proposer=proposer, settings=lmm.SolveSettings(gtol=0)
     )
@@ -199,7 +199,7 @@ def test_gradients_flow_through_the_steps(name: str) -> None:
 def test_minimize_leaves_no_graph_behind() -> None:
     x0 = DATA.point().requires_grad_()
     optimizer = lmm.ProjectedMMOptimizer(
-        lmm.Quadratic(DATA.target()), proposer=lmm.Constant().double()
+        lmm.Quadratic(DATA.target()), proposer=lmm.proposers.Constant().double()
     )
     result = optimizer.minimize(x0)
     assert not result.x.requires_grad

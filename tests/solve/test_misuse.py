@@ -92,7 +92,7 @@ def test_targets_are_on_the_device_of_the_iterate(build: Callable[[Tensor], lmm.
 
 
 def test_the_matrix_is_on_the_device_of_the_iterate() -> None:
-    linear = lmm.MatrixMap(A)
+    linear = lmm.linear.MatrixMap(A)
     linear.matrix = linear.matrix.to("meta")
     with pytest.raises(ValueError, match="x is on cpu, but the matrix is on meta"):
         minimize(lmm.Quadratic(Y) @ linear)
@@ -119,7 +119,9 @@ def test_the_curvature_is_positive_and_finite(level: float) -> None:
         minimize(majorant=majorant)
 
 
-@pytest.mark.parametrize("answer", [2.0, torch.ones(2), lmm.ScalarCurvature(torch.ones(2)), None])
+@pytest.mark.parametrize(
+    "answer", [2.0, torch.ones(2), lmm.curvature.ScalarCurvature(torch.ones(2)), None]
+)
 def test_a_majorant_returns_a_bound(answer: Any) -> None:
     name = type(answer).__name__
     with pytest.raises(TypeError, match=f"a majorant must return a Bound, got {name}"):
@@ -145,21 +147,21 @@ def test_curvatures_are_one_per_problem(shape: tuple[int, ...]) -> None:
 
 
 def test_diagonals_have_the_shape_of_the_iterate() -> None:
-    diagonal = lmm.DiagonalCurvature(torch.ones(2, 3))
+    diagonal = lmm.curvature.DiagonalCurvature(torch.ones(2, 3))
     bound = lmm.Bound(lmm.Kind.GLOBAL, diagonal)
     with pytest.raises(ValueError, match=r"act on iterates of shape \(2, 1\), but gives \(2, 3\)"):
         minimize(x0=X[:, :1], majorant=lambda x, aux: bound)
 
 
 def test_radii_are_one_per_problem() -> None:
-    curvature = lmm.ScalarCurvature(torch.ones(2))
+    curvature = lmm.curvature.ScalarCurvature(torch.ones(2))
     bound = lmm.Bound(lmm.Kind.REGION, curvature, radius=torch.ones(3))
     with pytest.raises(ValueError, match=r"one radius per problem, shape \(2,\), got \(3,\)"):
         minimize(majorant=lambda x, aux: bound)
 
 
 def test_bounds_are_where_the_iterate_is() -> None:
-    here, there = (lmm.ScalarCurvature(torch.ones(2, device=d)) for d in ("cpu", "meta"))
+    here, there = (lmm.curvature.ScalarCurvature(torch.ones(2, device=d)) for d in ("cpu", "meta"))
     radius = torch.ones(2, device="meta")
     for bound, name in (
         (lmm.Bound(lmm.Kind.GLOBAL, there), "curvature"),

@@ -102,7 +102,7 @@ def test_the_gradient_of_an_objective_has_the_shape_and_dtype_of_the_iterate() -
 
     expected = r"shape \(2, 2\) and dtype torch.float64, expected \(2, 3\) and torch.float32"
     with pytest.raises(ValueError, match=expected):
-        minimize(Wrong(), majorant=lmm.LipschitzMajorant(2.0))
+        minimize(Wrong(), majorant=lmm.majorants.LipschitzMajorant(2.0))
 
 
 def test_the_objective_does_not_leave_torch() -> None:
@@ -148,7 +148,7 @@ def test_evaluations_are_dense_and_where_the_iterate_is(
     change: Any, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        minimize(Answering(change), majorant=lmm.LipschitzMajorant(2.0))
+        minimize(Answering(change), majorant=lmm.majorants.LipschitzMajorant(2.0))
 
 
 def test_sparse_gradients_are_refused() -> None:
@@ -219,7 +219,7 @@ def test_finding_out_costs_one_evaluation() -> None:
     ends = []
     for check in (False, True):
         objective = Counting()
-        majorant = lmm.LipschitzMajorant(3.0)
+        majorant = lmm.majorants.LipschitzMajorant(3.0)
         result = minimize(
             objective,
             majorant=majorant,

@@ -101,7 +101,7 @@ def test_no_problem_rises_when_proposers_are_switched_at_random(
     drawn = draw(case, dtype)
     optimizers = [
         drawn.optimizer(proposer=proposer, settings=brief(projection))
-        for proposer in (Random(0), Random(1), lmm.Constant(initial=1.5), None)
+        for proposer in (Random(0), Random(1), lmm.proposers.Constant(initial=1.5), None)
     ]
     choice = torch.Generator().manual_seed(0)
     state = optimizers[0].init(drawn.x0)
@@ -200,7 +200,7 @@ def test_multipliers_up_to_almost_two_are_accepted_under_a_proved_bound(dtype) -
     data = Draw(BATCH, dtype)
     optimizer = lmm.ProjectedMMOptimizer(
         lmm.Logistic(torch.ones(BATCH, 5, dtype=dtype)),
-        proposer=lmm.Constant(initial=1.9).to(dtype),
+        proposer=lmm.proposers.Constant(initial=1.9).to(dtype),
         settings=lmm.SolveSettings(projection=lmm.Projection(upper=1.9998), max_iter=20, gtol=0),
     )
     certificate = optimizer.minimize(data.point(5)).certificate
@@ -212,7 +212,7 @@ def test_a_constant_given_as_a_float_is_not_rounded_down() -> None:
     # 0.7 is less in float32, the default dtype: a step of 1 / 0.7 would be above the majorant.
     x0 = torch.tensor([[1e3, -2e3]], dtype=torch.float64)
     optimizer = lmm.ProjectedMMOptimizer(
-        lambda x: 0.35 * (x * x).sum(1) + 1e-3, majorant=lmm.LipschitzMajorant(0.7)
+        lambda x: 0.35 * (x * x).sum(1) + 1e-3, majorant=lmm.majorants.LipschitzMajorant(0.7)
     )
     assert not optimizer.minimize(x0).certificate.violations.any()
 
@@ -226,7 +226,7 @@ def test_cancellation_in_the_objective_does_not_count_against_a_proved_bound() -
     def fun(x: Tensor) -> Tensor:
         return (curvature * x * x / 2 - linear * x).sum(1) + constant
 
-    majorant = lmm.LipschitzMajorant(float(curvature.max()) * 1.01)
+    majorant = lmm.majorants.LipschitzMajorant(float(curvature.max()) * 1.01)
     # |f| alone says nothing of the rounding there; the caller, who sees the terms, can.
     noise = 16 * torch.finfo(torch.float32).eps * float(constant)
     safeguard = lmm.Safeguard(noise=noise)
@@ -286,7 +286,7 @@ class AtInfinity(lmm.Objective):
 def test_iterates_stay_finite_where_the_objective_is_finite_at_infinity() -> None:
     optimizer = lmm.ProjectedMMOptimizer(
         AtInfinity(),
-        majorant=lmm.LipschitzMajorant(1.0),
+        majorant=lmm.majorants.LipschitzMajorant(1.0),
         proposer=Hostile([1e308]),
         settings=lmm.SolveSettings(projection=None, max_iter=3),
     )
@@ -300,7 +300,7 @@ def test_iterates_keep_away_from_where_the_gradient_does_not_exist(safeguard) ->
     result = lmm.minimize(
         lambda x: x.abs().sqrt().sum(1),
         torch.ones(2, 1),
-        majorant=lmm.LipschitzMajorant(0.5),
+        majorant=lmm.majorants.LipschitzMajorant(0.5),
         settings=lmm.SolveSettings(safeguard=safeguard, max_iter=10),
     )
     assert torch.isfinite(result.gradient).all()

@@ -27,7 +27,7 @@ def test_iterates_keep_their_dtype(wide: str) -> None:
         MIXED[wide],
         torch.ones(2, 3),
         majorant=majorant,
-        proposer=lmm.Constant(initial=0.5),
+        proposer=lmm.proposers.Constant(initial=0.5),
         callback=lambda state, info: seen.add((state.x.dtype, state.gradient.dtype)),
     )
     assert seen == {(torch.float32, torch.float32)}
@@ -76,13 +76,13 @@ class Projecting:
 
     def __call__(self, x: Tensor, aux: Any = None, memory: Any = None) -> lmm.Bound:
         level = memory + (x @ MATRIX.mT).square().sum(1)
-        return lmm.Bound(lmm.Kind.ESTIMATE, lmm.ScalarCurvature(level))
+        return lmm.Bound(lmm.Kind.ESTIMATE, lmm.curvature.ScalarCurvature(level))
 
 
 MAJORANTS = {
     "default": None,
-    "lanczos": lmm.LanczosMajorant(fourth_powers),
-    "secant": lmm.SecantMajorant(fourth_powers),
+    "lanczos": lmm.majorants.LanczosMajorant(fourth_powers),
+    "secant": lmm.majorants.SecantMajorant(fourth_powers),
     "adaptive": Projecting(),
 }
 

@@ -25,16 +25,16 @@ def scaled_step(operator, gradient, multipliers) -> Proposal:
 def curvature(kind, shape, seed):
     batch, n = shape[:2]
     if kind == "scalar":
-        return lmm.ScalarCurvature(normal(batch, seed=seed).exp())
+        return lmm.curvature.ScalarCurvature(normal(batch, seed=seed).exp())
     if kind.endswith("diagonal"):
         entries = (2 * normal(*shape, seed=seed)).exp()
         if kind.startswith("singular"):
             entries[:, 0] = 0
-        return lmm.DiagonalCurvature(entries)
+        return lmm.curvature.DiagonalCurvature(entries)
     rank = n if kind == "full rank" else max(1, n // 2)
     basis = torch.linalg.qr(normal(n, n, seed=seed))[0][:, :rank]
     tau = normal(batch, seed=seed).exp() * (0 if kind.startswith("singular") else 1)
-    return lmm.LowRankCurvature(tau, normal(batch, rank, seed=seed + 1).exp(), basis)
+    return lmm.curvature.LowRankCurvature(tau, normal(batch, rank, seed=seed + 1).exp(), basis)
 
 
 kinds = st.sampled_from(

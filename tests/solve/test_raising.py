@@ -50,7 +50,7 @@ NUMERICAL: dict[str, Callable[[Tensor], object]] = {
     "overflow": lambda x: math.exp(1e4),
     "floating-point": raising(FloatingPointError),
     "not-psd": raising(NotPSDError),
-    "domain": raising(lmm.DomainError),
+    "domain": raising(lmm.objective.DomainError),
 }
 OTHERS = [TypeError, AttributeError, KeyError, IndexError, NameError, NotImplementedError,
           AssertionError, RecursionError, MemoryError, torch.OutOfMemoryError, OSError]  # fmt: skip
@@ -72,7 +72,7 @@ class Barrier:
         return (x**2).sum(1) - x[:, 0].clamp(min=1e-3).log()
 
 
-LONG = lmm.LipschitzMajorant(0.4)
+LONG = lmm.majorants.LipschitzMajorant(0.4)
 """Too small by a factor of five: first steps go far beyond the minimum."""
 
 EXACT = lmm.SolveSettings(gtol=1e-6)
@@ -169,7 +169,9 @@ def test_problems_that_raise_together_only_are_refused_together() -> None:
         return (x**2).sum(1)
 
     x0 = torch.full((2, 1), 4.0, dtype=DTYPE)
-    majorant = lmm.LipschitzMajorant(2.0)  # the first step, to zero, and half of it go too far
+    majorant = lmm.majorants.LipschitzMajorant(
+        2.0
+    )  # the first step, to zero, and half of it go too far
     result = lmm.minimize(
         fun, x0, majorant=majorant, proposer=None, settings=lmm.SolveSettings(max_iter=2)
     )
@@ -184,7 +186,7 @@ def test_the_message_says_what_was_raised_last() -> None:
             raise torch.linalg.LinAlgError("the leading minor of order 3 is no minor matter")
         return (x**2).sum(1)
 
-    result = lmm.minimize(fun, START, majorant=lmm.LipschitzMajorant(2.0))
+    result = lmm.minimize(fun, START, majorant=lmm.majorants.LipschitzMajorant(2.0))
     assert result.success[[0, 2, 3, 4, 5, 6]].all()
     assert result.status[1] == lmm.Status.STALLED
     assert "the objective raised LinAlgError: the leading minor of order 3" in result.message(1)
@@ -211,10 +213,10 @@ def test_without_a_safeguard_it_is_not_finite() -> None:
 
 
 def test_gradients_flow_past_what_raises() -> None:
-    proposer = lmm.Constant(initial=0.9).double()
+    proposer = lmm.proposers.Constant(initial=0.9).double()
 
     def solve(fun: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        majorant = lmm.LipschitzMajorant(1.5)
+        majorant = lmm.majorants.LipschitzMajorant(1.5)
         optimizer = lmm.ProjectedMMOptimizer(fun, majorant=majorant, proposer=proposer)
         state = optimizer.init(START)
         for _ in range(4):
@@ -244,7 +246,7 @@ def test_a_compiled_run_tells_the_problems_apart(monkeypatch: pytest.MonkeyPatch
         return (x**2).sum(1) - 2 * torch.diagonal(factor, dim1=1, dim2=2).log().sum(1)
 
     optimizer = lmm.ProjectedMMOptimizer(
-        fun, majorant=lmm.LipschitzMajorant(1.0), settings=lmm.SolveSettings(max_iter=60)
+        fun, majorant=lmm.majorants.LipschitzMajorant(1.0), settings=lmm.SolveSettings(max_iter=60)
     )
     plain, fast = optimizer.minimize(START), optimizer.minimize(START, compiled=True)
     assert (plain.certificate.rejected > 0).any()

@@ -26,7 +26,7 @@ def quadratic(x: Tensor) -> Tensor:
 
 def learned() -> lmm.Proposer:
     """Whole steps of a network."""
-    return lmm.Unprojected(lmm.CoordinatewiseLSTM(4).double())
+    return lmm.proposers.Unprojected(lmm.proposers.CoordinatewiseLSTM(4).double())
 
 
 Way = Callable[[lmm.Proposer | None, lmm.SolveSettings], Any]
@@ -125,8 +125,8 @@ def test_the_default_steps_of_minimize_count_too() -> None:
         (lmm.LimitedMemory, Settings(relaxation=None)),
         (learned, Settings(relaxation=QUICK)),
         (lambda: None, Settings(relaxation=QUICK, projection=WIDE)),
-        (lambda: lmm.Constant().double(), Settings(projection=WIDE)),
-        (lambda: lmm.Constant().double(), Settings(projection=WIDE, safeguard=None)),
+        (lambda: lmm.proposers.Constant().double(), Settings(projection=WIDE)),
+        (lambda: lmm.proposers.Constant().double(), Settings(projection=WIDE, safeguard=None)),
         (lambda: None, Settings(relaxation=lmm.Relaxation(), safeguard=None)),
     ],
 )
@@ -139,7 +139,7 @@ def test_what_works_together_is_taken(
 def test_a_bound_that_is_named_may_be_relaxed() -> None:
     """Relaxation has something to scale there, whoever proposes."""
     for given in (
-        {"fun": quadratic, "majorant": lmm.PowerIterationMajorant(quadratic)},
+        {"fun": quadratic, "majorant": lmm.majorants.PowerIterationMajorant(quadratic)},
         {"fun": lmm.AutoencoderPrior(torch.nn.Linear(2, 2).double().requires_grad_(False))},
     ):
         result = lmm.minimize(**given, x0=X0, settings=Settings(relaxation=QUICK, max_iter=3))
@@ -148,7 +148,10 @@ def test_a_bound_that_is_named_may_be_relaxed() -> None:
 
 def test_a_pass_without_the_safeguard_takes_any_relaxation() -> None:
     solver = lmm.UnrolledMM(
-        lmm.Quadratic, lmm.Constant().double(), steps=2, settings=Settings(relaxation=QUICK)
+        lmm.Quadratic,
+        lmm.proposers.Constant().double(),
+        steps=2,
+        settings=Settings(relaxation=QUICK),
     )
     solved = solver(X0, torch.zeros_like(X0), verified=False)
     assert torch.isfinite(solved.values).all()
@@ -166,7 +169,9 @@ RADIUS = 0.01
 
 def region(x: Tensor, aux: Any = None) -> lmm.Bound:
     radius = torch.full_like(x[:, 0], RADIUS)
-    return lmm.Bound(lmm.Kind.REGION, lmm.ScalarCurvature(torch.full_like(radius, 2.0)), radius)
+    return lmm.Bound(
+        lmm.Kind.REGION, lmm.curvature.ScalarCurvature(torch.full_like(radius, 2.0)), radius
+    )
 
 
 def halfway() -> lmm.Proposer:
@@ -177,7 +182,7 @@ def halfway() -> lmm.Proposer:
     ("make", "safeguard", "confined"),
     [
         (halfway, lmm.Safeguard(), False),
-        (lambda: lmm.Constant(initial=0.5).double(), lmm.Safeguard(), True),
+        (lambda: lmm.proposers.Constant(initial=0.5).double(), lmm.Safeguard(), True),
         (lambda: None, lmm.Safeguard(), True),
         (halfway, None, True),
     ],

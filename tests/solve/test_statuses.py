@@ -47,7 +47,9 @@ def test_decrease_stops_at_the_first_small_one(rtol: float, atol: float) -> None
     assert result.success.all()
 
 
-@pytest.mark.parametrize("proposer", [None, lmm.Constant(initial=0.9)], ids=["plain", "learned"])
+@pytest.mark.parametrize(
+    "proposer", [None, lmm.proposers.Constant(initial=0.9)], ids=["plain", "learned"]
+)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_precision_is_reached_where_the_objective_cannot_fall(proposer, dtype) -> None:
     drawn = lmm.problem("logistic-regression").instance(
@@ -76,11 +78,11 @@ def test_stalled_where_no_step_descends() -> None:
 
     guard = lmm.Safeguard(trials=5)
     x0 = DATA.point()
-    for proposer, tries in ((None, 1 + 5), (lmm.Constant(), 1 + 1 + 5)):
+    for proposer, tries in ((None, 1 + 5), (lmm.proposers.Constant(), 1 + 1 + 5)):
         result = lmm.minimize(
             Deceitful(),
             x0,
-            majorant=lmm.LipschitzMajorant(2.0),
+            majorant=lmm.majorants.LipschitzMajorant(2.0),
             settings=lmm.SolveSettings(safeguard=guard),
             proposer=proposer,
         )
@@ -121,7 +123,7 @@ def test_non_finite_without_a_safeguard() -> None:
     result = lmm.minimize(
         lambda x: torch.where(x < 0.5, torch.nan, x * x).sum(1),
         torch.ones(1, 2),
-        majorant=lmm.LipschitzMajorant(1.0),
+        majorant=lmm.majorants.LipschitzMajorant(1.0),
         settings=lmm.SolveSettings(safeguard=None),
     )
     assert statuses(result) == [Status.NON_FINITE]
@@ -133,7 +135,7 @@ def test_non_finite_candidates_are_retried_with_the_safeguard() -> None:
     result = lmm.minimize(
         lambda x: (x - torch.log(x)).sum(1),
         torch.full((1, 2), 0.1),
-        majorant=lmm.LipschitzMajorant(1e-1),
+        majorant=lmm.majorants.LipschitzMajorant(1e-1),
         settings=lmm.SolveSettings(gtol=1e-3),
     )
     assert result.success.all()
@@ -169,7 +171,7 @@ def test_results_say_why_each_problem_stopped() -> None:
     result = lmm.minimize(
         lambda x: (x * x).sum(1),
         torch.tensor([[0.0], [1.0]]),
-        majorant=lmm.LipschitzMajorant(9.0),
+        majorant=lmm.majorants.LipschitzMajorant(9.0),
         settings=lmm.SolveSettings(max_iter=1),
     )
     assert result.message(0) == f"No step was needed. {Status.GRADIENT.message}"

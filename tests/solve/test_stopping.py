@@ -132,7 +132,9 @@ def test_neighbours_do_not_change_the_end() -> None:
 
 
 @both_dtypes
-@pytest.mark.parametrize("proposer", [lmm.LimitedMemory(), None, lmm.Constant(initial=0.9)])
+@pytest.mark.parametrize(
+    "proposer", [lmm.LimitedMemory(), None, lmm.proposers.Constant(initial=0.9)]
+)
 def test_precision_is_claimed_where_nothing_is_left_and_soon(
     proposer: lmm.Proposer | None, dtype: torch.dtype
 ) -> None:
@@ -147,10 +149,10 @@ def test_precision_is_claimed_where_nothing_is_left_and_soon(
 
 
 def loose(level: float) -> lmm.Majorant:
-    return lmm.LipschitzMajorant(level)
+    return lmm.majorants.LipschitzMajorant(level)
 
 
-@pytest.mark.parametrize("proposer", [None, lmm.Constant(), lmm.LimitedMemory()])
+@pytest.mark.parametrize("proposer", [None, lmm.proposers.Constant(), lmm.LimitedMemory()])
 @pytest.mark.parametrize("level", [1e10, 1e14])
 def test_a_bound_that_is_far_too_large_is_no_reason_for_success(
     level: float, proposer: lmm.Proposer | None
@@ -171,7 +173,7 @@ def test_a_bound_that_is_far_too_large_is_no_reason_for_success(
 
 
 def test_a_bound_without_curvature_where_the_gradient_is_stalls() -> None:
-    class Blind(lmm.ScalarCurvature):
+    class Blind(lmm.curvature.ScalarCurvature):
         """The inverse of a singular operator leaves the last unknown alone."""
 
         def power(self, v: Tensor, exponent: float) -> Tensor:
@@ -285,7 +287,7 @@ def test_steps_are_counted_by_who_made_them() -> None:
     brief = lmm.SolveSettings(max_iter=5)
     whole = lmm.minimize(rosenbrock, x0).certificate
     learned = lmm.minimize(
-        rosenbrock, x0, proposer=lmm.Constant(initial=0.9), settings=brief
+        rosenbrock, x0, proposer=lmm.proposers.Constant(initial=0.9), settings=brief
     ).certificate
     for certificate, name in ((whole, "LimitedMemory"), (learned, "Constant")):
         assert (certificate.proposed > 0).all()
@@ -311,7 +313,7 @@ class Deceitful(lmm.Objective):
 
 def test_many_refusals_come_with_a_hint() -> None:
     result = lmm.minimize(
-        Deceitful(), torch.ones(2, 3, dtype=DTYPE), majorant=lmm.LipschitzMajorant(2.0)
+        Deceitful(), torch.ones(2, 3, dtype=DTYPE), majorant=lmm.majorants.LipschitzMajorant(2.0)
     )
     assert statuses(result) == [Status.GRADIENT, Status.STALLED]
     assert result.certificate.mostly_refused.tolist() == [False, True]

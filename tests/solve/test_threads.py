@@ -66,7 +66,7 @@ class Shifted(lmm.Objective):
         self.p = p
 
     def evaluate(self, x: Tensor) -> lmm.Evaluation:
-        return lmm.CallableObjective(self).evaluate(x)
+        return lmm.objective.CallableObjective(self).evaluate(x)
 
     def __call__(self, x: Tensor) -> Tensor:
         return (x - self.p).square().sum(1) + x.square().sum(1).square()
@@ -84,13 +84,17 @@ def implicit(seed: int) -> Tensor:
 TASK: dict[str, Callable[[int], Tensor]] = {
     "products": product,
     "default steps": minimized(),
-    "secants": minimized(majorant=lambda _: lmm.SecantMajorant(rosenbrock), proposer=None),
+    "secants": minimized(
+        majorant=lambda _: lmm.majorants.SecantMajorant(rosenbrock), proposer=None
+    ),
     "lanczos": minimized(
-        majorant=lambda seed: lmm.LanczosMajorant(rosenbrock, generator=generator(seed)),
+        majorant=lambda seed: lmm.majorants.LanczosMajorant(rosenbrock, generator=generator(seed)),
         proposer=None,
     ),
     "power iteration": minimized(
-        majorant=lambda seed: lmm.PowerIterationMajorant(rosenbrock, generator=generator(seed)),
+        majorant=lambda seed: lmm.majorants.PowerIterationMajorant(
+            rosenbrock, generator=generator(seed)
+        ),
         proposer=None,
     ),
     "closures": closure,

@@ -27,7 +27,7 @@ def valley(x: Tensor) -> Tensor:
 
 
 def of_atom(case: AtomCase) -> lmm.ProjectedMMOptimizer:
-    proposer = lmm.Constant(initial=0.6).double()
+    proposer = lmm.proposers.Constant(initial=0.6).double()
     return lmm.ProjectedMMOptimizer(case.build(DATA), proposer=proposer)
 
 
@@ -40,9 +40,9 @@ def of_proposer(case: ProposerCase) -> tuple[lmm.ProjectedMMOptimizer, Tensor]:
 
 MAJORANTS: dict[str, lmm.Majorant | None] = {
     "lanczos": None,
-    "power-iteration": lmm.PowerIterationMajorant(valley),
-    "lipschitz": lmm.LipschitzMajorant(300.0),
-    "secant": lmm.SecantMajorant(valley),
+    "power-iteration": lmm.majorants.PowerIterationMajorant(valley),
+    "lipschitz": lmm.majorants.LipschitzMajorant(300.0),
+    "secant": lmm.majorants.SecantMajorant(valley),
 }
 
 
@@ -51,7 +51,7 @@ def of_callable(name: str) -> lmm.ProjectedMMOptimizer:
     return lmm.ProjectedMMOptimizer(
         valley,
         majorant=MAJORANTS[name],
-        proposer=lmm.CoordinatewiseLSTM(4).double(),
+        proposer=lmm.proposers.CoordinatewiseLSTM(4).double(),
         settings=lmm.SolveSettings(gtol=0),
     )
 
@@ -160,7 +160,7 @@ def test_a_step_on_a_callable_is_one_graph(name: str) -> None:
 
 
 def test_a_generator_does_not_compile() -> None:
-    majorant = lmm.PowerIterationMajorant(valley, generator=torch.Generator())
+    majorant = lmm.majorants.PowerIterationMajorant(valley, generator=torch.Generator())
     optimizer = lmm.ProjectedMMOptimizer(valley, majorant=majorant)
     state = optimizer.init(DATA.point())
     with pytest.raises(Exception, match="Generator"):
@@ -224,8 +224,8 @@ def test_one_compilation_serves_every_batch() -> None:
 
     torch.compiler.reset()
     step = torch.compile(lmm.ProjectedMMOptimizer.step, fullgraph=True, backend=backend)
-    matrix = lmm.MatrixMap(DATA.matrix())
-    proposer = lmm.CoordinatewiseLSTM(4).double()
+    matrix = lmm.linear.MatrixMap(DATA.matrix())
+    proposer = lmm.proposers.CoordinatewiseLSTM(4).double()
     with torch.no_grad():
         for seed in range(3):
             draw = Draw(3, torch.float64, seed=seed)
@@ -314,7 +314,7 @@ def test_solves_of_callables_map_over_weights() -> None:
     x0 = DATA.point()
 
     def run(weight: Tensor) -> tuple[Tensor, ...]:
-        majorant = lmm.LipschitzMajorant(300.0)
+        majorant = lmm.majorants.LipschitzMajorant(300.0)
         optimizer = lmm.ProjectedMMOptimizer(lambda x: weight * valley(x), majorant=majorant)
         return solve(optimizer, x0)
 

@@ -58,7 +58,7 @@ def test_a_memory_may_be_written_to_where_it_is_observed(write: Write, whole: bo
 
 
 def test_buffers_that_are_used_again_are_found() -> None:
-    optimizer = lmm.ProjectedMMOptimizer(Buffered(), majorant=lmm.LipschitzMajorant(0.5))
+    optimizer = lmm.ProjectedMMOptimizer(Buffered(), majorant=lmm.majorants.LipschitzMajorant(0.5))
     with pytest.raises(checks.LawViolation, match="objective Buffered, evaluated again, does not"):
         checks.assert_unmodified(optimizer, X0)
 
@@ -71,7 +71,7 @@ def test_other_laws_see_writes_too() -> None:
             checks.assert_proposer(Writing(add, place), X0)
     checks.assert_proposer(Writing(add, "memory"), X0)
     with pytest.raises(checks.LawViolation, match="the objective LateWriter does not write"):
-        checks.assert_majorant(lmm.LipschitzMajorant(2.0), LateWriter(), X0)
+        checks.assert_majorant(lmm.majorants.LipschitzMajorant(2.0), LateWriter(), X0)
 
 
 @pytest.mark.parametrize("case", ATOMS, ids=lambda case: case.name)
@@ -90,7 +90,12 @@ def test_no_proposer_writes(case: ProposerCase) -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lmm.SecantMajorant, lmm.LanczosMajorant, lmm.PowerIterationMajorant]
+    "make",
+    [
+        lmm.majorants.SecantMajorant,
+        lmm.majorants.LanczosMajorant,
+        lmm.majorants.PowerIterationMajorant,
+    ],
 )
 def test_no_majorant_writes(make: Any) -> None:
     optimizer = lmm.ProjectedMMOptimizer(quadratic, majorant=make(quadratic))

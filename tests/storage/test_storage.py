@@ -300,7 +300,7 @@ for call, module in (
         assert module in str(error) and "pip install 'learnmm[train]'" in str(error), error
     else:
         raise AssertionError(module)
-assert lmm.FitResult.__name__ == "FitResult"
+assert lmm.training.FitResult.__name__ == "FitResult"
 """
 
 

@@ -13,6 +13,6 @@ from fitting import (
 
 
 @pytest.fixture(scope="session")
-def unbroken() -> tuple[lmm.FitResult, nn.Module]:
+def unbroken() -> tuple[lmm.training.FitResult, nn.Module]:
     with torch.random.fork_rng():
         return train()

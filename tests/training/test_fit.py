@@ -67,7 +67,7 @@ def test_the_folder_holds_weights_log_and_curve(tmp_path: Path) -> None:
 
 
 def test_the_log_has_a_row_per_step_and_per_validation(
-    unbroken: tuple[lmm.FitResult, nn.Module],
+    unbroken: tuple[lmm.training.FitResult, nn.Module],
 ) -> None:
     rows = unbroken[0].history
     steps = [row for row in rows if "loss" in row]
@@ -100,10 +100,10 @@ def test_an_unrolled_solver_learns() -> None:
     A = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
     solver = lmm.UnrolledMM(
         lambda y: lambda x: (x @ A.T - y).square().sum(1),
-        lmm.Constant(initial=0.6),
+        lmm.proposers.Constant(initial=0.6),
         steps=3,
         start=lambda y: torch.zeros(len(y), 4),
-        majorant=lmm.LipschitzMajorant(2 * torch.linalg.matrix_norm(A, 2).item() ** 2),
+        majorant=lmm.majorants.LipschitzMajorant(2 * torch.linalg.matrix_norm(A, 2).item() ** 2),
     )
     y = torch.randn(40, 6, generator=torch.Generator().manual_seed(1))
     result, _ = train(
@@ -133,7 +133,9 @@ def test_the_average_is_validated_and_returned() -> None:
     assert plain.best_loss == pytest.approx(weights[-1], rel=1e-6)
 
 
-def test_the_average_leaves_training_alone(unbroken: tuple[lmm.FitResult, nn.Module]) -> None:
+def test_the_average_leaves_training_alone(
+    unbroken: tuple[lmm.training.FitResult, nn.Module],
+) -> None:
     losses = [row["loss"] for row in unbroken[0].history if "loss" in row]
     plain, _ = train(ema=None)
     assert [row["loss"] for row in plain.history if "loss" in row] == losses
@@ -178,8 +180,8 @@ def test_every_step_draws_anew_and_every_validation_alike() -> None:
     assert len(set(draws[False])) == 1
 
 
-def test_it_runs_beside_the_main_thread(unbroken: tuple[lmm.FitResult, nn.Module]) -> None:
-    results: list[lmm.FitResult] = []
+def test_it_runs_beside_the_main_thread(unbroken: tuple[lmm.training.FitResult, nn.Module]) -> None:
+    results: list[lmm.training.FitResult] = []
     thread = threading.Thread(target=lambda: results.append(train()[0]))
     thread.start()
     thread.join()
@@ -221,7 +223,7 @@ def test_double_models_stay_double() -> None:
     assert result.steps == 26
 
 
-def test_a_fabric_of_ones_own(unbroken: tuple[lmm.FitResult, nn.Module]) -> None:
+def test_a_fabric_of_ones_own(unbroken: tuple[lmm.training.FitResult, nn.Module]) -> None:
     result, _ = train(fabric=Fabric(accelerator="cpu", devices=1))
     assert numbers(result) == numbers(unbroken[0])
 

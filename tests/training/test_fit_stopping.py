@@ -34,7 +34,9 @@ def scripted(values: list[float], seen: list[float]) -> Any:
     return loss
 
 
-def stop_early(values: list[float], **changes: Any) -> tuple[lmm.FitResult, Line, list[float]]:
+def stop_early(
+    values: list[float], **changes: Any
+) -> tuple[lmm.training.FitResult, Line, list[float]]:
     seen: list[float] = []
     chosen = {"steps": 12, "validate_every": 2, "validation": torch.ones(1), **changes}
     result, line = train_line(scripted(values, seen), **chosen)

@@ -38,7 +38,7 @@ from learnmm import storage
 @pytest.mark.parametrize("steps", [(1, 1, 2), (10, 2, 7), (14, 9)])
 def test_crashes_change_nothing(
     tmp_path: Path,
-    unbroken: tuple[lmm.FitResult, nn.Module],
+    unbroken: tuple[lmm.training.FitResult, nn.Module],
     steps: tuple[int, ...],
     minutes: float,
 ) -> None:
@@ -67,7 +67,9 @@ def test_best_weights_are_those_of_the_checkpoint(tmp_path: Path) -> None:
     assert same(model, filled(tmp_path))
 
 
-def test_resume_can_be_declined(tmp_path: Path, unbroken: tuple[lmm.FitResult, Any]) -> None:
+def test_resume_can_be_declined(
+    tmp_path: Path, unbroken: tuple[lmm.training.FitResult, Any]
+) -> None:
     with pytest.raises(Broken):
         train(tmp_path, breaking(14, crash), seed=1)
     with pytest.raises(Broken):
@@ -187,7 +189,9 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path, stopped: Path, kind: st
 
 
 def test_a_checkpoint_that_fails_leaves_the_one_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unbroken: tuple[lmm.FitResult, nn.Module]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    unbroken: tuple[lmm.training.FitResult, nn.Module],
 ) -> None:
     replace, calls = os.replace, [0]
 

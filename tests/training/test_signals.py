@@ -29,7 +29,7 @@ from fitting import (
 
 
 def test_a_killed_process_changes_nothing(
-    tmp_path: Path, unbroken: tuple[lmm.FitResult, nn.Module]
+    tmp_path: Path, unbroken: tuple[lmm.training.FitResult, nn.Module]
 ) -> None:
     killed = subprocess.run([sys.executable, __file__, str(tmp_path)], env=environment())
     assert killed.returncode == -signal.SIGKILL
@@ -54,7 +54,7 @@ def interrupts() -> Iterator[None]:
 
 
 def test_an_ignored_signal_stays_ignored(
-    tmp_path: Path, unbroken: tuple[lmm.FitResult, nn.Module]
+    tmp_path: Path, unbroken: tuple[lmm.training.FitResult, nn.Module]
 ) -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -71,7 +71,7 @@ def test_an_ignored_signal_stays_ignored(
 )
 def test_signals_leave_a_checkpoint(
     tmp_path: Path,
-    unbroken: tuple[lmm.FitResult, nn.Module],
+    unbroken: tuple[lmm.training.FitResult, nn.Module],
     number: signal.Signals,
     error: type[BaseException],
 ) -> None:

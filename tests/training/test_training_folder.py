@@ -27,7 +27,7 @@ NAMES = ["best.safetensors", "curve.png", "last.safetensors", "log.jsonl"]
 
 def train(
     folder: Path, at: int = -1, action: Callable[[], None] = lambda: None, **changes: Any
-) -> tuple[lmm.FitResult, nn.Module]:
+) -> tuple[lmm.training.FitResult, nn.Module]:
     """Fit a line; something happens in step `at`, counted from 1 in this process."""
     torch.manual_seed(0)
     model = nn.Linear(4, 1)
@@ -46,7 +46,7 @@ def train(
     return lmm.fit(model, data, loss, flat(**{**chosen, **changes}), record=record), model  # type: ignore[arg-type]
 
 
-def numbers(result: lmm.FitResult) -> Any:
+def numbers(result: lmm.training.FitResult) -> Any:
     rows = [{n: v for n, v in row.items() if n != "seconds"} for row in result.history]
     return rows, result.best_loss, result.best_step, result.steps
 

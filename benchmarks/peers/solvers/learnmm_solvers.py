@@ -47,7 +47,7 @@ class Counted(lmm.Objective):
 def counted(case: Case, recorder: Recorder) -> tuple[Counted, dict[str, Any]]:
     """The objective of a case, and as a setting the majorant it has of its own, if any."""
     plain = isinstance(case.objective, lmm.Objective)
-    inner = case.objective if plain else lmm.CallableObjective(case.objective)
+    inner = case.objective if plain else lmm.objective.CallableObjective(case.objective)
     majorant = case.majorant or (inner.bound if isinstance(inner, Atom) else None)
     return Counted(inner, recorder), {} if majorant is None else {"majorant": majorant}
 

@@ -17,7 +17,7 @@ from learnmm.atoms import Atom, Composed, Scaled, Sum
 from ..recorder import Recorder
 from ..suite import Case
 
-Term = tuple[float, Any, lmm.MatrixMap, np.ndarray]
+Term = tuple[float, Any, lmm.linear.MatrixMap, np.ndarray]
 
 
 def terms(objective: Any, weight: float = 1.0) -> list[Term] | None:

@@ -38,7 +38,7 @@ class Number(Method):
     first: float = 1.0
 
     def proposer(self, matrix, times):
-        return lmm.Constant(initial=self.first)
+        return lmm.proposers.Constant(initial=self.first)
 '''
 
 
@@ -104,7 +104,7 @@ class Own(Method):
     summary = "one number"
 
     def proposer(self, matrix: Tensor, times: int) -> lmm.Proposer:
-        return lmm.Constant()
+        return lmm.proposers.Constant()
 
 
 def named(**attributes: Any) -> type[Method]:

@@ -87,7 +87,7 @@ class SourceEnergy:
         self.weight = float(weight)
         # Dividing by the norm keeps x, y and gradients near one whatever the units were.
         self._gain = float(np.linalg.norm(leadfield, 2))
-        self.leadfield = lmm.MatrixMap(torch.tensor(leadfield / self._gain, dtype=dtype))
+        self.leadfield = lmm.linear.MatrixMap(torch.tensor(leadfield / self._gain, dtype=dtype))
         smoother = heat_kernel(model.neighbours, diffusion)
         self.smoothness = lmm.LinearSmootherPrior(torch.tensor(smoother, dtype=dtype), bound)
 

@@ -16,7 +16,7 @@ def unit_norm(v: Tensor) -> Tensor:
     return v / _norm(v)
 
 
-def normalized(name: str, sensors: ArrayLike | Tensor, leadfield: lmm.MatrixMap) -> Tensor:
+def normalized(name: str, sensors: ArrayLike | Tensor, leadfield: lmm.linear.MatrixMap) -> Tensor:
     """Check recordings ``(batch, sensors, times)`` and scale each to norm one.
 
     Raises
@@ -38,7 +38,7 @@ def normalized(name: str, sensors: ArrayLike | Tensor, leadfield: lmm.MatrixMap)
 
 
 def amplitude(
-    x: Tensor, sensors: ArrayLike | Tensor, leadfield: lmm.MatrixMap, gain: float
+    x: Tensor, sensors: ArrayLike | Tensor, leadfield: lmm.linear.MatrixMap, gain: float
 ) -> NDArray[np.float32]:
     """Scale estimates to the recordings by least squares, giving A m.
 

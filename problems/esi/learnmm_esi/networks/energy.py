@@ -69,7 +69,7 @@ class Bounds:
     Parameters
     ----------
     form, cosine, prior
-        See `learnmm.MatrixMap`, `learnmm.CosineDistance` and `learnmm.AutoencoderPrior`.
+        See `learnmm.linear.MatrixMap`, `learnmm.CosineDistance` and `learnmm.AutoencoderPrior`.
     """
 
     form: Form = Form.STRUCTURED
@@ -116,13 +116,13 @@ class LearnedEnergy(nn.Module):
         self.initial: Start = start
         self.sharpener = LearnedStart(self.kernel) if start == "learned" else None
         self._bounds = bounds
-        self._map: lmm.MatrixMap | None = None
+        self._map: lmm.linear.MatrixMap | None = None
 
     @property
-    def leadfield(self) -> lmm.MatrixMap:
+    def leadfield(self) -> lmm.linear.MatrixMap:
         """``A``, divided by its norm, on the device of the module."""
         if self._map is None or self._map.matrix.device != self.matrix.device:
-            self._map = lmm.MatrixMap(self.matrix, form=self._bounds.form)
+            self._map = lmm.linear.MatrixMap(self.matrix, form=self._bounds.form)
         return self._map
 
     @property

@@ -70,10 +70,10 @@ class SourceSolver(nn.Module):
         batch: Tensor | Mapping[str, Tensor],
         steps: int | None = None,
         verified: bool = True,
-    ) -> lmm.Unrolled:
+    ) -> lmm.learn.Unrolled:
         """Unroll on recordings ``(B, sensors, times)``, or on a batch that holds ``"sensors"``."""
         sensors = batch if isinstance(batch, Tensor) else batch["sensors"]
-        solved: lmm.Unrolled = self.unrolled(sensors, steps=steps, verified=verified)
+        solved: lmm.learn.Unrolled = self.unrolled(sensors, steps=steps, verified=verified)
         return solved
 
     def optimizer(self, sensors: Tensor, steps: int | None = None) -> lmm.ProjectedMMOptimizer:

@@ -68,7 +68,7 @@ class LearnedInverse:
         return self.solver.recordings.times
 
     @property
-    def leadfield(self) -> lmm.MatrixMap:
+    def leadfield(self) -> lmm.linear.MatrixMap:
         """What the sensors see, divided by its norm."""
         return self.solver.energy.leadfield
 

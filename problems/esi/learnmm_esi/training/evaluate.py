@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import learnmm as lmm
-from learnmm.solve.record import Tally
+from learnmm.solve import Tally
 from learnmm_esi.metrics import Evaluator, SourceMetrics
 from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.simulation.samples import Sample

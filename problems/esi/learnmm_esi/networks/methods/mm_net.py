@@ -34,5 +34,5 @@ def damped_multipliers(matrix: Tensor, hidden: int, kernel: int) -> lmm.Proposer
     The inverse is a damped one of the data term's curvature.
     """
     # From zero the first steps are short, whatever the gradient's scale.
-    network = lmm.DualConvLSTM(matrix.shape[1], hidden, kernel, initial=0.0)
-    return lmm.Unprojected(network, lmm.DampedInverse(matrix))
+    network = lmm.proposers.DualConvLSTM(matrix.shape[1], hidden, kernel, initial=0.0)
+    return lmm.proposers.Unprojected(network, lmm.proposers.DampedInverse(matrix))
