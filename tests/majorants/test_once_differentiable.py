@@ -142,7 +142,9 @@ def test_own_steps_say_what_their_curvature_is(name: str) -> None:
 def test_majorants_that_need_second_derivatives_say_what_to_do(name: str, make: Any) -> None:
     fun, x0 = FUNCTIONS[name]
     objective = lmm.objective.CallableObjective(fun, single=True)
-    with pytest.raises(SecondDerivativeError, match=r"not implemented.*majorant=lmm.SecantMajor"):
+    with pytest.raises(
+        SecondDerivativeError, match=r"not implemented.*majorant=lmm.majorants.SecantMajor"
+    ):
         lmm.minimize(objective, x0[None], majorant=make(objective))
     with pytest.raises(RuntimeError, match="differentiated only once"):
         hessian_product(objective, x0[None])(x0[None])
