@@ -10,7 +10,7 @@ from torch import Tensor
 from learnmm.checks.laws import LawViolation, require, require_equal, tolerance
 from learnmm.checks.unmodified import unmodified
 from learnmm.curvature import ScalarCurvature
-from learnmm.nested import check, mapped, select
+from learnmm.nested import check, mapped, select, tensors_of
 from learnmm.proposers.base import Multipliers, Point, Proposer, Step
 from learnmm.vectors import norm
 
@@ -21,9 +21,9 @@ def assert_proposer(proposer: Proposer, x: Tensor, steps: int = 3) -> None:
     Laws: it proposes `Multipliers` of the shape of the iterate or of their basis, whose columns are
     orthonormal, or a `Step` of the shape of the iterate, in floating point; every tensor of its
     memory has the batch first, and the memory keeps its structure; problem ``i`` of a batch gets
-    what it gets alone; to propose twice is to propose the same; what it is shown is not written to,
-    and neither is the memory by proposing. Values are free: projection and safeguard take care of
-    them.
+    what it gets alone; to propose twice is to propose the same; where it `remembers_points`, to
+    observe twice is to observe once; what it is shown is not written to, and neither is the memory
+    by proposing. Values are free: projection and safeguard take care of them.
 
     Parameters
     ----------
@@ -85,8 +85,19 @@ def _proposals(proposer: Proposer, x: Tensor, steps: int) -> list[Tensor]:
         _check_proposed(proposed, x, k)
         if not torch.equal(torch.nan_to_num(proposed.values), torch.nan_to_num(again.values)):
             raise LawViolation(f"to propose twice is to propose the same, not so at step {k}")
+        if proposer.remembers_points:
+            again_seen = proposer.observe(point, mapped(Tensor.clone, memory))
+            _require_same(again_seen, memory, k)
         proposals.append(proposed.values)
     return proposals
+
+
+def _require_same(again: Any, memory: Any, k: int) -> None:
+    for one, other in zip(tensors_of(again), tensors_of(memory), strict=True):
+        if not torch.equal(torch.nan_to_num(one), torch.nan_to_num(other)):
+            raise LawViolation(
+                f"what remembers points remembers nothing of a point seen again, not so at step {k}"
+            )
 
 
 def _point(x: Tensor, k: int) -> Point:

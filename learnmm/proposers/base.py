@@ -91,7 +91,7 @@ class Proposer(nn.Module, ABC):
 
     Laws (``learnmm.checks.assert_proposer``): problem ``i`` of a batch gets what it would get
     alone; the memory keeps its structure; `propose` is pure; `observe` may write into the memory
-    that it is given, and into nothing else.
+    that it is given, and into nothing else; what `remembers_points` says holds.
 
     Attributes
     ----------
@@ -105,11 +105,16 @@ class Proposer(nn.Module, ABC):
         rarely. Then a callable that nobody has named a majorant for is bounded by the secants of
         the steps (`SecantMajorant`) and not by Hessian-vector products, and what it proposes does
         not adapt the relaxation of the bound.
+    remembers_points : bool
+        Whether the memory tells of points and not of how often they were seen: observing an iterate
+        again changes no bit of it. Then those of a batch, of which some have moved on and others
+        retry, need not be told apart, which costs more than a step where memories are large.
     """
 
     trials: int = 1
     reach: float = math.inf
     curvature_from_steps: bool = False
+    remembers_points: bool = False
 
     def init_memory(self, x: Tensor) -> Any:
         """Return the memory before the first iterate; None remembers nothing."""

@@ -88,6 +88,7 @@ class LimitedMemory(Proposer):
     trials = 3
     reach = REACH
     curvature_from_steps = True
+    remembers_points = True
 
     def __init__(self, history: int = 10) -> None:
         super().__init__()

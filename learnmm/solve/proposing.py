@@ -76,11 +76,12 @@ def ask_anew(
     iterate = state.x, state.gradient
     memory = mapped(Tensor.clone, state.proposer_memory)
     proposal, memory = ask(proposer, settings, iterate, curvature, memory)
-    # Who has stopped keeps what it remembers, whatever its neighbours do.
+    # Who retries or has stopped keeps what it remembers, whatever its neighbours do.
     mask = None if known(new.all()) else new
+    apart = None if proposer.remembers_points else mask
     owner = f"the memory of {type(proposer).__name__}"
     return state._replace(
-        proposer_memory=select(mask, memory, state.proposer_memory, owner),
+        proposer_memory=select(apart, memory, state.proposer_memory, owner),
         proposal=select(mask, proposal, state.proposal),
         asked=state.asked | new,
     )
