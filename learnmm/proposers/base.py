@@ -108,7 +108,8 @@ class Proposer(nn.Module, ABC):
     remembers_points : bool
         Whether the memory tells of points and not of how often they were seen: observing an iterate
         again changes no bit of it. Then those of a batch, of which some have moved on and others
-        retry, need not be told apart, which costs more than a step where memories are large.
+        retry or have stopped, need not be told apart, which costs as much as a step where memories
+        are large.
     """
 
     trials: int = 1

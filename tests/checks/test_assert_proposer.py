@@ -262,3 +262,24 @@ def test_whoever_proposes_something_else_the_second_time_is_caught() -> None:
 
     with pytest.raises(LawViolation, match=r"to propose twice is to propose the same.* at step 0"):
         assert_proposer(Fickle(), normal(*SHAPE))
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_who_says_to_remember_points_and_counts_looks_is_caught(honest: bool) -> None:
+    class Counting(lmm.Proposer):
+        remembers_points = not honest
+
+        def init_memory(self, x: Tensor) -> Tensor:
+            return torch.zeros_like(x[:, 0])
+
+        def observe(self, point: lmm.Point, memory: Tensor) -> Tensor:
+            return memory + 1
+
+        def propose(self, point: lmm.Point, memory: Tensor) -> lmm.Step:
+            return lmm.Step(point.gradient)
+
+    if honest:
+        assert_proposer(Counting(), normal(*SHAPE))
+    else:
+        with pytest.raises(LawViolation, match=r"a point seen again, not so at step 0"):
+            assert_proposer(Counting(), normal(*SHAPE))

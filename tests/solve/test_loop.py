@@ -9,7 +9,7 @@ from torch import Tensor
 import learnmm as lmm
 from adversaries import Hostile
 from catalogue import ATOMS, AtomCase
-from learnmm.nested import tensors_of
+from learnmm.nested import mapped, tensors_of
 from quadratics import DATA, Status, quadratic
 
 
@@ -90,12 +90,20 @@ def test_nothing_of_a_stopped_problem_changes(proposer: lmm.Proposer | None) -> 
         settings=lmm.SolveSettings(projection=None, gtol=1e-2),
     )
     x0 = torch.tensor([[1.0, 1.0], [-1.2, 1.0], [2.0, 2.0], [1.001, 1.0]], dtype=torch.float64)
+    unit = lmm.curvature.ScalarCurvature(torch.ones(4, dtype=torch.float64))
     state, ended = optimizer.init(x0), set()
     for _ in range(80):
         following, _ = optimizer.step(state)
         stopped = ~state.running
         ended.add(int(stopped.sum()))
         for name, before, after in zip(state._fields, state, following, strict=True):
+            if name == "proposer_memory" and proposer is not None and proposer.remembers_points:
+                # It may take in the iterate where the problem has stopped: the next it would see.
+                point = lmm.Point(following.x, following.gradient, unit)
+                before, after = (
+                    proposer.observe(point, mapped(Tensor.clone, memory))
+                    for memory in (before, after)
+                )
             for old, new in zip(tensors_of(before), tensors_of(after), strict=True):
                 assert torch.equal(old[stopped].nan_to_num(), new[stopped].nan_to_num()), name
         state = following
