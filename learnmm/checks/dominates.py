@@ -13,6 +13,9 @@ from learnmm.vectors import expand, norm
 ROUNDING = 64.0
 """Rounding error of ``A v`` in units of ``eps |A| |v|``."""
 
+POWERS = 5
+"""Products by which the largest ``|A v|`` is found."""
+
 
 def assert_dominates(
     curvature: Curvature,
@@ -74,7 +77,7 @@ def assert_dominates(
     eps = torch.finfo(x.dtype).eps
     with torch.no_grad():
         v = torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
-        largest = x.new_zeros(x.shape[0])
+        largest = _largest(linear, inner, v)
         for _ in range(steps):
             v = v * expand(1 / norm(v).clamp(min=torch.finfo(x.dtype).tiny), v)
             image = linear(v)
@@ -91,6 +94,21 @@ def assert_dominates(
                 flat = flat - curvature.power(curvature.power(flat, 0.5), -0.5)
             level = (ROUNDING * eps * largest).square().clamp(min=torch.finfo(x.dtype).tiny)
             v = curvature.solve(pulled) + expand(1 / level, flat) * flat
+
+
+def _largest(linear: LinearMap, inner: Curvature, v: Tensor) -> Tensor:
+    """About the largest ``<A u, C A u>^1/2`` for unit ``u``, by the power method, ``(B,)``.
+
+    What rounding hides is a share of it; a random direction may chance to be one that ``A`` hardly
+    sees, and the next ones are looked for where ``B`` is weak.
+    """
+    largest = v.new_zeros(v.shape[0])
+    for _ in range(POWERS):
+        v = v * expand(1 / norm(v).clamp(min=torch.finfo(v.dtype).tiny), v)
+        image = linear(v)
+        largest = torch.maximum(largest, inner.quad(image).clamp(min=0).sqrt())
+        v = linear.adjoint(inner.apply(image))
+    return largest
 
 
 def _require(length: Tensor, allowed: Tensor) -> None:
