@@ -1,7 +1,7 @@
 """Nested states: walked, carried on per problem, or refused when a solve starts.
 
-The memory of a component, the ``aux`` of an objective and what an adaptive majorant knows are
-trees: tensors with the batch first in tuples, named tuples, lists, dictionaries and dataclasses.
+The memories of proposers and adaptive majorants and the ``aux`` of an objective are trees: tensors
+with the batch first in tuples, named tuples, lists, dictionaries and dataclasses.
 `None`, numbers, strings and the like are constants of a tree, since they cannot differ from
 problem to problem. Whatever else a tree might hide tensors in is refused.
 """

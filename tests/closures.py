@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,14 +12,10 @@ import torch
 from torch import Tensor, nn
 
 import learnmm as lmm
+from draws import normal
 
 Loss = Callable[[], Tensor]
 DOUBLE = torch.float64
-
-
-def normal(*shape: int, seed: int = 0, dtype: torch.dtype = DOUBLE) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=DOUBLE).to(dtype)
 
 
 def rosenbrock(x: Tensor) -> Tensor:
@@ -106,3 +104,25 @@ def one_element(loss: Loss, optimizer: torch.optim.Optimizer) -> Tensor:
 STYLES = [alone, one_element, with_zero_grad, zeros_kept, never_zeroed, accumulated, graph_kept]
 
 by_style = pytest.mark.parametrize("style", STYLES, ids=lambda style: style.__name__)
+
+
+def assert_left_as_it_was(
+    optimizer: lmm.optim.ProjectedMM,
+    model: nn.Module,
+    loss: Loss,
+    failing: int,
+    error: type[BaseException],
+) -> None:
+    """A call whose closure raises at an evaluation changes nothing, and the error comes through."""
+    before, saved = bits(model.parameters()), copy.deepcopy(optimizer.state_dict()["state"])
+    calls = itertools.count(1)
+
+    def closure() -> Tensor:
+        if next(calls) == failing:
+            raise error
+        return loss()
+
+    with pytest.raises(error):
+        optimizer.step(closure)
+    assert bits(model.parameters()) == before
+    assert str(optimizer.state_dict()["state"]) == str(saved)

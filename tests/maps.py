@@ -10,16 +10,13 @@ import torch
 from torch import Tensor
 
 import learnmm as lmm
+from draws import normal
 from learnmm.hessian import hessian_product
 from learnmm.linear import Form, absolute_sums, separable
 
 DTYPE = torch.float64
 FAILURE = 1e-4
 """Of the norms that are only probable."""
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=DTYPE)
 
 
 def matrix_of(linear: lmm.linear.LinearMap, x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from learnmm.curvature import ScalarCurvature
 from learnmm.hessian import SecondDerivativeError, hessian_product
 from learnmm.kind import Kind
 from learnmm.objective import BatchFunction, Evaluation, as_objective
-from learnmm.truth import holds
+from learnmm.truth import known
 from learnmm.vectors import dot, expand, norm, peak
 
 RISE = 1e3
@@ -136,7 +136,7 @@ def reach_of(x: Tensor) -> Tensor:
 
 def some(mask: Tensor) -> bool:
     """Whether a mask holds anywhere; False inside `torch.func.vmap`, which hides it."""
-    return not holds(~mask.any())
+    return known(mask.any()) is True
 
 
 def attempt(fun: BatchFunction, x: Tensor) -> Evaluation | None:

@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import learnmm as lmm
+from draws import normal
 from learnmm.atoms import Loss
 from learnmm.checks import LawViolation, assert_majorant
 from learnmm.checks.laws import dense
@@ -17,10 +18,6 @@ from learnmm.objective import differentiate
 
 BATCH, N, M = 80, 6, 4
 EPS = torch.finfo(torch.float64).eps
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def signs(t):

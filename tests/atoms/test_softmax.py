@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import learnmm as lmm
+from draws import normal
 from learnmm.atoms import CenteredCurvature
 from learnmm.checks import LawViolation, assert_curvature, assert_interval, assert_majorant
 from learnmm.checks.laws import dense
@@ -20,10 +21,6 @@ from learnmm.objective import differentiate
 
 EPS = torch.finfo(torch.float64).eps
 BATCH = 40
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def one_hot(scores: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import learnmm as lmm
+from draws import normal
 from learnmm.atoms.angles import joint_constant, joint_pointwise
 from learnmm.checks import LawViolation, assert_majorant
 from learnmm.checks.laws import dense
@@ -17,10 +18,6 @@ from learnmm.vectors import dot, norm
 
 SLIGHTLY = 1 - 1e-3
 """A constant smaller by this factor must not pass."""
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def vector(*entries: object) -> Tensor:

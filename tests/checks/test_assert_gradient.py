@@ -12,14 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import learnmm as lmm
+from draws import normal
 from learnmm.checks import LawViolation, assert_gradient
 
 DOUBLE = torch.float64
-
-
-def normal(*shape: int, seed: int = 0, dtype: torch.dtype = DOUBLE) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=DOUBLE).to(dtype)
 
 
 MATRIX = normal(9, 6, seed=1)

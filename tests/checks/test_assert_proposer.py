@@ -11,15 +11,11 @@ from torch import Tensor
 import learnmm as lmm
 from adversaries import Random, Returning
 from catalogue import PROPOSERS, Draw, ProposerCase
+from draws import normal
 from learnmm.checks import LawViolation, assert_proposer
 
 DTYPE = torch.float64
 SHAPE = (3, 4, 2)
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=DTYPE)
 
 
 class Counting(lmm.Proposer):

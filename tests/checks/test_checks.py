@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import learnmm as lmm
+from draws import normal
 from learnmm import Kind, checks
 from learnmm.checks import (
     LawViolation,
@@ -15,10 +16,6 @@ from learnmm.checks import (
     assert_interval,
     assert_majorant,
 )
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,9 @@ import pytest
 import torch
 
 import learnmm as lmm
+from draws import normal
 from learnmm.checks.laws import dense
 from learnmm.hessian import Route, hessian_product
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 class Cube(torch.autograd.Function):

@@ -4,16 +4,13 @@ import pytest
 import torch
 
 import learnmm as lmm
+from draws import normal
 from learnmm.checks import LawViolation, assert_dominates, assert_majorant
 from learnmm.linear import Form
 from learnmm.linear.matrix import SEEN
 
 N = 1000
 by_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def reflected(spectrum, seed=0):

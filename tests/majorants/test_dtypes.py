@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import draws
 import learnmm as lmm
 from learnmm.hessian import hessian_product
 
@@ -18,9 +20,7 @@ Function = Callable[[Tensor], Tensor]
 PROPOSERS = (None, lmm.LimitedMemory())
 
 
-def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=DOUBLE).to(dtype)
+normal = partial(draws.normal, dtype=torch.float32)
 
 
 WIDE = normal(3, seed=4, dtype=DOUBLE)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import learnmm as lmm
+from draws import normal
 from learnmm.checks import LawViolation, assert_majorant
 from learnmm.linear.lanczos import ritz_extremes
 from learnmm.majorants import hessian
@@ -15,10 +16,6 @@ from learnmm.majorants.hessian import CONCAVE_SHARE
 
 STARTS = 1000
 UNKNOWNS = 300
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def quadratic(eigenvalues):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+import draws
 import learnmm as lmm
 from learnmm.majorants import secant
 
@@ -18,9 +20,7 @@ Function = Callable[[Tensor], Tensor]
 PROPOSERS = (None, lmm.LimitedMemory())
 
 
-def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=DOUBLE).to(dtype)
+normal = partial(draws.normal, dtype=torch.float32)
 
 
 DATA = normal(10, seed=5, dtype=DOUBLE)

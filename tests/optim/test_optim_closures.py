@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 import threading
@@ -17,6 +16,7 @@ import learnmm as lmm
 from closures import (
     DOUBLE,
     alone,
+    assert_left_as_it_was,
     bits,
     network,
     normal,
@@ -115,18 +115,7 @@ def test_other_exceptions_come_through(failing: int, error: type[BaseException])
         model.parameters(), settings=lmm.SolveSettings(max_iter=3), curvature="hessian"
     )
     train(optimizer, loss, 2)
-    before, saved = bits(model.parameters()), copy.deepcopy(optimizer.state_dict()["state"])
-    calls = itertools.count(1)
-
-    def closure() -> Tensor:
-        if next(calls) == failing:
-            raise error
-        return loss()
-
-    with pytest.raises(error):
-        optimizer.step(closure)
-    assert bits(model.parameters()) == before
-    assert str(optimizer.state_dict()["state"]) == str(saved)
+    assert_left_as_it_was(optimizer, model, loss, failing, error)
 
 
 # --- writing into parameters -------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from typing import Any
 
@@ -16,6 +15,7 @@ import learnmm as lmm
 from closures import (
     DOUBLE,
     alone,
+    assert_left_as_it_was,
     bits,
     by_style,
     network,
@@ -158,18 +158,7 @@ def test_a_closure_that_raises_leaves_everything_as_it_was(
     model, loss = network()
     optimizer = lmm.optim.ProjectedMM(model.parameters(), settings=lmm.SolveSettings(max_iter=2))
     train(optimizer, loss, 3)
-    before, saved = bits(model.parameters()), copy.deepcopy(optimizer.state_dict()["state"])
-    calls = itertools.count(1)
-
-    def closure() -> Tensor:
-        if next(calls) == failing:
-            raise error
-        return loss()
-
-    with pytest.raises(error):
-        optimizer.step(closure)
-    assert bits(model.parameters()) == before
-    assert str(optimizer.state_dict()["state"]) == str(saved)
+    assert_left_as_it_was(optimizer, model, loss, failing, error)
 
 
 def test_a_vanishing_gradient_makes_no_step() -> None:

@@ -17,15 +17,12 @@ from scipy.optimize import least_squares
 from torch import Tensor
 
 import learnmm as lmm
+from draws import seeded
 from learnmm_problems.mgh import FUNCTIONS, MGHProblem
 
 BATCH = 3
 by_name = pytest.mark.parametrize("name", FUNCTIONS)
 Point = list[float]
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def draw(name: str, unknowns: int | None = None, **settings: Any) -> lmm.Instance:

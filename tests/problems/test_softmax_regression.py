@@ -10,13 +10,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 import learnmm as lmm
+from draws import seeded
 from learnmm_problems.softmax_regression import SoftmaxRegressionProblem, load
 
 BATCH = 3
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def parts(drawn: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import learnmm as lmm
+from draws import seeded
 from learnmm.checks import assert_majorant
 from learnmm_problems.bundled import digits, photographs
 from learnmm_problems.image_deconvolution import ImageDeconvolutionProblem
@@ -20,10 +21,6 @@ from learnmm_problems.template_matching import TemplateMatchingProblem, quadratu
 from learnmm_problems.tomography import TomographyProblem, projections
 
 BATCH = 3
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def disc(side: int, fine: int, centre: tuple[float, float], radius: float) -> Tensor:

@@ -13,14 +13,11 @@ from torch import Tensor
 
 import learnmm as lmm
 from catalogue import PROBLEMS, ProblemCase
+from draws import seeded
 from learnmm_problems.stencils import differences, gaussian_blur, image_differences
 
 by_problem = pytest.mark.parametrize("case", PROBLEMS, ids=lambda case: case.label)
 BATCH = 3
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def draw(name: str, seed: int = 0, **settings: Any) -> lmm.Instance:

@@ -11,19 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import learnmm as lmm
+from draws import normal, seeded
 from learnmm import checks
 from learnmm.objective import CallableObjective
 from learnmm_problems.mgh import MGHProblem
 
 DTYPE = torch.float64
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=seeded(seed), dtype=DTYPE)
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def rosenbrock(x: Tensor) -> Tensor:

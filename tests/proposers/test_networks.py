@@ -9,16 +9,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import learnmm as lmm
+from draws import normal
 from learnmm.proposers.conv_lstm import CellMemory, ConvLSTMCell
 from learnmm.proposers.coordinatewise import CoordinateLSTM, CoordinateMemory
 from learnmm.solve.projection import multiplied_step
 
 DTYPE = torch.float64
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=DTYPE)
 
 
 # --- multipliers in a basis --------------------------------------------------------------------

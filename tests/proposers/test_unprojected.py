@@ -9,14 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import learnmm as lmm
+from draws import normal
 from learnmm.proposers.base import scale_free
 
 DTYPE = torch.float64
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=DTYPE)
 
 
 def constant(multipliers: Tensor) -> lmm.proposers.Constant:

@@ -10,14 +10,10 @@ from torch import Tensor
 
 import learnmm as lmm
 from adversaries import Returning
+from draws import normal
 from learnmm.solve.safeguard import shorter
 
 DTYPE = torch.float64
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=DTYPE)
 
 
 class Fixed(lmm.Proposer):

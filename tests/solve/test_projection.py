@@ -6,15 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import learnmm as lmm
+from draws import normal
 from learnmm.checks import LawViolation, assert_interval
 from learnmm.solve.projection import Proposal, cut, multiplied_step, own_step
 from learnmm.vectors import dot, norm
 
 HOSTILE = [torch.nan, torch.inf, -torch.inf, -1.0, 0.0, 1e-300, 1e-3, 0.3, 1.0, 1.9, 2.0, 1e300]
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def scaled_step(operator, gradient, multipliers) -> Proposal:

@@ -4,14 +4,11 @@ import pytest
 import torch
 
 import learnmm as lmm
+from draws import normal
 from learnmm.solve.safeguard import ROUNDING, rounding_slack
 from learnmm.vectors import norm
 
 by_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def test_the_allowance_adds_up():

@@ -12,16 +12,12 @@ import torch
 from torch import Tensor
 
 import learnmm as lmm
+from draws import normal
 from learnmm.hessian import hessian_product
 from learnmm.learn.implicit import implicit_gradient
 
 DOUBLE = torch.float64
 THREADS, TASKS = 4, 12
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=DOUBLE)
 
 
 def rosenbrock(x: Tensor) -> Tensor:
