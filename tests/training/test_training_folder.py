@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import learnmm as lmm
-from fitting import flat
+from fitting import environment, flat
 from learnmm.training.log import curve
 
 NAMES = ["best.safetensors", "curve.png", "last.safetensors", "log.jsonl"]
@@ -288,12 +288,6 @@ def test_settings_beyond_what_numbers_hold(
 ) -> None:
     with pytest.raises(error, match=message):
         flat(**{"steps": 30, **changes})
-
-
-def environment() -> dict[str, str]:
-    root = str(Path(__file__).parents[2])
-    paths = [root, os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 if __name__ == "__main__":
