@@ -192,9 +192,11 @@ def cortical_gains(
 
     Parameters
     ----------
+    hemispheres, boundaries
+        See `cortical_gain`.
     infos : iterable of mne.Info
         Sets of electrodes.
-    hemispheres, boundaries, surface, conductivity, min_depth
+    surface, conductivity, min_depth
         See `cortical_gain`.
 
     Yields

@@ -35,7 +35,7 @@ from learnmm_esi.cache import (
 )
 from learnmm_esi.head.boundaries import head_boundaries
 from learnmm_esi.head.construction import parcellate, region_sums
-from learnmm_esi.head.cortex import N_VERTICES, Hemisphere, fsaverage5
+from learnmm_esi.head.cortex import N_VERTICES, fsaverage5
 from learnmm_esi.head.gain import CorticalGain, cortical_gains
 from learnmm_esi.head.model import Construction, HeadModel
 from learnmm_esi.head.settings import HeadModelSettings
@@ -215,12 +215,7 @@ def scalp_gain(
 def head_to_mri() -> mne.Transform:
     """The transform from MNE's head frame to fsaverage's surface RAS, as MNE ships it."""
     with as_file(files("mne") / "data" / "fsaverage" / "fsaverage-trans.fif") as path:
-        transform = mne.read_trans(path, verbose="ERROR")
-    return mne.transforms.invert_transform(transform) if _is_mri(transform) else transform
-
-
-def _is_mri(transform: mne.Transform) -> bool:
-    return transform.from_str == "MRI (surface RAS)"
+        return mne.read_trans(path, verbose="ERROR")
 
 
 def _construct(settings: HeadModelSettings, warp: HeadWarp, stage: StageFactory) -> Arrays:

@@ -1,4 +1,4 @@
-"""Heads that differ from the template: the cortex lies, and is shaped, otherwise in the same skull."""
+"""Heads that differ from the template: another cortex in the same skull."""
 
 from __future__ import annotations
 
