@@ -168,7 +168,7 @@ def _facts(solver: SourceSolver) -> dict[str, Any]:
         "start": solver.method.start,
         "horizon": solver.method.steps,
         "parameters": solver.parameter_counts(),
-        "weight": float(solver.energy.weight.detach()),
+        "weight": float(solver.energy.log_weight.detach().exp()),
         "hardware": hardware(),
     }
 

@@ -45,8 +45,7 @@ class SourceSolver(nn.Module):
         super().__init__()
         self.method, self.recordings = method, recordings
         self.head = model
-        self.channel_names = tuple(model.channel_names)
-        energy = LearnedEnergy(model, method.prior, method.start, method.bounds)
+        energy = LearnedEnergy(model.leadfield, method.prior, method.start, method.bounds)
         self.unrolled = lmm.UnrolledMM(
             energy,
             method.proposer(energy.matrix, recordings.times),
@@ -54,6 +53,19 @@ class SourceSolver(nn.Module):
             steps=method.steps,
             settings=method.solve,
         )
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels, in their order."""
+        return tuple(self.head.channel_names)
+
+    def see(self, model: HeadModel) -> None:
+        """Take another head model: the same sources in the same order, any channels."""
+        self.head = model
+        self.energy.see(model.leadfield)
+        for module in self.proposer.modules():
+            if isinstance(module, lmm.proposers.DampedInverse):
+                module.see(self.energy.matrix)
 
     @property
     def energy(self) -> LearnedEnergy:
@@ -147,9 +159,10 @@ def weight_layout(method: Method, recordings: Recordings, sources: int) -> dict[
                 "energy.autoencoder": autoencoder(sources, method.prior),
                 "proposer": method.proposer(matrix, recordings.times),
             }
-            if method.start == "learned":
-                parts["energy.sharpener"] = LearnedStart(matrix.mT)
             layout = {"unrolled.energy.log_weight": torch.empty(())}
+            if method.start == "learned":
+                parts["energy.sharpener"] = LearnedStart(sources)
+                layout["unrolled.energy.weight_slopes"] = torch.empty(2)
     except RuntimeError as error:
         raise ValueError(f"settings of weights beyond any memory: {error}") from error
     for part, module in parts.items():

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from learnmm_esi.networks.components import Components
-from learnmm_esi.networks.sharpening import Sharpening
+from learnmm_esi.networks.start import LearnedStart
 from learnmm_esi.networks.sight import Look, Sight
 from learnmm_esi.training.losses import distance
 
@@ -37,13 +37,13 @@ class Preparing(nn.Module):
 
     Parameters
     ----------
-    sharpener : Sharpening
+    sharpener : LearnedStart
         The start.
     autoencoder : nn.Sequential
         Of the prior.
     """
 
-    def __init__(self, sharpener: Sharpening, autoencoder: nn.Sequential) -> None:
+    def __init__(self, sharpener: LearnedStart, autoencoder: nn.Sequential) -> None:
         super().__init__()
         self.sharpener, self.autoencoder = sharpener, autoencoder
 
