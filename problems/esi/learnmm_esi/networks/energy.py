@@ -17,9 +17,9 @@ from learnmm.linear import Form
 from learnmm.storage import short
 from learnmm_esi.inverse.classical import inverse_kernel
 from learnmm_esi.inverse.scaling import amplitude, normalized
-from learnmm_esi.networks.settings import check_positive, check_size
 from learnmm_esi.networks.sight import Look, Sight, look, sight_of
 from learnmm_esi.networks.start import LearnedStart
+from learnmm_esi.settings import check_positive, check_size
 
 Start = Literal["learned", "sLORETA", "MNE", "noise"]
 

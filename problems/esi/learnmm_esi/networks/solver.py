@@ -62,7 +62,10 @@ class SourceSolver(nn.Module):
     def see(self, model: HeadModel) -> None:
         """Take another head model: the same sources in the same order, any channels."""
         self.head = model
-        self.energy.see(model.leadfield)
+        self._see(model.leadfield)
+
+    def _see(self, leadfield: ArrayLike | Tensor) -> None:
+        self.energy.see(leadfield)
         for module in self.proposer.modules():
             if isinstance(module, lmm.proposers.DampedInverse):
                 module.see(self.energy.matrix)
@@ -83,7 +86,12 @@ class SourceSolver(nn.Module):
         steps: int | None = None,
         verified: bool = True,
     ) -> lmm.learn.Unrolled:
-        """Unroll on recordings ``(B, sensors, times)``, or on a batch that holds ``"sensors"``."""
+        """Unroll on recordings ``(B, sensors, times)``, or on a batch that holds ``"sensors"``.
+
+        A batch that holds ``"leadfield"`` is of another head, which is taken.
+        """
+        if not isinstance(batch, Tensor) and "leadfield" in batch:
+            self._see(batch["leadfield"])
         sensors = batch if isinstance(batch, Tensor) else batch["sensors"]
         solved: lmm.learn.Unrolled = self.unrolled(sensors, steps=steps, verified=verified)
         return solved

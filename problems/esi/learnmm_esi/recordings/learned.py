@@ -85,6 +85,8 @@ class LearnedInverse:
             What projectors and whitening do to them.
         """
         trained, names = self.solver.recordings, self.solver.channel_names
+        if trained.sfreq is None:
+            return
         lacking = [name for row, name in enumerate(names) if row not in match.rows]
         if lacking:
             raise ValueError(
@@ -121,6 +123,8 @@ class LearnedInverse:
             If the method serves one length alone.
         """
         trained, method = self.solver.recordings, self.solver.method
+        if trained.sfreq is None:
+            return
         told = f"{trained.times} samples ({1e3 * trained.times / trained.sfreq:.0f} ms)"
         if not method.any_length and times != trained.times:
             raise ValueError(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from learnmm_esi.networks.components import Components
-from learnmm_esi.networks.start import LearnedStart
+from learnmm_esi.networks.energy import LearnedEnergy
 from learnmm_esi.networks.sight import Look, Sight
 from learnmm_esi.training.losses import distance
 
@@ -33,19 +33,30 @@ class Prepared(NamedTuple):
 
 
 class Preparing(nn.Module):
-    """Start and prior of an energy.
+    """The parts of an energy that can learn before there are steps: the start and the prior.
 
     Parameters
     ----------
-    sharpener : LearnedStart
-        The start.
-    autoencoder : nn.Sequential
-        Of the prior.
+    energy : LearnedEnergy
+        With a learned start, and a prior that looks at one sample at a time.
+
+    Raises
+    ------
+    ValueError
+        If it has none of these.
     """
 
-    def __init__(self, sharpener: LearnedStart, autoencoder: nn.Sequential) -> None:
+    def __init__(self, energy: LearnedEnergy) -> None:
         super().__init__()
-        self.sharpener, self.autoencoder = sharpener, autoencoder
+        if energy.sharpener is None:
+            raise ValueError(f"a start that is learned is needed, got {energy.initial!r}")
+        reach = max(m.kernel_size[0] for m in energy.autoencoder if isinstance(m, nn.Conv1d))
+        if reach > 1:
+            raise ValueError(
+                "with a learned start the prior learns from single samples: expected a reach of "
+                f"1, got {reach}"
+            )
+        self.sharpener, self.autoencoder = energy.sharpener, energy.autoencoder
 
     def forward(self, batch: Mapping[str, Tensor]) -> Prepared:
         """Start from every recording; show the autoencoder some samples of some."""

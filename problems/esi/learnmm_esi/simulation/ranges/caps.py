@@ -155,7 +155,8 @@ def electrodes_of(scalp: ScalpGain, montage: str) -> Floats:
     apart = np.linalg.norm(placed[:, None] - placed[None], axis=2)
     # Of names for one place the first is kept.
     repeated = (np.tril(apart < APART, k=-1)).any(axis=1)
-    return placed[~repeated]
+    kept: Floats = placed[~repeated]
+    return kept
 
 
 @functools.cache

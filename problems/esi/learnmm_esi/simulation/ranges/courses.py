@@ -56,9 +56,7 @@ def _oscillation(timing: Timing, generator: np.random.Generator) -> Floats:
     envelope = gaussian(1e3 * timing.seconds, centre, 4 * width + 1e3 / frequency)
     if generator.uniform() < 0.3:
         envelope = np.ones(timing.times)
-    wave: Floats = envelope * np.cos(
-        2 * np.pi * (frequency * timing.seconds + generator.uniform())
-    )
+    wave: Floats = envelope * np.cos(2 * np.pi * (frequency * timing.seconds + generator.uniform()))
     return wave
 
 
@@ -82,7 +80,8 @@ def _mass(timing: Timing, generator: np.random.Generator) -> Floats:
     clip = clip - np.median(clip)
     peak = int(np.abs(clip).argmax()) / CLIP_SFREQ
     begin = peak - generator.uniform(0, timing.times) / timing.sfreq
-    return np.interp(begin + timing.seconds, np.arange(len(clip)) / CLIP_SFREQ, clip)
+    course: Floats = np.interp(begin + timing.seconds, np.arange(len(clip)) / CLIP_SFREQ, clip)
+    return course
 
 
 SHAPES: dict[str, Callable[[Timing, np.random.Generator], Floats]] = {
@@ -140,9 +139,7 @@ class CourseRange:
         for name, known in (("shapes", SHAPES), ("relations", RELATIONS)):
             asked = getattr(self, name)
             if not asked or not set(asked) <= set(known):
-                raise ValueError(
-                    f"CourseRange: {name} must be of {', '.join(known)}, got {asked}"
-                )
+                raise ValueError(f"CourseRange: {name} must be of {', '.join(known)}, got {asked}")
 
     def timing(self, generator: np.random.Generator) -> Timing:
         """Draw length and rate of a recording."""
@@ -191,12 +188,13 @@ def pink(rows: int, times: int, generator: np.random.Generator) -> Floats:
     generator : numpy.random.Generator
         Draws them.
     """
-    white = generator.standard_normal((rows, times), np.float32)
+    white: NDArray[np.floating] = generator.standard_normal((rows, times), np.float32)
     if times > 2:
         spectrum = np.fft.rfft(white)
         spectrum /= np.sqrt(np.maximum(np.arange(spectrum.shape[1]), 1))
         white = np.fft.irfft(spectrum, n=times)
-    courses: Floats = white / np.maximum(np.linalg.norm(white, axis=1, keepdims=True), 1e-12)
+    size = np.linalg.norm(white, axis=1, keepdims=True)
+    courses: Floats = white / np.maximum(size, 1e-12)
     return courses
 
 

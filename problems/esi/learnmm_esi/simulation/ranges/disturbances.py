@@ -59,7 +59,7 @@ class NoiseRange:
             raise ValueError(f"NoiseRange: artefacts must be a share, got {self.artefacts!r}")
 
     def draw(
-        self, clean: Floats, topographies: Floats, generator: np.random.Generator
+        self, clean: Floats, topographies: NDArray[np.floating], generator: np.random.Generator
     ) -> tuple[Floats, float, float]:
         """Add noise to a recording.
 
@@ -95,7 +95,7 @@ class NoiseRange:
         return clean + power * _unit(noise), snr_db, share
 
 
-def _unit(noise: Floats) -> Floats:
+def _unit(noise: NDArray[np.floating]) -> Floats:
     """Average-referenced, of norm one."""
     noise = noise - noise.mean(axis=0)
     scaled: Floats = noise / max(float(np.linalg.norm(noise)), 1e-300)

@@ -151,13 +151,21 @@ class RangeSimulator:
         cache_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         if seed < 0 or size < 1:
-            raise ValueError(
-                f"RangeSimulator: seed must be >= 0 and size >= 1, got {seed}, {size}"
-            )
+            raise ValueError(f"RangeSimulator: seed must be >= 0 and size >= 1, got {seed}, {size}")
         self.settings, self.seed, self.size = settings, int(seed), int(size)
         self.heads = Heads(settings.heads, cache_dir)
         template = self.heads.template.head_model(self.heads.template.skin.vertices[:4], "abcd")
         self._patches = Patches(template)
+
+    @property
+    def modes(self) -> int:
+        """Most modes that a cap can have."""
+        return self.settings.caps.electrodes[1] - 1
+
+    @property
+    def together(self) -> int:
+        """Recordings in a group."""
+        return self.settings.together
 
     def __len__(self) -> int:
         return self.size
@@ -239,8 +247,9 @@ class RangeSimulator:
         return np.where(weights > 0, scaled, 0.0)
 
     def _background(self, generator: np.random.Generator) -> Floats:
-        """Places of ongoing activity, patches of either sign, ``(places, sources)``."""
+        """Places of ongoing activity, ``(places, sources)``."""
         n = len(self._patches.hops)
         seeds = generator.integers(n, size=BACKGROUND_PLACES)
         radii = generator.integers(1, 5, size=BACKGROUND_PLACES)
-        return np.stack([self._patches.weights(int(s), int(r)) for s, r in zip(seeds, radii, strict=True)])
+        places = zip(seeds.tolist(), radii.tolist(), strict=True)
+        return np.stack([self._patches.weights(seed, radius) for seed, radius in places])
