@@ -65,7 +65,7 @@ def test_maps_that_are_none_are_refused(maps):
     truth, estimate, distances = maps
     with pytest.raises(ValueError, match="the truth needs a positive value"):
         earth_movers_distance(0 * truth, estimate, distances)
-    with pytest.raises(ValueError, match="the estimate needs .* no negative one"):
+    with pytest.raises(ValueError, match=r"the estimate needs .* no negative one"):
         earth_movers_distance(truth, estimate - 0.5, distances)
 
 

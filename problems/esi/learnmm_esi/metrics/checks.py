@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["as_array", "checked_pair", "listed"]
 
@@ -17,9 +17,9 @@ def as_array(value: Any) -> NDArray[Any]:
     return np.asarray(value)
 
 
-def listed(mask: NDArray[np.bool_]) -> list[int]:
+def listed(mask: ArrayLike) -> list[int]:
     """Return the first ten samples of a mask, for a message."""
-    return [int(sample) for sample in np.flatnonzero(mask)[:10]]
+    return [int(sample) for sample in np.flatnonzero(np.asarray(mask))[:10]]
 
 
 def checked_pair(
