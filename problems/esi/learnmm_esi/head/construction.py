@@ -21,7 +21,7 @@ from learnmm_esi.head.geodesics import geodesic_distances, join_distances
 from learnmm_esi.head.regions import cell_neighbours, equal_area_cells
 from learnmm_esi.head.settings import HeadModelSettings
 
-__all__ = ["construct", "region_sums"]
+__all__ = ["construct", "parcellate", "region_sums"]
 
 
 def region_sums(gain: np.ndarray, regions: np.ndarray, n_regions: int) -> np.ndarray:
@@ -69,18 +69,8 @@ def construct(
         Numbers of the construction that `report` tells.
     """
     hemispheres = fsaverage5()
-    with stage("cortical regions"):
-        labels, vertices = _regions(hemispheres, settings.sources)
-    with stage("geodesic distances"):
-        parts = list(zip(hemispheres, labels, vertices, strict=True))
-        distances = join_distances(
-            [geodesic_distances(hemi.mesh, hemi.cortex, centres) for hemi, _, centres in parts]
-        )
-        borders = [
-            cell_neighbours(hemi.mesh.edges_unique, label, len(centres))
-            for hemi, label, centres in parts
-        ]
-        neighbours = sparse.block_diag(borders, format="csr")
+    arrays = parcellate(settings.sources, stage)
+    regions = arrays["regions"]
     with stage("skull and skin"):
         if surfaces is None:
             boundaries = head_boundaries(settings.ico, settings.skull)
@@ -96,9 +86,7 @@ def construct(
             conductivity=settings.conductivity,
             min_depth=min_depth,
         )
-    n_left = len(vertices[0])
-    regions = np.concatenate([labels[0], np.where(labels[1] >= 0, labels[1] + n_left, -1)])
-    centres = np.concatenate([vertices[0], vertices[1] + N_VERTICES])
+    centres = np.concatenate([arrays["vertices_lh"], arrays["vertices_rh"] + N_VERTICES])
     if settings.column == "sum":
         gain = region_sums(cortical.gain, regions, settings.sources)
     else:
@@ -106,18 +94,52 @@ def construct(
     # Rounding to single precision, all that a forward solution file keeps, hides the last bits, in
     # which sums depend on the number of threads. Before the reference, which then is exact.
     gain = gain.astype(np.float32).astype(np.float64)
-    arrays = {
+    arrays |= {
         "leadfield": gain - gain.mean(axis=0),
         "positions": cortical.positions[centres],
         "normals": cortical.normals[centres],
+    }
+    return arrays, _facts(hemispheres, regions, cortical, boundaries, min_depth)
+
+
+def parcellate(sources: int, stage: StageFactory) -> dict[str, np.ndarray]:
+    """Divide fsaverage5 into regions.
+
+    Parameters
+    ----------
+    sources : int
+        How many, over both hemispheres.
+    stage : callable
+        See `construct`.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Regions of the vertices, the regions' centre vertices, neighbours and distances, named as
+        `construct` names them.
+    """
+    hemispheres = fsaverage5()
+    with stage("cortical regions"):
+        labels, vertices = _regions(hemispheres, sources)
+    with stage("geodesic distances"):
+        parts = list(zip(hemispheres, labels, vertices, strict=True))
+        distances = join_distances(
+            [geodesic_distances(hemi.mesh, hemi.cortex, centres) for hemi, _, centres in parts]
+        )
+        borders = [
+            cell_neighbours(hemi.mesh.edges_unique, label, len(centres))
+            for hemi, label, centres in parts
+        ]
+        neighbours = sparse.block_diag(borders, format="csr")
+    n_left = len(vertices[0])
+    return {
         "neighbour_indices": neighbours.indices.astype(np.int64),
         "neighbour_indptr": neighbours.indptr.astype(np.int64),
         "distances": distances,
         "vertices_lh": vertices[0],
         "vertices_rh": vertices[1],
-        "regions": regions,
+        "regions": np.concatenate([labels[0], np.where(labels[1] >= 0, labels[1] + n_left, -1)]),
     }
-    return arrays, _facts(hemispheres, regions, cortical, boundaries, min_depth)
 
 
 def _regions(

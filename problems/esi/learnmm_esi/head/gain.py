@@ -10,6 +10,7 @@ moved inwards to that depth, and counted.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from trimesh.proximity import closest_point
 from learnmm_esi.head.boundaries import HeadBoundaries
 from learnmm_esi.head.cortex import Hemisphere
 
-__all__ = ["CorticalGain", "cortical_gain", "move_inside", "source_spaces"]
+__all__ = ["CorticalGain", "cortical_gain", "cortical_gains", "move_inside", "source_spaces"]
 
 PASSES = 20  # of moving inwards: one suffices under a convex boundary
 SLACK = 1e-6  # metres: the surface files that MNE reads hold float32 millimetres
@@ -35,6 +36,8 @@ class CorticalGain:
     ----------
     gain : ndarray, shape (sensors, 20484)
         V/(A m) of a unit dipole along the normal, referenced at infinity; zero on the medial wall.
+    free : ndarray of float32, shape (sensors, cortex, 3)
+        The same of unit dipoles along the axes of the head frame, of the vertices off the wall.
     positions, normals : ndarray, shape (20484, 3)
         Where the dipoles lie (metres) and point to, surface RAS.
     depth : ndarray, shape (20484,)
@@ -44,6 +47,7 @@ class CorticalGain:
     """
 
     gain: np.ndarray
+    free: np.ndarray
     positions: np.ndarray
     normals: np.ndarray
     depth: np.ndarray
@@ -162,6 +166,43 @@ def cortical_gain(
     RuntimeError
         If MNE drops a vertex: none may vanish silently.
     """
+    (gain,) = cortical_gains(
+        hemispheres,
+        boundaries,
+        [info],
+        surface=surface,
+        conductivity=conductivity,
+        min_depth=min_depth,
+    )
+    return gain
+
+
+def cortical_gains(
+    hemispheres: tuple[Hemisphere, Hemisphere],
+    boundaries: HeadBoundaries,
+    infos: Iterable[mne.Info],
+    *,
+    surface: str,
+    conductivity: tuple[float, float, float],
+    min_depth: float,
+) -> Iterator[CorticalGain]:
+    """Compute what `cortical_gain` does for one set of electrodes after the other.
+
+    The boundary elements, which cost the most, are solved once.
+
+    Parameters
+    ----------
+    hemispheres, boundaries
+        See `cortical_gain`.
+    infos : iterable of mne.Info
+        Sets of electrodes.
+    surface, conductivity, min_depth
+        See `cortical_gain`.
+
+    Yields
+    ------
+    CorticalGain
+    """
     cortex = np.concatenate([hemi.cortex for hemi in hemispheres])
     with tempfile.TemporaryDirectory() as folder, mne.use_log_level("ERROR"):
         spaces = source_spaces(hemispheres, surface, Path(folder))
@@ -176,15 +217,30 @@ def cortical_gain(
             space["inuse"] = hemi.cortex.astype(int)
             space["vertno"] = np.flatnonzero(hemi.cortex)
             space["nuse"] = len(space["vertno"])
-        forward = mne.make_forward_solution(
-            info,
-            trans="fsaverage",
-            src=spaces,
-            bem=_bem_solution(boundaries, conductivity, Path(folder)),
-            meg=False,
-            eeg=True,
-            mindist=0.0,
-        )
+        bem = _bem_solution(boundaries, conductivity, Path(folder))
+    for info in infos:
+        gain, free = _gain(info, spaces, bem, cortex, min_depth)
+        yield CorticalGain(gain, free, positions, normals, depth, moved=depth < min_depth)
+
+
+def _gain(
+    info: mne.Info,
+    spaces: mne.SourceSpaces,
+    bem: mne.bem.ConductorModel,
+    cortex: np.ndarray,
+    min_depth: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gain along the normals, and along the axes."""
+    forward = mne.make_forward_solution(
+        info,
+        trans="fsaverage",
+        src=spaces,
+        bem=bem,
+        meg=False,
+        eeg=True,
+        mindist=0.0,
+        verbose="ERROR",
+    )
     dropped = int(cortex.sum()) - forward["nsource"]
     if dropped:
         raise RuntimeError(
@@ -197,7 +253,7 @@ def cortical_gain(
     free = forward["sol"]["data"].astype(np.float64).reshape(len(gain), -1, 3)
     direction = np.concatenate([space["nn"][space["vertno"]] for space in forward["src"]])
     gain[:, cortex] = np.einsum("csi,si->cs", free, direction)
-    return CorticalGain(gain, positions, normals, depth, moved=depth < min_depth)
+    return gain, free.astype(np.float32)
 
 
 def _bem_solution(
