@@ -43,7 +43,8 @@ def settings_of(kind: type[T], values: Any, path: object, section: str) -> T:
                 f"{', '.join(known)}"
             )
         inner = is_dataclass(kinds[key])
-        value = tuple(value) if isinstance(value, list) else value
+        if isinstance(value, list) and "tuple" in str(kinds[key]):
+            value = tuple(value)
         made[key] = settings_of(kinds[key], value, path, f"{section}.{key}") if inner else value
     try:
         return kind(**made)

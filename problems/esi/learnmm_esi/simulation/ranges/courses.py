@@ -46,7 +46,8 @@ def _deflection(timing: Timing, generator: np.random.Generator) -> Floats:
 def _biphasic(timing: Timing, generator: np.random.Generator) -> Floats:
     """A deflection and its opposite."""
     centre, width = _place(timing, generator)
-    return biphasic(1e3 * timing.seconds, centre, 2 * width)
+    course: Floats = biphasic(1e3 * timing.seconds, centre, 2 * width)
+    return course
 
 
 def _oscillation(timing: Timing, generator: np.random.Generator) -> Floats:
@@ -71,7 +72,8 @@ def _spike(timing: Timing, generator: np.random.Generator) -> Floats:
 
 def _ongoing(timing: Timing, generator: np.random.Generator) -> Floats:
     """Activity without a shape, its power falling as one over the frequency."""
-    return pink(1, timing.times, generator)[0]
+    course: Floats = pink(1, timing.times, generator)[0]
+    return course
 
 
 def _mass(timing: Timing, generator: np.random.Generator) -> Floats:

@@ -84,7 +84,7 @@ class NoiseRange:
         share = float(generator.uniform(*self.background))
         white = generator.standard_normal((sensors, times), np.float32)
         white *= np.exp(self.channels * generator.standard_normal((sensors, 1), np.float32))
-        noise = np.sqrt(1 - share) * _unit(white)
+        noise: Floats = np.sqrt(1 - share) * _unit(white)
         if share:
             size = np.exp(0.5 * generator.standard_normal((topographies.shape[1], 1)))
             ongoing = topographies @ (size * pink(topographies.shape[1], times, generator))
@@ -97,8 +97,8 @@ class NoiseRange:
 
 def _unit(noise: NDArray[np.floating]) -> Floats:
     """Average-referenced, of norm one."""
-    noise = noise - noise.mean(axis=0)
-    scaled: Floats = noise / max(float(np.linalg.norm(noise)), 1e-300)
+    referenced = noise - noise.mean(axis=0)
+    scaled: Floats = referenced / max(float(np.linalg.norm(referenced)), 1e-300)
     return scaled
 
 
