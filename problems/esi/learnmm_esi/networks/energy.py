@@ -17,8 +17,10 @@ from learnmm.linear import Form
 from learnmm.storage import short
 from learnmm_esi.inverse.classical import inverse_kernel
 from learnmm_esi.inverse.scaling import amplitude, normalized
+from learnmm_esi.networks.components import Components
 from learnmm_esi.networks.sight import Look, Sight, look, sight_of
 from learnmm_esi.networks.start import LearnedStart
+from learnmm_esi.networks.verdict import Verdict, facts, linear_start
 from learnmm_esi.settings import check_positive, check_size
 
 Start = Literal["learned", "sLORETA", "MNE", "noise"]
@@ -117,6 +119,7 @@ class LearnedEnergy(nn.Module):
         self.prior = lmm.AutoencoderPrior(self.autoencoder, bounds.prior)
         self.initial: Start = start
         self.sharpener = LearnedStart(sources) if start == "learned" else None
+        self.verdict = Verdict() if start == "learned" else None
         if start == "learned":
             self.weight_slopes = nn.Parameter(torch.zeros(2), requires_grad=prior.learn_weight)
         self._bounds = bounds
@@ -191,6 +194,29 @@ class LearnedEnergy(nn.Module):
         if self.sharpener is None:
             return peak_one(self.kernel @ y)
         return peak_one(self.sharpener(self.sight, self.look(y)).sum())
+
+    def judged_start(self, sensors: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the first iterate, where a learned start is taken only if it earns its place.
+
+        Parameters
+        ----------
+        sensors : Tensor, shape (B, sensors, times)
+            Recordings, in any unit.
+
+        Returns
+        -------
+        start : Tensor, shape (B, sources, times)
+            The learned start, or the linear one of where that was refused.
+        accepted : Tensor of bool, shape (B,), or None
+            Which learned starts were taken; None if starts are not learned.
+        """
+        if self.sharpener is None or self.verdict is None:
+            return self.start(sensors), None
+        seen = self.look(sensors)
+        learned, linear = self.sharpener(self.sight, seen), linear_start(self.sight, seen)
+        accepted = self.verdict(facts(self.sight, seen, learned))
+        chosen = torch.where(accepted[:, None, None], learned.maps, linear.maps)
+        return peak_one(Components(chosen, seen.courses).sum()), accepted
 
     def terms(self, x: Tensor, sensors: Tensor) -> tuple[Tensor, Tensor]:
         """Data term and (unweighted) prior term at ``x``, ``(B,)`` each."""

@@ -18,6 +18,7 @@ from learnmm_esi.networks.energy import LearnedEnergy, autoencoder
 from learnmm_esi.networks.fingerprint import fingerprint
 from learnmm_esi.networks.method import Method, Recordings
 from learnmm_esi.networks.start import LearnedStart
+from learnmm_esi.networks.verdict import Verdict
 
 
 class SourceSolver(nn.Module):
@@ -59,12 +60,14 @@ class SourceSolver(nn.Module):
         """Names of the channels, in their order."""
         return tuple(self.head.channel_names)
 
-    def see(self, model: HeadModel) -> None:
-        """Take another head model: the same sources in the same order, any channels."""
-        self.head = model
-        self._see(model.leadfield)
+    def see(self, leadfield: ArrayLike | Tensor) -> None:
+        """Take another lead field: the same sources in the same order, any channels.
 
-    def _see(self, leadfield: ArrayLike | Tensor) -> None:
+        Parameters
+        ----------
+        leadfield : array, shape (sensors, sources)
+            V/(A m).
+        """
         self.energy.see(leadfield)
         for module in self.proposer.modules():
             if isinstance(module, lmm.proposers.DampedInverse):
@@ -91,7 +94,7 @@ class SourceSolver(nn.Module):
         A batch that holds ``"leadfield"`` is of another head, which is taken.
         """
         if not isinstance(batch, Tensor) and "leadfield" in batch:
-            self._see(batch["leadfield"])
+            self.see(batch["leadfield"])
         sensors = batch if isinstance(batch, Tensor) else batch["sensors"]
         solved: lmm.learn.Unrolled = self.unrolled(sensors, steps=steps, verified=verified)
         return solved
@@ -121,9 +124,22 @@ class SourceSolver(nn.Module):
         Reconstruction
         """
         y = self.energy.normalized(sensors)
-        optimizer = self.optimizer(y, steps)
-        result = optimizer.minimize(self.energy.start(y), history=True, progress=progress)
-        return Reconstruction(self.energy.amplitude(result.x, sensors), result)
+        start, accepted = self.energy.judged_start(y)
+        if accepted is None:
+            result = self.optimizer(y, steps).minimize(start, history=True, progress=progress)
+            return Reconstruction(self.energy.amplitude(result.x, sensors), result)
+        taken, left = y[accepted], y[~accepted]
+        result = self.optimizer(taken, steps).minimize(
+            start[accepted], history=True, progress=progress
+        )
+        unmoved = self.energy(left)(start[~accepted])
+        start[accepted] = result.x
+        return Reconstruction(
+            self.energy.amplitude(start, sensors),
+            result,
+            refused=(~accepted).cpu().numpy(),
+            unmoved=unmoved.double().cpu().numpy(),
+        )
 
     def parameter_counts(self) -> dict[str, int]:
         """Number of learned weights: of what proposes the steps, energy, start, and of all."""
@@ -170,6 +186,7 @@ def weight_layout(method: Method, recordings: Recordings, sources: int) -> dict[
             layout = {"unrolled.energy.log_weight": torch.empty(())}
             if method.start == "learned":
                 parts["energy.sharpener"] = LearnedStart(sources)
+                parts["energy.verdict"] = Verdict()
                 layout["unrolled.energy.weight_slopes"] = torch.empty(2)
     except RuntimeError as error:
         raise ValueError(f"settings of weights beyond any memory: {error}") from error

@@ -32,7 +32,7 @@ class Verdict(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        for name, value in (("low", -1e9), ("high", 1e9), ("mean", 0.0), ("deviation", 1.0)):
+        for name, value in (("low", -1e4), ("high", 1e4), ("mean", 0.0), ("deviation", 1.0)):
             self.register_buffer(name, torch.full((FACTS,), value))
         self.register_buffer("slope", torch.zeros(FACTS + 1))
         self.register_buffer("threshold", torch.tensor(1.0))
@@ -113,7 +113,7 @@ def facts(sight: Sight, seen: Look, answer: Components) -> Tensor:
     image = answer.maps @ sight.projection
     again = linear_maps(sight, image, seen.lambda2)[0]
     values = sight.values / (sight.values + seen.lambda2[:, None])  # (B, modes)
-    size, place = answer.maps.square().sum(1).max(1)
+    _, place = answer.maps.square().sum(1).max(1)
     power = linear.square().sum(1)  # (B, sources)
     there = power.gather(1, place[:, None])[:, 0] / power.amax(1)
     modes = (sight.values > 0).sum().to(c).log().expand(len(c))

@@ -61,6 +61,19 @@ class LearnedInverse:
     ) -> None:
         self.path = find_weights(weights)
         self.solver = load_solver(self.path, model, transfer=transfer)
+        self._seen: bytes | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether the weights serve any channels, lengths and rates."""
+        return self.solver.recordings.any
+
+    def see(self, leadfield: NDArray[np.float64]) -> None:
+        """Take the lead field of the channels in use, projected and whitened as they are."""
+        key = leadfield.tobytes()
+        if self._seen != key:
+            self.solver.see(leadfield)
+            self._seen = key
 
     @property
     def times(self) -> int:

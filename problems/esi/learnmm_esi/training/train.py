@@ -127,7 +127,7 @@ def train(
             resume=resume,
         ),
     )
-    solver.see(model)  # the last recordings may have been of another head
+    solver.see(model.leadfield)  # the last recordings may have been of another head
     return Trained(solver, result, known)
 
 
