@@ -95,7 +95,7 @@ def test_a_start_serves_other_channels(head, small_model, tmp_path) -> None:
 
 def test_the_shipped_weights_do_what_they_are_shipped_for(fsaverage_model) -> None:
     """On a coarser model of the head than they were trained on, and far beyond ten steps."""
-    solver = load_solver(find_weights("mm-net-erp"), fsaverage_model, transfer=True)
+    solver = load_solver(find_weights("mm-net"), fsaverage_model, transfer=True)
     batch = ERPSimulator(fsaverage_model, seed=2).batch(range(12))
     compare = Evaluator(fsaverage_model, 512.0)
     for steps in (10, 60):

@@ -113,7 +113,7 @@ def evaluate(
     weights: Annotated[
         str,
         typer.Argument(
-            help="mm-net-erp, which comes with the library, or weights.safetensors of train."
+            help="mm-net, which comes with the library, or weights.safetensors of train."
         ),
     ],
     test: TestOptions,

@@ -15,7 +15,7 @@ import learnmm as lmm
 from learnmm.atoms import AutoencoderBound, CosineBound
 from learnmm.linear import Form
 from learnmm.storage import short
-from learnmm_esi.inverse.classical import inverse_kernel
+from learnmm_esi.inverse.classical import check_silent, inverse_kernel
 from learnmm_esi.inverse.scaling import amplitude, normalized
 from learnmm_esi.networks.components import Components
 from learnmm_esi.networks.sight import Look, Sight, look, sight_of
@@ -132,8 +132,14 @@ class LearnedEnergy(nn.Module):
         ----------
         leadfield : array, shape (sensors, sources)
             V/(A m).
+
+        Raises
+        ------
+        ValueError
+            If no sensor sees some of the sources.
         """
         gain = np.asarray(leadfield, dtype=np.float64)
+        check_silent("LearnedEnergy: leadfield", gain - gain.mean(axis=0))
         self.gain = float(np.linalg.norm(gain, 2))  # keeps x, y and gradients near one
         like = self.log_weight
         # They follow from the head model, so they move with the module but are not its weights.

@@ -126,14 +126,17 @@ class SourceSolver(nn.Module):
         y = self.energy.normalized(sensors)
         start, accepted = self.energy.judged_start(y)
         if accepted is None:
-            result = self.optimizer(y, steps).minimize(start, history=True, progress=progress)
-            return Reconstruction(self.energy.amplitude(result.x, sensors), result)
-        taken, left = y[accepted], y[~accepted]
-        result = self.optimizer(taken, steps).minimize(
-            start[accepted], history=True, progress=progress
-        )
-        unmoved = self.energy(left)(start[~accepted])
-        start[accepted] = result.x
+            all_of = self.optimizer(y, steps).minimize(start, history=True, progress=progress)
+            return Reconstruction(self.energy.amplitude(all_of.x, sensors), all_of)
+        result: lmm.Result | None = None
+        unmoved = y.new_zeros(0)
+        if bool(accepted.any()):
+            optimizer = self.optimizer(y[accepted], steps)
+            result = optimizer.minimize(start[accepted], history=True, progress=progress)
+        if not bool(accepted.all()):
+            unmoved = self.energy(y[~accepted])(start[~accepted])
+        if result is not None:
+            start[accepted] = result.x
         return Reconstruction(
             self.energy.amplitude(start, sensors),
             result,

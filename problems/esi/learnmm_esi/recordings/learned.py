@@ -25,7 +25,7 @@ RATE_TOLERANCE = 0.02  # relative; what a kernel of three samples sees changes n
 
 
 def find_weights(name: str | os.PathLike[str]) -> Path:
-    """Return the file of shipped weights, such as ``"mm-net-erp"``, or a path as it is.
+    """Return the file of shipped weights, such as ``"mm-net"``, or a path as it is.
 
     Raises
     ------

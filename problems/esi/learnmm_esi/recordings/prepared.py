@@ -132,12 +132,17 @@ class PreparedRecording:
     def _fits(self, reconstruction: Reconstruction, batch: NDArray[np.float64]) -> list[MMFit]:
         """What was done for each recording, those included whose learned start was refused."""
         result, refused = reconstruction.result, reconstruction.refused
-        y = torch.as_tensor(batch, dtype=result.x.dtype)
+        leadfield = self.energy.leadfield
+        y = torch.as_tensor(batch, dtype=leadfield.matrix.dtype)
         if refused is None:
-            return fits_of(result, self.energy.leadfield(result.x), y)
-        solved = iter(fits_of(result, self.energy.leadfield(result.x), y[~refused], "learned"))
+            assert result is not None
+            return fits_of(result, leadfield(result.x), y)
+        solved: list[MMFit] = []
+        if result is not None:
+            solved = fits_of(result, leadfield(result.x), y[~refused], "learned")
         estimates = torch.from_numpy(reconstruction.sources[refused])
-        shares = explained_share(self.energy.leadfield(estimates), y[refused])
-        assert reconstruction.unmoved is not None
-        left = iter(zip(reconstruction.unmoved, shares.tolist(), strict=True))
-        return [unmoved_fit(*next(left)) if no else next(solved) for no in refused]
+        left: list[MMFit] = []
+        if reconstruction.unmoved is not None and len(estimates):
+            shares = explained_share(leadfield(estimates), y[refused])
+            left = list(map(unmoved_fit, reconstruction.unmoved.tolist(), shares.tolist()))
+        return [(left if no else solved).pop(0) for no in refused]

@@ -132,10 +132,12 @@ def simulator(
 
     Parameters
     ----------
-    model, seed, size
+    model : SourceModel
         See `Protocol.simulator`.
     data : str
         See `load_protocol`.
+    seed, size : int
+        See `Protocol.simulator`.
     **changes
         Of its settings.
     """
