@@ -17,6 +17,7 @@ from learnmm_esi.head.model import HeadModel
 from learnmm_esi.inverse.fit import MMFit
 from learnmm_esi.recordings.batches import batches_of_epochs, parts_of_raw
 from learnmm_esi.recordings.engine import Engine
+from learnmm_esi.recordings.learned import model_for_weights
 from learnmm_esi.recordings.mne_options import refuse_options
 from learnmm_esi.recordings.parallel import mapped
 from learnmm_esi.recordings.plausibility import warn_about_misfit
@@ -50,7 +51,8 @@ class MMInverse:
     model : HeadModel, mne.Forward or path
         From `fsaverage_head_model` or `head_model_from_forward`; or a forward solution, or its
         ``-fwd.fif`` file, with surface source spaces. At most 10 000 sources, unless there are
-        weights.
+        weights. Those that were trained on fsaverage see a forward solution through the
+        registration of its subject (see `template_regions`); estimates lie on its sources again.
     settings : InverseSettings, optional
         How to solve.
     sensors : SensorSettings, optional
@@ -102,7 +104,10 @@ class MMInverse:
         self.settings = given("settings", InverseSettings, settings)
         self.sensors = given("sensors", SensorSettings, sensors)
         self.model = _head_model(model)
-        self._engine = Engine(self.model, self.settings, self.sensors)
+        solved, self._shares = self.model, None
+        if self.settings.weights is not None:
+            solved, self._shares = model_for_weights(self.model, self.settings.weights)
+        self._engine = Engine(solved, self.settings, self.sensors)
 
     def __repr__(self) -> str:
         solving = f"weight={self.settings.weight!r}, diffusion={self.settings.diffusion!r}"
@@ -239,7 +244,7 @@ class MMInverse:
             warnings.warn(why_no_epochs(epochs), RuntimeWarning, stacklevel=3)
         self._engine.check_length(len(epochs.times))
         prepared = self._engine.prepare(inst.info, verbose)
-        batches = batches_of_epochs(epochs, prepared.eeg, len(self.model.positions), verbose)
+        batches = batches_of_epochs(epochs, prepared.eeg, self._engine.sources, verbose)
         solved = mapped(prepared.solve, batches, n_jobs)
         return self._estimates(solved, epochs.times[0], epochs.info["sfreq"])
 
@@ -271,7 +276,7 @@ class MMInverse:
         lengths = {end - begin for begin, end in parts}
         for times in sorted({min(lengths), max(lengths)}):
             self._engine.check_length(times)
-        sources = np.full((len(self.model.positions), last - first), np.nan, dtype=np.float32)
+        sources = np.full((self._engine.sources, last - first), np.nan, dtype=np.float32)
         fits, told = [], []
         solved = mapped(prepared.solve, parts_of_raw(raw, prepared.eeg, parts), n_jobs)
         for (begin, end), one in zip(parts, solved, strict=True):
@@ -284,6 +289,10 @@ class MMInverse:
     def _estimate(
         self, sources: NDArray[np.float32], tmin: float, sfreq: float, fits: list[MMFit]
     ) -> mne.SourceEstimate:
+        if self._shares is not None:  # of the subject's own sources in the template's regions
+            own = self._shares.T @ sources
+            own[:, np.isnan(sources).all(axis=0)] = np.nan  # samples called bad
+            sources = own.astype(sources.dtype)
         assert self.model.vertices is not None  # `_head_model` has seen to it
         vertices = [np.array(v) for v in self.model.vertices]
         estimate = mne.SourceEstimate(sources, vertices, tmin, 1.0 / sfreq, subject=self.subject)

@@ -54,6 +54,11 @@ class Engine:
         """Leave the distances behind, a large matrix that no recording needs."""
         return {**self.__dict__, "model": replace(self.model, distances=None)}
 
+    @property
+    def sources(self) -> int:
+        """How many are estimated."""
+        return len(self.model.positions)
+
     def prepare(self, info: mne.Info, verbose: bool | str | int | None) -> PreparedRecording:
         """Make ready for recordings with these channels and projectors."""
         return PreparedRecording(
