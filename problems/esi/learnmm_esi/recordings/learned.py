@@ -9,11 +9,15 @@ from pathlib import Path
 import mne
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
 
 import learnmm as lmm
-from learnmm_esi.head.model import HeadModel
+from learnmm.storage import peek_weights
+from learnmm_esi.head.fsaverage import fsaverage_head_model
+from learnmm_esi.head.model import HeadModel, Registration
+from learnmm_esi.head.registration import template_regions
 from learnmm_esi.inverse.energy import Reconstruction
-from learnmm_esi.networks.configuration import HOW_TO_TRAIN
+from learnmm_esi.networks.configuration import HOW_TO_TRAIN, Configuration
 from learnmm_esi.networks.files import load_solver
 from learnmm_esi.recordings.channels import ChannelMatch
 
@@ -41,6 +45,36 @@ def find_weights(name: str | os.PathLike[str]) -> Path:
     raise FileNotFoundError(
         f"no weights and no file are called {str(name)!r}; shipped with the library: {known}"
     )
+
+
+def model_for_weights(
+    model: HeadModel, weights: str | os.PathLike[str]
+) -> tuple[HeadModel, csr_matrix | None]:
+    """Bring a forward solution to the sources that weights were trained on.
+
+    Parameters
+    ----------
+    model : HeadModel
+        On any sources.
+    weights : str or path
+        See `find_weights`.
+
+    Returns
+    -------
+    model : HeadModel
+        On the template's regions, if `model` is that of a forward solution and the weights were
+        trained on the template; else as it is.
+    shares : csr_matrix, shape (regions, sources), optional
+        What brings estimates back (see `Registration`), if it is another one.
+    """
+    path = find_weights(weights)
+    head = Configuration.of(path, peek_weights(path)[1]).head
+    if head is None or not isinstance(model.origin, mne.Forward):
+        return model, None
+    template = fsaverage_head_model(head, progress=True)
+    reduced = template_regions(model.origin, template)
+    assert isinstance(reduced.origin, Registration)
+    return reduced, reduced.origin.shares
 
 
 class LearnedInverse:
