@@ -98,7 +98,9 @@ class HeadRange:
         Share of the rest whose solver is given the head that they come from, as of one's own MRI;
         otherwise it has the template.
     tilt : float
-        Largest standard deviation of the dipoles around the normals, as a tangent.
+        Largest standard deviation of the dipoles' directions around the normals, as a tangent; half
+        of the recordings have less than a quarter of it. Columns of folded regions cancel along
+        normals, and what stimulates from within points anywhere.
 
     Raises
     ------
@@ -111,7 +113,7 @@ class HeadRange:
     others: OtherHeads = field(default_factory=OtherHeads)
     template: float = 0.5
     known: float = 0.3
-    tilt: float = 0.6
+    tilt: float = 2.0
 
     def __post_init__(self) -> None:
         for name in ("template", "known"):
@@ -203,6 +205,6 @@ class Heads:
         number = int(generator.integers(max(1, settings.others.count)))
         is_known = generator.uniform() < settings.known
         true = self.template if is_template else self.other(number)
-        tilt = generator.uniform(0, settings.tilt)
+        tilt = settings.tilt * generator.uniform() ** 2
         directions = tilt * generator.standard_normal((settings.sources, 3))
         return DrawnHead(true, directions, true if is_known else self.template)
