@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from learnmm.progress import Progress
 from learnmm_esi.head.scalp import ScalpGain, scalp_gain
 from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.head.warp import HeadWarp
@@ -192,11 +193,15 @@ class Heads:
             )
         return self._others[number]
 
-    def prepare(self) -> None:
-        """Compute all of them."""
-        _ = self.template
-        for number in range(self.settings.others.count):
-            self.other(number)
+    def prepare(self, progress: bool = False) -> None:
+        """Compute all that are not on disk, one after the other, and show how far that is."""
+        settings = self.settings
+        with Progress(1 + settings.others.count, enabled=progress, title="heads") as bar:
+            _ = self.template
+            for number in range(settings.others.count):
+                bar.show(1 + number, "some minutes, once")
+                self.other(number)
+            bar.show(1 + settings.others.count, "")
 
     def draw(self, generator: np.random.Generator) -> DrawnHead:
         """Draw the head of some recordings."""
