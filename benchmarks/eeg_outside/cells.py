@@ -100,7 +100,7 @@ class Size:
 
 
 FULL_SIZE = Size()
-QUICK_SIZE = Size(sources=64, ico=2, others_ico=2, hops=1, times=(20, 40), caps=2)
+QUICK_SIZE = Size(sources=64, ico=2, others_ico=2, hops=1, times=(20, 40), caps=1)
 
 
 def star() -> dict[str, list[Cell]]:
@@ -147,8 +147,8 @@ def full() -> dict[str, list[Cell]]:
 def quick() -> dict[str, list[Cell]]:
     """Few cells, one of each kind."""
     return {
-        "Caps": [Cell(19), Cell(32, 2)],
-        "Noise and heads": [Cell(19), Cell(24, head="conductivity", noise="brain")],
+        "Caps": [Cell(19)],
+        "Noise and heads": [Cell(19), Cell(24, 2, head="conductivity", noise="brain")],
     }
 
 

@@ -18,12 +18,7 @@ from benchmarks.eeg_invertmeeg import data, ranks
 SMALL = data.Size(sources=64, ico=2, electrodes=20, times=8)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def kept_heads(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """One folder of heads for the module, none of the user's."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEARNMM_CACHE", str(tmp_path_factory.mktemp("heads")))
-        yield
+pytestmark = pytest.mark.usefixtures("kept_heads")
 
 
 @pytest.mark.parametrize("name", list(data.DATA_SETS))
