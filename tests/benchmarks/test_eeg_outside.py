@@ -98,7 +98,7 @@ def test_the_truth_wins_and_what_refuses_is_told() -> None:
     assert found["refusing"] == {"cannot": "RuntimeError: not today"}
     for metric, best in {"transport": 0.0, "dispersion": 0.0, "auc": 1.0}.items():
         assert found["prophet"][metric] == {"median": best, "mean": best, "worst": best}
-    assert found["prophet"]["fell_back"] == 0.5
+    assert found["prophet"]["fell_back"] == 0.25
 
 
 def test_a_summary_tells_the_worst_tenth_from_the_right_side() -> None:
