@@ -58,7 +58,7 @@ test-everywhere: $(STAMP)
 
 $(OLDEST_STAMP): pyproject.toml problems/esi/pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[train,toy]" --editable "problems/esi[metrics]" hatchling pytest pytest-xdist hypothesis
+	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[train,toy]" --editable "problems/esi[cluster,metrics]" hatchling pytest pytest-xdist hypothesis
 	touch $(OLDEST_STAMP)
 
 test-oldest: $(OLDEST_STAMP)
