@@ -1,4 +1,4 @@
-"""Measure, rank and tabulate: ``make bench-invertmeeg``, or ``python -m benchmarks.eeg_invertmeeg``.
+"""Measure, rank and tabulate: ``make bench-invertmeeg``.
 
 invertmeeg is under the GPL: it is called in an environment of its own, with files in between.
 """
@@ -105,9 +105,7 @@ def main(given: list[str] | None = None, size: Size = Size()) -> None:  # noqa: 
     settings = arguments(given)
     torch.set_num_threads(1)
     begin = time.perf_counter()
-    groups = {
-        name: recordings(name, settings.samples, settings.seed, size) for name in DATA_SETS
-    }
+    groups = {name: recordings(name, settings.samples, settings.seed, size) for name in DATA_SETS}
     results = {
         name: ours(name, groups) for name in track(settings.methods, "here", console=console)
     }

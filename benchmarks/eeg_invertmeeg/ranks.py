@@ -31,13 +31,18 @@ def ranks(results: Results, data_sets: Sequence[str]) -> dict[str, dict[str, flo
         for metric in JUDGED:
             sign = -1.0 if metric in RISING else 1.0
             means = [
-                np.inf if "cannot" in results[name][data] else sign * results[name][data][metric]["mean"]
+                np.inf
+                if "cannot" in results[name][data]
+                else sign * results[name][data][metric]["mean"]
                 for name in names
             ]
             each.append(rankdata(means))
         for name, rank in zip(names, np.mean(each, axis=0), strict=True):
             places[name][data] = float(rank)
-    return {name: found | {"all": float(np.mean(list(found.values())))} for name, found in places.items()}
+    return {
+        name: found | {"all": float(np.mean(list(found.values())))}
+        for name, found in places.items()
+    }
 
 
 def page(results: Results, data_sets: Sequence[str], facts: Mapping[str, str]) -> list[str]:
@@ -49,9 +54,9 @@ def page(results: Results, data_sets: Sequence[str], facts: Mapping[str, str]) -
         "",
         *(f"- {name}: {value}" for name, value in facts.items()),
         "",
-        "The four data sets that invertmeeg's benchmark names, simulated on the library's head; its "
-        "solvers choose their regularization themselves, run in a process of their own and get the "
-        "same recordings and lead field. Definitions are those of "
+        "The four data sets that invertmeeg's benchmark names, simulated on the library's head. "
+        "Its solvers choose their regularization themselves, run in a process of their own and get "
+        "the same recordings and lead field. Definitions are those of "
         "`learnmm_esi.metrics.SeveralEvaluator`.",
         "",
         f"## Average rank of {len(order)} methods over {len(JUDGED)} metrics",

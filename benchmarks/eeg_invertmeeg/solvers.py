@@ -19,7 +19,9 @@ def main(folder: Path, name: str) -> None:
         import mne
         from invert import Solver
     except ImportError as error:
-        sys.exit(f"solvers.py needs an environment with invertmeeg (make bench-invertmeeg): {error}")
+        sys.exit(
+            f"solvers.py needs an environment with invertmeeg (make bench-invertmeeg): {error}"
+        )
     warnings.filterwarnings("ignore")
     logging.disable(logging.ERROR)
     mne.set_log_level("error")

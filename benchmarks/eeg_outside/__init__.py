@@ -1,1 +1,1 @@
-"""EEG outside what was trained on: caps, patches, noise, heads; ``python -m benchmarks.eeg_outside``."""
+"""EEG outside what was trained on, in tables: ``python -m benchmarks.eeg_outside``."""

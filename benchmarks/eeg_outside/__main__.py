@@ -38,7 +38,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     """Settings of a run."""
     parser = pages.arguments("eeg_outside", __doc__)
     parser.add_argument("--quick", action="store_true", help="a few small cells, to try it out")
-    parser.add_argument("--grid", choices=("star", "pairs", "full"), default="star", help="which cells")
+    parser.add_argument(
+        "--grid", choices=("star", "pairs", "full"), default="star", help="which cells"
+    )
     parser.add_argument("--samples", type=int, default=200, help="recordings of a cell")
     parser.add_argument("--seed", type=int, default=2026, help="of the recordings")
     parser.add_argument(
@@ -63,7 +65,11 @@ def sources() -> list[Path]:
     """What measurements depend on: the libraries, the weights, and all here but the page."""
     here = [path for path in HERE.glob("*.py") if path.stem not in ("page", "__main__")]
     libraries = [Path(package.__file__).parent for package in (learnmm, learnmm_esi)]
-    return [*here, *(p for folder in libraries for p in folder.rglob("*.py")), find_weights(WEIGHTS)]
+    return [
+        *here,
+        *(p for folder in libraries for p in folder.rglob("*.py")),
+        find_weights(WEIGHTS),
+    ]
 
 
 def measure(
@@ -77,9 +83,7 @@ def measure(
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         task = progress.add_task("", total=settings.samples * len(cells))
         for number, cell in enumerate(cells):
-            progress.update(
-                task, description=cell.name, completed=number * settings.samples
-            )
+            progress.update(task, description=cell.name, completed=number * settings.samples)
             results[cell.name] = cache.get(
                 cell.name,
                 lambda c=cell: scores(
@@ -119,7 +123,9 @@ def main(given: list[str] | None = None) -> None:
     }
     content = {
         "facts": facts,
-        "cells": [{**vars(cell), "name": cell.name, "methods": results[cell.name]} for cell in cells],
+        "cells": [
+            {**vars(cell), "name": cell.name, "methods": results[cell.name]} for cell in cells
+        ],
     }
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     write_file(settings.output.with_suffix(".json"), text.encode())

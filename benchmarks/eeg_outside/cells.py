@@ -6,48 +6,37 @@ import copy
 import functools
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from learnmm_esi.simulation.ranges.caps import CapRange
 from learnmm_esi.simulation.ranges.courses import CourseRange
 from learnmm_esi.simulation.ranges.disturbances import NoiseRange
-from learnmm_esi.simulation.ranges.heads import HeadRange
+from learnmm_esi.simulation.ranges.heads import HeadRange, OtherHeads
 from learnmm_esi.simulation.ranges.simulator import Group, PatchRange, Ranges, RangeSimulator
 
 ELECTRODES = (19, 32, 64, 128, 256)
 PATCHES = (1, 2, 3, 4)
 SNRS = (-5.0, 0.0, 5.0, 10.0, 20.0)
 
-_UNCHANGED: dict[str, Any] = {
-    "others": 1,
-    "template": 0.0,
-    "known": 0.0,
-    "skull_ratio": (80.0, 80.0),
-    "surfaces": ("pial",),
-    "skulls": ("half",),
-    "stretch": 0.0,
-    "shift": 0.0,
-    "bend": 0.0,
-    "tilt": 0.0,
-}
-"""One other head, that is the template but for its boundaries' resolution; the solver has that."""
 
-HEADS: dict[str, dict[str, Any]] = {
-    "template": {"others": 0, "template": 1.0},
-    "conductivity": _UNCHANGED | {"skull_ratio": (25.0, 25.0)},
-    "surface": _UNCHANGED | {"surfaces": ("white",)},
-    "skull": _UNCHANGED | {"skulls": ("constant",)},
-    "lead field": _UNCHANGED
-    | {
-        "skull_ratio": (40.0, 40.0),
-        "surfaces": ("white",),
-        "skulls": ("ratio",),
-        "stretch": 0.05,
-        "shift": 0.004,
-        "bend": 0.003,
-        "tilt": 0.3,
-    },
+def _only(others: OtherHeads, tilt: float = 0.0) -> HeadRange:
+    """Recordings come from one other head alone."""
+    return HeadRange(others=others, template=0.0, known=0.0, tilt=tilt)
+
+
+_UNCHANGED = OtherHeads(1, 3, (80.0, 80.0), ("pial",), ("half",), stretch=0.0, shift=0.0, bend=0.0)
+"""A head that is the template but for the resolution of its boundaries."""
+
+HEADS: dict[str, HeadRange] = {
+    "template": HeadRange(others=replace(_UNCHANGED, count=0), template=1.0),
+    "conductivity": _only(replace(_UNCHANGED, skull_ratio=(25.0, 25.0))),
+    "surface": _only(replace(_UNCHANGED, surfaces=("white",))),
+    "skull": _only(replace(_UNCHANGED, skulls=("constant",))),
+    # Warped against the directions of those that weights are trained on.
+    "lead field": _only(
+        OtherHeads(1, 3, (40.0, 40.0), ("white",), ("ratio",), -0.05, -0.004, -0.003), tilt=0.3
+    ),
 }
 """Where recordings come from; whoever solves has the template."""
 
@@ -72,7 +61,8 @@ class Cell:
     def name(self) -> str:
         """For tables and files."""
         patches = "1 patch" if self.patches == 1 else f"{self.patches} patches"
-        return f"{self.electrodes} electrodes, {patches}, {self.snr_db:g} dB, {self.head}, {self.noise}"
+        level = f"{self.snr_db:g} dB"
+        return f"{self.electrodes} electrodes, {patches}, {level}, {self.head}, {self.noise}"
 
 
 @dataclass(frozen=True)
@@ -137,8 +127,7 @@ def full() -> dict[str, list[Cell]]:
     """Sections of all combinations."""
     return {
         f"{head}, {noise}": [
-            Cell(e, p, s, head, noise)
-            for e, p, s in itertools.product(ELECTRODES, PATCHES, SNRS)
+            Cell(e, p, s, head, noise) for e, p, s in itertools.product(ELECTRODES, PATCHES, SNRS)
         ]
         for head, noise in itertools.product(HEADS, NOISES)
     }
@@ -190,7 +179,11 @@ def _first(group: Group, count: int) -> Group:
 @functools.cache
 def _simulator(head: str, size: Size, seed: int) -> RangeSimulator:
     """Simulator of a head, of which many cells come."""
-    heads = HeadRange(
-        sources=size.sources, ico=size.ico, others_ico=size.others_ico, **HEADS[head]
+    chosen = HEADS[head]
+    heads = replace(
+        chosen,
+        sources=size.sources,
+        ico=size.ico,
+        others=replace(chosen.others, ico=size.others_ico),
     )
     return RangeSimulator(Ranges(heads=heads), seed, size=1)

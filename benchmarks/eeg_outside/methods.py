@@ -22,7 +22,7 @@ from learnmm_esi.recordings.learned import find_weights
 
 BASELINE = "sLORETA"
 LEARNED, START = "learned", "learned, start alone"
-WEIGHTS = "mm-net-erp"
+WEIGHTS = "mm-net"
 
 LCMV_REGULARIZATION = 1.0
 """Of the mean variance. With MNE-Python's 0.05, patches, which no single region's lead field is
@@ -104,9 +104,8 @@ def solver_of(model: HeadModel) -> SourceSolver:
     return load_solver(find_weights(WEIGHTS), model, transfer=True)
 
 
-@torch.no_grad()
 def learned_start(model: HeadModel) -> Estimate:
-    """What the learned solver starts from."""
+    """What the learned solver would start from if nobody judged it."""
     energy = solver_of(model).energy
 
     def estimate(sensors: NDArray[np.float32], _: float) -> Estimates:
@@ -117,9 +116,14 @@ def learned_start(model: HeadModel) -> Estimate:
 
 
 def learned(model: HeadModel) -> Estimate:
-    """What it hands out after its verified steps."""
+    """What it hands out: after verified steps, or the linear estimate where it falls back."""
     solver = solver_of(model)
-    return lambda sensors, _: Estimates(solver.reconstruct(sensors).sources)
+
+    def estimate(sensors: NDArray[np.float32], _: float) -> Estimates:
+        found = solver.reconstruct(sensors)
+        return Estimates(found.sources, found.refused)
+
+    return estimate
 
 
 METHODS: dict[str, Prepare] = {

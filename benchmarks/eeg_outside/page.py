@@ -92,9 +92,7 @@ def overview(names: Sequence[str], results: Results) -> list[str]:
         known = [name for name in names if ratio(results[name], metric) is not None]
         worse = [name for name in known if lost(results[name], metric)]
         lines.append(f"- {title}: {len(worse)} of {len(known)} rows lost")
-    halved = [
-        name for name in names if (ratio(results[name], "localization_error") or 1.0) <= HALF
-    ]
+    halved = [name for name in names if (ratio(results[name], "localization_error") or 1.0) <= HALF]
     lines.append(f"- At most half of {BASELINE}'s localization error: {len(halved)} rows")
     return [*lines, ""]
 
