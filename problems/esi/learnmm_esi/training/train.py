@@ -16,8 +16,9 @@ from learnmm_esi.head.model import HeadModel
 from learnmm_esi.networks.method import Recordings
 from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.simulation.data_sets import load_protocol
-from learnmm_esi.simulation.ranges.simulator import Ranges, RangeSimulator
+from learnmm_esi.simulation.ranges.simulator import Ranges
 from learnmm_esi.training.data import GroupedRecordings, SimulatedRecordings
+from learnmm_esi.training.judging import judge
 from learnmm_esi.training.losses import LOSSES
 from learnmm_esi.training.presets import Preset
 from learnmm_esi.training.pretrain import pretrain, require_learned_start, take_start
@@ -33,6 +34,7 @@ class Trained(NamedTuple):
 
 
 TOGETHER = 32  # recordings of one head that the start sees at once
+JUDGED = 4096  # recordings that the verdict on starts learns from
 
 
 class Simulated(NamedTuple):
@@ -42,6 +44,7 @@ class Simulated(NamedTuple):
     validation: Groups
     steps: Dataset[Any]
     validation_steps: Dataset[Any]
+    judging: Groups
     recordings: Recordings
     fit: FitSettings
 
@@ -127,6 +130,8 @@ def train(
             resume=resume,
         ),
     )
+    if solver.energy.verdict is not None:
+        judge(solver.energy, simulated.judging)
     solver.see(model.leadfield)  # the last recordings may have been of another head
     return Trained(solver, result, known)
 
@@ -145,21 +150,22 @@ def simulate(model: HeadModel, data: str, preset: Preset) -> Simulated:
                 f"the recordings of {data} are of many lengths and rates: leave "
                 f"{', '.join(asked)} out of the preset"
             )
-        ranges = protocol.settings
-        many, few = (
-            RangeSimulator(ranges, seed, max(1, n // ranges.together)) for seed, n in sizes
-        )
+        many, few = (protocol.groups(seed, n) for seed, n in sizes)
+        judging = protocol.groups(setting.seed + 3, min(JUDGED, setting.train_size))
         members = preset.fit.batch_size
         return Simulated(
             many,
             few,
             GroupedRecordings(many, members=members, window=window),
             GroupedRecordings(few, fresh=False, members=members, window=window),
+            judging,
             Recordings(window, None),
             replace(preset.fit, batch_size=1),  # group, of as many recordings
         )
     made = asked if data == "erp" else {}
     training, validation = (protocol.simulator(model, seed, n, **made) for seed, n in sizes)
+    count = min(JUDGED, setting.train_size)
+    judging_of = protocol.simulator(model, setting.seed + 3, count, **made)
     for name, value in asked.items():
         if value != getattr(training, name):
             raise ValueError(
@@ -172,6 +178,7 @@ def simulate(model: HeadModel, data: str, preset: Preset) -> Simulated:
         OneHead(validation, model, TOGETHER),
         SimulatedRecordings(training, window=cut),
         SimulatedRecordings(validation, fresh=False, window=cut),
+        OneHead(judging_of, model, TOGETHER),
         Recordings(cut or training.times, training.sfreq),
         preset.fit,
     )

@@ -98,7 +98,7 @@ class HeadRange:
         Share of the rest whose solver is given the head that they come from, as of one's own MRI;
         otherwise it has the template.
     tilt : float
-        Largest standard deviation of the others' dipoles around the normals, as a tangent.
+        Largest standard deviation of the dipoles around the normals, as a tangent.
 
     Raises
     ------
@@ -111,7 +111,7 @@ class HeadRange:
     others: OtherHeads = field(default_factory=OtherHeads)
     template: float = 0.5
     known: float = 0.3
-    tilt: float = 0.3
+    tilt: float = 0.6
 
     def __post_init__(self) -> None:
         for name in ("template", "known"):
@@ -205,6 +205,4 @@ class Heads:
         true = self.template if is_template else self.other(number)
         tilt = generator.uniform(0, settings.tilt)
         directions = tilt * generator.standard_normal((settings.sources, 3))
-        if is_template:
-            directions = np.zeros_like(directions)
         return DrawnHead(true, directions, true if is_known else self.template)
