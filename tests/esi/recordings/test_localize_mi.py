@@ -71,7 +71,7 @@ def response(run, head):
 # ------------------------------------------------------------------------------------------ places
 
 
-def test_sloreta_finds_every_place_without_noise(trials):
+def test_sloreta_finds_every_place_where_there_is_hardly_noise(trials):
     found = [t for t in trials if t.method == "sLORETA"]
     assert len(found) == len(RUNS) * 3 * len(PROTOCOL.settings(LINEAR))
     for trial in found:
@@ -118,8 +118,8 @@ def test_weights_see_regions_wherever_the_cortex_lies(
     solver = SourceSolver(coarse_model, small("mm-net", steps=2), NetworkRecordings(16, None))
     save_solver(tmp_path / "any.safetensors", solver, {"data": "erp", "training": {}}, {})
     method = Method("learned", "weights", (str(tmp_path / "any.safetensors"),), learned)
-    found = tried([run], Protocol(channels=(256, 24), methods=(method,)))
-    assert [t.used for t in found] == 3 * [CHANNELS - 1] + 3 * [24]
+    found = tried([run], Protocol(channels=(24,), methods=(method,)))
+    assert [t.used for t in found] == 3 * [24]
     regions = regions_of(head, coarse_model.settings)
     assert regions.positions.shape == coarse_model.positions.shape
     apart = np.linalg.norm(regions.positions - coarse_model.positions, axis=1)

@@ -84,7 +84,7 @@ def regions_of(head: SubjectHead, settings: HeadModelSettings) -> Regions:
     Regions
     """
     template = fsaverage_head_model(settings, progress=True)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, mne.use_log_level("ERROR"):
         write_spheres(head.whole, Path(folder))
         model = template_regions(head.whole, template, folder)
     assert isinstance(model.origin, Registration)
