@@ -55,11 +55,11 @@ def test_faulty_presets_are_refused(tmp_path, text, message) -> None:
 
 
 def test_unknown_names_are_told_with_what_there_is(head) -> None:
-    with pytest.raises(FileNotFoundError, match="presets: cpu, paper, quick, smoke"):
+    with pytest.raises(FileNotFoundError, match="presets: cpu, paper, quick, ranges, smoke"):
         load_preset("fast", "mm-net")
     with pytest.raises(ValueError, match=r"method must be one of .*, mm-net, .*, got 'unet'"):
         load_preset("cpu", "unet")
-    with pytest.raises(ValueError, match="data must be one of erp, nmm, got 'meg'"):
+    with pytest.raises(FileNotFoundError, match="is called 'meg'; there are erp, nmm, ranges"):
         simulator(head, "meg", 0, 1)
 
 

@@ -152,7 +152,7 @@ class SolveOptions(OptionGroup):
     weights: Annotated[
         str | None,
         typer.Option(
-            help="Reconstruct with a trained method: mm-net-erp, which comes with the library, or "
+            help="Reconstruct with a trained method: mm-net, which comes with the library, or "
             "a file of train. Default: no learning."
         ),
     ] = None

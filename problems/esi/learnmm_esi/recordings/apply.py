@@ -213,7 +213,7 @@ class MMInverse:
         self, evoked: mne.Evoked, verbose: bool | str | int | None
     ) -> tuple[mne.SourceEstimate, MMFit]:
         sources, fit = self._engine.solve_evoked(evoked, verbose)
-        return self._estimate(sources, evoked.times[0], evoked.info["sfreq"]), fit
+        return self._estimate(sources, evoked.times[0], evoked.info["sfreq"], [fit]), fit
 
     def _apply_several(
         self, several: Iterable[mne.Evoked], n_jobs: int | None, verbose: bool | str | int | None
@@ -232,7 +232,7 @@ class MMInverse:
                 yield place, one, verbose
 
         solved = mapped(self._engine.solve_listed, calls(), n_jobs)
-        return ((self._estimate(sources, *axes.popleft()), fit) for sources, fit in solved)
+        return ((self._estimate(sources, *axes.popleft(), [fit]), fit) for sources, fit in solved)
 
     def _apply_epochs(
         self, inst: mne.BaseEpochs, n_jobs: int | None, verbose: bool | str | int | None
@@ -254,7 +254,7 @@ class MMInverse:
         for batch in batches:
             warn_about_misfit(batch.told)
             for sources, fit in zip(batch.sources, batch.fits, strict=True):
-                yield self._estimate(sources, tmin, sfreq), fit
+                yield self._estimate(sources, tmin, sfreq, [fit]), fit
 
     def _apply_raw(
         self,
@@ -268,7 +268,10 @@ class MMInverse:
         sfreq, learned = raw.info["sfreq"], self._engine.learned
         size = span.buffer_size
         if size is None:
-            size = max(1, round(sfreq)) if learned is None else learned.times
+            if learned is not None and not learned.any:
+                size = learned.times
+            else:
+                size = max(1, round(sfreq))
         parts = good_parts(raw, first, last, size, span.reject_by_annotation)
         lengths = {end - begin for begin, end in parts}
         for times in sorted({min(lengths), max(lengths)}):
@@ -281,10 +284,10 @@ class MMInverse:
             fits += one.fits
             told += one.told
         warn_about_misfit(told)
-        return self._estimate(sources, raw.times[first], sfreq), fits
+        return self._estimate(sources, raw.times[first], sfreq, fits), fits
 
     def _estimate(
-        self, sources: NDArray[np.float32], tmin: float, sfreq: float
+        self, sources: NDArray[np.float32], tmin: float, sfreq: float, fits: list[MMFit]
     ) -> mne.SourceEstimate:
         if self._shares is not None:  # of the subject's own sources in the template's regions
             own = self._shares.T @ sources
@@ -292,7 +295,11 @@ class MMInverse:
             sources = own.astype(sources.dtype)
         assert self.model.vertices is not None  # `_head_model` has seen to it
         vertices = [np.array(v) for v in self.model.vertices]
-        return mne.SourceEstimate(sources, vertices, tmin, 1.0 / sfreq, subject=self.subject)
+        estimate = mne.SourceEstimate(sources, vertices, tmin, 1.0 / sfreq, subject=self.subject)
+        # Of MNE-Python's estimates none has a comment; it goes along with copies.
+        starts = sorted({fit.start for fit in fits})
+        estimate.comment = f"learnmm, {' and '.join(starts)} start"
+        return estimate
 
 
 def apply_mm(

@@ -107,6 +107,8 @@ class Engine:
     ) -> SourceEnergy | LearnedInverse:
         if self.learned is not None:
             self.learned.check(info, match, matrix)
+            if self.learned.any:
+                self.learned.see(matrix @ self.model.leadfield[match.rows])
             return self.learned
         key = match.rows.tobytes() + matrix.tobytes()
         if self._prepared is None or self._prepared[0] != key:

@@ -29,7 +29,7 @@ RATE_TOLERANCE = 0.02  # relative; what a kernel of three samples sees changes n
 
 
 def find_weights(name: str | os.PathLike[str]) -> Path:
-    """Return the file of shipped weights, such as ``"mm-net-erp"``, or a path as it is.
+    """Return the file of shipped weights, such as ``"mm-net"``, or a path as it is.
 
     Raises
     ------
@@ -95,6 +95,19 @@ class LearnedInverse:
     ) -> None:
         self.path = find_weights(weights)
         self.solver = load_solver(self.path, model, transfer=transfer)
+        self._seen: bytes | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether the weights serve any channels, lengths and rates."""
+        return self.solver.recordings.any
+
+    def see(self, leadfield: NDArray[np.float64]) -> None:
+        """Take the lead field of the channels in use, projected and whitened as they are."""
+        key = leadfield.tobytes()
+        if self._seen != key:
+            self.solver.see(leadfield)
+            self._seen = key
 
     @property
     def times(self) -> int:
@@ -119,6 +132,8 @@ class LearnedInverse:
             What projectors and whitening do to them.
         """
         trained, names = self.solver.recordings, self.solver.channel_names
+        if trained.sfreq is None:
+            return
         lacking = [name for row, name in enumerate(names) if row not in match.rows]
         if lacking:
             raise ValueError(
@@ -155,6 +170,8 @@ class LearnedInverse:
             If the method serves one length alone.
         """
         trained, method = self.solver.recordings, self.solver.method
+        if trained.sfreq is None:
+            return
         told = f"{trained.times} samples ({1e3 * trained.times / trained.sfreq:.0f} ms)"
         if not method.any_length and times != trained.times:
             raise ValueError(
