@@ -14,9 +14,9 @@ from learnmm_esi.head.model import HeadModel
 from learnmm_esi.inverse.energy import SourceEnergy, check_size
 from learnmm_esi.inverse.fit import MMFit
 from learnmm_esi.recordings.channels import ChannelMatch
-from learnmm_esi.recordings.learned import LearnedInverse
+from learnmm_esi.recordings.learned import LearnedInverse, LearnedOnChannels
 from learnmm_esi.recordings.plausibility import warn_about_misfit
-from learnmm_esi.recordings.prepared import PreparedRecording, SeenModel
+from learnmm_esi.recordings.prepared import PreparedRecording, SeenModel, Solver
 from learnmm_esi.recordings.settings import InverseSettings, SensorSettings
 
 __all__ = ["Engine"]
@@ -102,18 +102,17 @@ class Engine:
                 error.add_note(f"in {name}")
             raise
 
-    def _solver(
-        self, info: mne.Info, match: ChannelMatch, matrix: NDArray[np.float64]
-    ) -> SourceEnergy | LearnedInverse:
+    def _solver(self, info: mne.Info, match: ChannelMatch, matrix: NDArray[np.float64]) -> Solver:
         if self.learned is not None:
             self.learned.check(info, match, matrix)
             if self.learned.any:
-                self.learned.see(matrix @ self.model.leadfield[match.rows])
+                seen = matrix @ self.model.leadfield[match.rows]
+                return LearnedOnChannels(self.learned, seen)
             return self.learned
         key = match.rows.tobytes() + matrix.tobytes()
         if self._prepared is None or self._prepared[0] != key:
             logger.info("Preparing the energy of %d channels", len(match.rows))
-            seen = SeenModel(self.model, matrix @ self.model.leadfield[match.rows])
+            model = SeenModel(self.model, matrix @ self.model.leadfield[match.rows])
             settings = self.settings
-            self._prepared = key, SourceEnergy(seen, settings.weight, settings.diffusion)
+            self._prepared = key, SourceEnergy(model, settings.weight, settings.diffusion)
         return self._prepared[1]

@@ -192,3 +192,34 @@ class LearnedInverse:
     ) -> Reconstruction:
         """Estimate sources of recordings ``(batch, sensors, times)`` in V."""
         return self.solver.reconstruct(sensors, steps=max_iter, progress=progress)
+
+
+class LearnedOnChannels:
+    """A trained method for any channels, on those of one recording.
+
+    It takes their lead field whenever it solves: since the last time, the method may have solved
+    for other channels, as when epochs are asked for one by one.
+
+    Parameters
+    ----------
+    learned : LearnedInverse
+        Whose weights serve any channels.
+    leadfield : ndarray, shape (channels, sources)
+        Of the channels in use, projected and whitened as they are.
+    """
+
+    def __init__(self, learned: LearnedInverse, leadfield: NDArray[np.float64]) -> None:
+        self._learned, self._seen = learned, leadfield
+
+    @property
+    def leadfield(self) -> lmm.linear.MatrixMap:
+        """What the channels see, divided by its norm."""
+        self._learned.see(self._seen)
+        return self._learned.leadfield
+
+    def reconstruct(
+        self, sensors: ArrayLike, *, max_iter: int | None = None, progress: bool = False
+    ) -> Reconstruction:
+        """Estimate sources of recordings ``(batch, sensors, times)`` in V."""
+        self._learned.see(self._seen)
+        return self._learned.reconstruct(sensors, max_iter=max_iter, progress=progress)
