@@ -91,16 +91,3 @@ def test_weights_transfer_when_asked_to(coarse_model, evoked, weights):
         MMInverse(other, InverseSettings(weights=weights))
     stc = apply_mm(evoked, other, InverseSettings(weights=weights, transfer=True))
     assert stc.shape == (60, TIMES)
-
-
-@pytest.mark.filterwarnings("ignore:the (estimate|learned start):RuntimeWarning")
-def test_epochs_keep_their_channels_whatever_is_solved_between(
-    coarse_model, epochs, evoked, any_weights, monkeypatch
-):
-    monkeypatch.setattr("learnmm_esi.recordings.batches.BATCH_VALUES", 1)
-    inverse = MMInverse(coarse_model, InverseSettings(weights=any_weights))
-    epochs.info["bads"], evoked.info["bads"] = ["Cz"], ["Fz"]
-    expected, alone = inverse.apply(epochs), inverse.apply(evoked)
-    for stc, one in zip(inverse.apply(epochs, return_generator=True), expected, strict=True):
-        np.testing.assert_array_equal(stc.data, one.data)
-        np.testing.assert_array_equal(inverse.apply(evoked).data, alone.data)

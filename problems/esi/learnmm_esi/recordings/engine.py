@@ -14,7 +14,7 @@ from learnmm_esi.head.model import HeadModel
 from learnmm_esi.inverse.energy import SourceEnergy, check_size
 from learnmm_esi.inverse.fit import MMFit
 from learnmm_esi.recordings.channels import ChannelMatch
-from learnmm_esi.recordings.learned import LearnedInverse, LearnedOnChannels
+from learnmm_esi.recordings.learned import LearnedInverse
 from learnmm_esi.recordings.plausibility import warn_about_misfit
 from learnmm_esi.recordings.prepared import PreparedRecording, SeenModel, Solver
 from learnmm_esi.recordings.settings import InverseSettings, SensorSettings
@@ -106,13 +106,12 @@ class Engine:
         if self.learned is not None:
             self.learned.check(info, match, matrix)
             if self.learned.any:
-                seen = matrix @ self.model.leadfield[match.rows]
-                return LearnedOnChannels(self.learned, seen)
+                return self.learned.seeing(matrix @ self.model.leadfield[match.rows])
             return self.learned
         key = match.rows.tobytes() + matrix.tobytes()
         if self._prepared is None or self._prepared[0] != key:
             logger.info("Preparing the energy of %d channels", len(match.rows))
-            model = SeenModel(self.model, matrix @ self.model.leadfield[match.rows])
+            seen = SeenModel(self.model, matrix @ self.model.leadfield[match.rows])
             settings = self.settings
-            self._prepared = key, SourceEnergy(model, settings.weight, settings.diffusion)
+            self._prepared = key, SourceEnergy(seen, settings.weight, settings.diffusion)
         return self._prepared[1]
