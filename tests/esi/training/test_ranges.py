@@ -80,9 +80,6 @@ def test_weights_trained_over_ranges_serve_any_cap(files, head, tmp_path) -> Non
         found = load_solver(file, other).reconstruct(sensors - sensors.mean(axis=1, keepdims=True))
         assert found.sources.shape == (2, 64, times)
         assert np.isfinite(found.sources).all()
-    far = scalp_gain(HeadModelSettings(sources=80, ico=2)).head_model(
-        places[:20], [str(i) for i in range(20)]
-    )
     with pytest.raises(ValueError, match="for 64 sources, the head model has 80"):
         load_solver(file, head)
 
