@@ -25,7 +25,7 @@ help:
 $(STAMP): pyproject.toml problems/esi/pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("learnmm needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,toy,bench,dev]" --editable problems/esi
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,toy,bench,dev]" --editable "problems/esi[metrics]"
 	touch $(STAMP)
 
 demo: $(STAMP)
@@ -54,7 +54,7 @@ test-everywhere: $(STAMP)
 
 $(OLDEST_STAMP): pyproject.toml problems/esi/pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[train,toy]" --editable problems/esi hatchling pytest pytest-xdist hypothesis
+	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[train,toy]" --editable "problems/esi[cluster,metrics]" hatchling pytest pytest-xdist hypothesis
 	touch $(OLDEST_STAMP)
 
 test-oldest: $(OLDEST_STAMP)

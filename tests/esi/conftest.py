@@ -12,6 +12,7 @@ from filelock import FileLock
 from scipy import sparse
 
 from eeg_learning import small_head
+from eeg_stimulation import free_forward, write_folder
 from learnmm_esi.head.fsaverage import fsaverage_head_model
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.head.settings import HeadModelSettings
@@ -83,6 +84,18 @@ def fsaverage_model(head_models) -> HeadModel:
     """The real head, built once."""
     with FileLock(head_models / "lock"):
         return fsaverage_head_model(HeadModelSettings(ico=3), cache_dir=head_models)
+
+
+@pytest.fixture(scope="session")
+def stimulation_forward(tmp_path_factory) -> mne.Forward:
+    """The head of all subjects of `eeg_stimulation`."""
+    return free_forward(tmp_path_factory.mktemp("subjects"))
+
+
+@pytest.fixture(scope="session")
+def stimulation_folder(stimulation_forward, tmp_path_factory) -> Path:
+    """Three subjects, four runs; not to be changed."""
+    return write_folder(tmp_path_factory.mktemp("stimulation"), stimulation_forward)
 
 
 def electrodes(sfreq: float) -> mne.Info:

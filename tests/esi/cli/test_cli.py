@@ -73,7 +73,10 @@ def test_help_is_fast_because_it_imports_little():
     assert time.perf_counter() - begin < 5.0  # a fifth of a second on a quiet machine
 
 
-@pytest.mark.parametrize("command", ["head-model", "simulate", "reconstruct", "train", "evaluate"])
+COMMANDS = ["head-model", "simulate", "reconstruct", "train", "evaluate", "localize-mi"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(run, command):
     assert command in run("--help")
     assert "Usage" in run(command, "--help")

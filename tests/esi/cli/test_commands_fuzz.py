@@ -91,6 +91,13 @@ OPTIONS = {
         "--ico": ["3", *WHOLE],
         "--out": PATHS[:5],
     },
+    "localize-mi": {
+        "--channels": ["15", "1025", *WHOLE],
+        "--method": TEXTS,
+        "--sources": ["19", "10001", *WHOLE],
+        "--threads": ["0", "100000", *WHOLE],
+        "--out": PATHS[:5],
+    },
     "train": {
         "--data": TEXTS,
         "--preset": [*TEXTS, *PATHS],
@@ -123,7 +130,7 @@ def files(coarse_model, tmp_path_factory):
 
 
 @pytest.fixture
-def base(files, tmp_path, monkeypatch, head_models, fsaverage_model):
+def base(files, tmp_path, monkeypatch, head_models, fsaverage_model, stimulation_folder):
     """Arguments of every command with which it ends well within a second or two."""
     monkeypatch.setenv("LEARNMM_CACHE", str(head_models))
     monkeypatch.chdir(tmp_path)
@@ -137,6 +144,7 @@ def base(files, tmp_path, monkeypatch, head_models, fsaverage_model):
             {**forward, **out, "--max-iter": 1, "--no-picture": None},
         ),
         "evaluate": ([files / "weights.safetensors"], {**forward, **out, "--samples": 2}),
+        "localize-mi": ([stimulation_folder], {"--method": "sLORETA", "--channels": 16, **out}),
         "train": (["mm-net"], {**forward, **out, "--preset": files / "tiny.toml"}),
     }
 

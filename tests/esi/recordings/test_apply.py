@@ -68,13 +68,13 @@ def test_epochs_equal_their_single_evokeds(inverse, epochs, sensors):
 
 def test_batches_of_epochs_do_not_matter(inverse, epochs, monkeypatch):
     together = inverse.apply(epochs)
-    monkeypatch.setattr("learnmm_esi.recordings.apply.BATCH_VALUES", 2 * 60 * TIMES)
+    monkeypatch.setattr("learnmm_esi.recordings.batches.BATCH_VALUES", 2 * 60 * TIMES)
     for one, other in zip(inverse.apply(epochs), together, strict=True):
         assert_same(one.data, other.data)
 
 
 def test_a_generator_computes_when_asked(inverse, epochs, monkeypatch):
-    monkeypatch.setattr("learnmm_esi.recordings.apply.BATCH_VALUES", 1)
+    monkeypatch.setattr("learnmm_esi.recordings.batches.BATCH_VALUES", 1)
     epochs._data[3, 7, 2] = np.nan
     estimates = inverse.apply(epochs, return_generator=True)
     assert isinstance(estimates, types.GeneratorType)
@@ -124,12 +124,12 @@ def test_the_fit_tells_energy_and_certificate(inverse, evoked, epochs):
 def test_what_is_prepared_is_used_again_until_the_channels_change(model, evoked):
     inverse = MMInverse(model, InverseSettings(max_iter=1))
     inverse.apply(evoked)
-    first = inverse._prepared[1]
+    first = inverse._engine._prepared[1]
     inverse.apply(evoked)
-    assert inverse._prepared[1] is first
+    assert inverse._engine._prepared[1] is first
     evoked.info["bads"] = ["Cz"]
     inverse.apply(evoked)
-    assert inverse._prepared[1] is not first
+    assert inverse._engine._prepared[1] is not first
 
 
 def test_verbose_is_that_of_mne(inverse, evoked):
@@ -223,7 +223,7 @@ def test_epochs_that_were_all_rejected_are_told(inverse, raw, preload, generator
 
 def test_misuse_is_named(model, inverse, evoked, epochs, raw):
     with pytest.raises(
-        TypeError, match=r"Evoked, Epochs or Raw, got ndarray; for arrays use Source"
+        TypeError, match=r"Evoked, Epochs or Raw, or several Evoked, got ndarray; for arrays use"
     ):
         inverse.apply(evoked.data)
     with pytest.raises(
@@ -236,7 +236,7 @@ def test_misuse_is_named(model, inverse, evoked, epochs, raw):
         inverse.apply(evoked, span=RawSpan(start=2))
     with pytest.raises(ValueError, match="span is for Raw; crop Epochs instead"):
         inverse.apply(epochs, span=RawSpan(buffer_size=2))
-    with pytest.raises(ValueError, match="return_generator is for Epochs"):
+    with pytest.raises(ValueError, match="return_generator is for Epochs and several Evoked: this"):
         inverse.apply(evoked, return_generator=True)
     with pytest.raises(ValueError, match="enclose samples of the 96, got 100, None"):
         inverse.apply(raw, span=RawSpan(start=100))

@@ -9,10 +9,17 @@ import mne
 import numpy as np
 import pytest
 
-from learnmm_esi.recordings.apply import MMInverse, apply_mm
+from learnmm_esi.recordings.apply import ApplyOptions, MMInverse, apply_mm
 from learnmm_esi.recordings.mne_options import REASONS
 from learnmm_esi.recordings.raw_parts import RawSpan
 from learnmm_esi.recordings.settings import InverseSettings, SensorSettings
+
+
+def known_here() -> set[str]:
+    """Options of `apply_mm`, those that it hands on among them."""
+    apply = set(inspect.signature(MMInverse.apply).parameters) - {"self", "inst", "options"}
+    assert apply == set(ApplyOptions.__annotations__)
+    return apply | set(inspect.signature(apply_mm).parameters)
 
 
 def test_each_option_has_one_home(coarse_model):
@@ -22,7 +29,7 @@ def test_each_option_has_one_home(coarse_model):
     for name in names:
         group = next(one for one in groups if name in one.__dataclass_fields__)
         assert f"{group.__name__}({name}=...)" in REASONS[name]
-    assert not set(REASONS) & set(inspect.signature(apply_mm).parameters)
+    assert not set(REASONS) & known_here()
 
 
 @pytest.mark.parametrize("name", sorted(REASONS))
@@ -43,8 +50,7 @@ def test_every_option_of_mnes_inverses_is_known_here():
         inverses.apply_inverse, inverses.apply_inverse_epochs, inverses.apply_inverse_raw,
         inverses.make_inverse_operator,
     )  # fmt: skip
-    ours = set(inspect.signature(apply_mm).parameters) | {"evoked", "epochs", "raw", "info"}
-    ours |= {"forward", "inverse_operator"}
+    ours = known_here() | {"evoked", "epochs", "raw", "info", "forward", "inverse_operator"}
     theirs = {name for one in functions for name in inspect.signature(one).parameters}
     assert theirs - ours <= set(REASONS)
 

@@ -12,6 +12,7 @@ import typer
 from learnmm_esi.cli.command import as_command
 from learnmm_esi.cli.evaluate import evaluate
 from learnmm_esi.cli.head import head_model
+from learnmm_esi.cli.localize_mi import localize_mi
 from learnmm_esi.cli.reconstruct import reconstruct
 from learnmm_esi.cli.simulate import simulate
 from learnmm_esi.cli.terminal import say
@@ -57,3 +58,4 @@ app.command()(as_command(simulate))
 app.command()(as_command(reconstruct))
 app.command()(as_command(train))
 app.command()(as_command(evaluate))
+app.command("localize-mi")(as_command(localize_mi))

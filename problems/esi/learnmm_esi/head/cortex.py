@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import trimesh
-from nilearn import surface
-from nilearn.datasets import fetch_surf_fsaverage
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
@@ -64,11 +62,15 @@ def fsaverage5() -> tuple[Hemisphere, Hemisphere]:
     below 1 mm, grown by one ring: white and pial vertices that coincide mark too little of it and
     would leave sources beside the thalamus.
     """
+    from nilearn.datasets import fetch_surf_fsaverage  # takes a second, which few models need
+
     files = fetch_surf_fsaverage("fsaverage5")
     return _hemisphere(files, "lh", "left"), _hemisphere(files, "rh", "right")
 
 
 def _hemisphere(files: dict[str, str], name: str, side: str) -> Hemisphere:
+    from nilearn import surface
+
     white = surface.load_surf_mesh(files[f"white_{side}"])
     pial = surface.load_surf_mesh(files[f"pial_{side}"])
     thickness = surface.load_surf_data(files[f"thick_{side}"])

@@ -67,9 +67,9 @@ class HeadModel:
         fsaverage5, or on the surfaces of the source space that was brought along.
     channel_names : tuple of str
         Names of the sensors, in the order of the lead field's rows.
-    origin : Construction or mne.Forward, optional
+    origin : Construction, mne.Forward or mne.Info, optional
         What the model was made of: its construction on fsaverage, or the fixed-orientation forward
-        solution that was brought along.
+        solution that was brought along, or the sensors of one.
     """
 
     leadfield: np.ndarray
@@ -79,7 +79,7 @@ class HeadModel:
     distances: np.ndarray | None
     vertices: tuple[np.ndarray, np.ndarray] | None
     channel_names: tuple[str, ...]
-    origin: Construction | mne.Forward | None = None
+    origin: Construction | mne.Forward | mne.Info | None = None
 
     @property
     def settings(self) -> HeadModelSettings | None:
@@ -102,8 +102,9 @@ class HeadModel:
                 return electrode_info(sfreq)
             return placed_info(self.channel_names, self.origin.electrodes, sfreq)
         info = mne.create_info(list(self.channel_names), sfreq, "eeg")
-        if isinstance(self.origin, mne.Forward):
-            places = {c["ch_name"]: c["loc"][:3] for c in self.origin["info"]["chs"]}
+        sensed = self.origin["info"] if isinstance(self.origin, mne.Forward) else self.origin
+        if isinstance(sensed, mne.Info):
+            places = {c["ch_name"]: c["loc"][:3] for c in sensed["chs"]}
             info.set_montage(mne.channels.make_dig_montage(places, coord_frame="head"))
         return info
 

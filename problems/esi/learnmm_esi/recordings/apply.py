@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
-from typing import Any
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, TypedDict, Unpack
 
 import mne
 import numpy as np
-from mne.utils import logger
 from numpy.typing import NDArray
 
 from learnmm_esi.head.from_file import read_head_model
 from learnmm_esi.head.model import HeadModel
-from learnmm_esi.inverse.energy import SourceEnergy, check_size
 from learnmm_esi.inverse.fit import MMFit
-from learnmm_esi.recordings.channels import ChannelMatch
-from learnmm_esi.recordings.learned import LearnedInverse
+from learnmm_esi.recordings.batches import batches_of_epochs, parts_of_raw
+from learnmm_esi.recordings.engine import Engine
 from learnmm_esi.recordings.mne_options import refuse_options
+from learnmm_esi.recordings.parallel import mapped
+from learnmm_esi.recordings.plausibility import warn_about_misfit
 from learnmm_esi.recordings.preparation import why_no_epochs
-from learnmm_esi.recordings.prepared import PreparedRecording, Recording, SeenModel
+from learnmm_esi.recordings.prepared import Recording, Solved
 from learnmm_esi.recordings.raw_parts import RawSpan, good_parts
 from learnmm_esi.recordings.settings import InverseSettings, SensorSettings, given
 
 __all__ = ["MMInverse", "apply_mm"]
 
-BATCH_VALUES = 2**20  # sources x times x epochs solved at once: 4 MiB for each working array
+
+class ApplyOptions(TypedDict, total=False):
+    """Options of `MMInverse.apply`, which `apply_mm` hands on."""
+
+    span: RawSpan | None
+    n_jobs: int | None
+    return_generator: bool
+    return_result: bool
+    verbose: bool | str | int | None
 
 
 class MMInverse:
@@ -93,18 +102,12 @@ class MMInverse:
         self.settings = given("settings", InverseSettings, settings)
         self.sensors = given("sensors", SensorSettings, sensors)
         self.model = _head_model(model)
-        self.noise_cov = self.sensors.covariance()
-        self.learned: LearnedInverse | None = None
-        if self.settings.weights is None:
-            check_size(len(self.model.positions))
-        else:
-            self.learned = LearnedInverse(self.settings.weights, self.model, self.settings.transfer)
-        self._prepared: tuple[bytes, SourceEnergy] | None = None
+        self._engine = Engine(self.model, self.settings, self.sensors)
 
     def __repr__(self) -> str:
         solving = f"weight={self.settings.weight!r}, diffusion={self.settings.diffusion!r}"
-        if self.learned is not None:
-            solving = f"weights={self.learned.path.name!r}"
+        if self._engine.learned is not None:
+            solving = f"weights={self._engine.learned.path.name!r}"
         sensors, sources = self.model.leadfield.shape
         return f"MMInverse({sensors} sensors, {sources} sources, {solving})"
 
@@ -118,24 +121,30 @@ class MMInverse:
 
     def apply(
         self,
-        inst: Recording,
+        inst: Recording | Iterable[mne.Evoked],
         *,
         span: RawSpan | None = None,
+        n_jobs: int | None = None,
         return_generator: bool = False,
         return_result: bool = False,
         verbose: bool | str | int | None = None,
         **options: Any,
     ) -> Any:
-        """Estimate the sources of a recording, which is not modified.
+        """Estimate the sources of a recording, which is not modified, or of several.
 
         Parameters
         ----------
-        inst : Evoked, Epochs or Raw
+        inst : Evoked, Epochs, Raw or iterable of Evoked
             In V, with an average reference or a projector for it.
         span : RawSpan, optional
             Of a Raw: which samples, and how many at once. Default: all.
+        n_jobs : int, optional
+            In how many processes several Evoked, Epochs or the parts of a Raw are solved; -1 for
+            one on each core. Default: in this one, or as `joblib.parallel_config` says, whose
+            backend "dask" reaches other machines.
         return_generator : bool, default False
-            For Epochs: compute each when it is asked for.
+            For Epochs and several Evoked: compute each when it is asked for, with `n_jobs` a few
+            ahead.
         return_result : bool, default False
             Also return what the optimizer did.
         verbose : bool, str, int or None
@@ -145,11 +154,11 @@ class MMInverse:
 
         Returns
         -------
-        stc : mne.SourceEstimate, or list or generator of them for Epochs
+        stc : mne.SourceEstimate, or list or generator of them for Epochs and several Evoked
             Dipole moments in A m, float32; those of a source of `fsaverage_head_model` are the
             moment of every vertex of its region (see `HeadModel`).
         fit : MMFit, or list of them for Raw
-            With ``return_result=True``; Epochs then give pairs ``(stc, fit)``.
+            With ``return_result=True``; Epochs and several Evoked then give pairs ``(stc, fit)``.
 
         Raises
         ------
@@ -159,7 +168,7 @@ class MMInverse:
         ValueError
             If channels are unknown or too few, names and positions of the electrodes disagree, the
             reference is missing (`MissingReferenceError`), or data are not finite, zero, or
-            evidently not in V.
+            evidently not in V. Of several Evoked, the message says which.
 
         Warns
         -----
@@ -169,98 +178,105 @@ class MMInverse:
             epochs were rejected.
         """
         refuse_options("apply", options)
-        if not isinstance(inst, (mne.BaseEpochs, mne.Evoked, mne.io.BaseRaw)):
-            raise TypeError(
-                f"expected an mne.Evoked, Epochs or Raw, got {type(inst).__name__}; for arrays use "
-                "SourceEnergy(model).reconstruct(data)"
-            )
         if span is not None and not isinstance(inst, mne.io.BaseRaw):
-            what = "the Evoked" if isinstance(inst, mne.Evoked) else "Epochs"
+            what = "Epochs" if isinstance(inst, mne.BaseEpochs) else "the Evoked"
             raise ValueError(f"span is for Raw; crop {what} instead")
+        if isinstance(inst, mne.io.BaseRaw | mne.Evoked):
+            if return_generator:
+                raise ValueError(
+                    "return_generator is for Epochs and several Evoked: this gives one estimate"
+                )
+            stc, fit = (
+                self._apply_evoked(inst, verbose)
+                if isinstance(inst, mne.Evoked)
+                else self._apply_raw(inst, given("span", RawSpan, span), n_jobs, verbose)
+            )
+            return (stc, fit) if return_result else stc
         if isinstance(inst, mne.BaseEpochs):
-            pairs = self._apply_epochs(inst, verbose)
-            items = pairs if return_result else (stc for stc, _ in pairs)
-            return items if return_generator else list(items)
-        if return_generator:
-            raise ValueError("return_generator is for Epochs: other recordings give one estimate")
-        stc, fit = (
-            self._apply_evoked(inst, verbose)
-            if isinstance(inst, mne.Evoked)
-            else self._apply_raw(inst, given("span", RawSpan, span), verbose)
-        )
-        return (stc, fit) if return_result else stc
+            pairs = self._apply_epochs(inst, n_jobs, verbose)
+        elif isinstance(inst, Iterable) and not isinstance(inst, np.ndarray | str):
+            pairs = self._apply_several(inst, n_jobs, verbose)
+        else:
+            raise TypeError(
+                "expected an mne.Evoked, Epochs or Raw, or several Evoked, got "
+                f"{type(inst).__name__}; for arrays use SourceEnergy(model).reconstruct(data)"
+            )
+        items = pairs if return_result else (stc for stc, _ in pairs)
+        return items if return_generator else list(items)
 
     def _apply_evoked(
         self, evoked: mne.Evoked, verbose: bool | str | int | None
     ) -> tuple[mne.SourceEstimate, MMFit]:
-        source = self._prepare(evoked, verbose)
-        self._check_length(len(evoked.times))
-        what = f"evoked {evoked.comment!r}" if evoked.comment else "the evoked"
-        estimate, fits = source.solve([evoked.data[source.eeg]], [what])
-        source.warn()
-        return self._estimate(estimate[0], evoked.times[0], evoked.info["sfreq"]), fits[0]
+        sources, fit = self._engine.solve_evoked(evoked, verbose)
+        return self._estimate(sources, evoked.times[0], evoked.info["sfreq"]), fit
+
+    def _apply_several(
+        self, several: Iterable[mne.Evoked], n_jobs: int | None, verbose: bool | str | int | None
+    ) -> Iterator[tuple[mne.SourceEstimate, MMFit]]:
+        """Estimates of evoked responses, which are asked for one by one."""
+        axes: deque[tuple[float, float]] = deque()  # of those that are under way
+
+        def calls() -> Iterator[tuple[Any, ...]]:
+            for place, one in enumerate(several):
+                if not isinstance(one, mne.Evoked):
+                    raise TypeError(
+                        f"several recordings must be mne.Evoked, recording {place} is "
+                        f"{type(one).__name__}"
+                    )
+                axes.append((one.times[0], one.info["sfreq"]))
+                yield place, one, verbose
+
+        solved = mapped(self._engine.solve_listed, calls(), n_jobs)
+        return ((self._estimate(sources, *axes.popleft()), fit) for sources, fit in solved)
 
     def _apply_epochs(
-        self, inst: mne.BaseEpochs, verbose: bool | str | int | None
+        self, inst: mne.BaseEpochs, n_jobs: int | None, verbose: bool | str | int | None
     ) -> Iterator[tuple[mne.SourceEstimate, MMFit]]:
         """Check Epochs now; their estimates are made when they are asked for."""
         # On a copy, because asking for the good epochs of a file not loaded drops others.
         epochs = inst if inst.preload else inst.copy().drop_bad(verbose="ERROR")
         if len(epochs) == 0:
             warnings.warn(why_no_epochs(epochs), RuntimeWarning, stacklevel=3)
-        self._check_length(len(epochs.times))
-        return self._solve_epochs(epochs, self._prepare(inst, verbose))
+        self._engine.check_length(len(epochs.times))
+        prepared = self._engine.prepare(inst.info, verbose)
+        batches = batches_of_epochs(epochs, prepared.eeg, len(self.model.positions), verbose)
+        solved = mapped(prepared.solve, batches, n_jobs)
+        return self._estimates(solved, epochs.times[0], epochs.info["sfreq"])
 
-    def _solve_epochs(
-        self, epochs: mne.BaseEpochs, source: PreparedRecording
+    def _estimates(
+        self, batches: Iterator[Solved], tmin: float, sfreq: float
     ) -> Iterator[tuple[mne.SourceEstimate, MMFit]]:
-        size = max(1, BATCH_VALUES // (len(self.model.positions) * len(epochs.times)))
-        for first in range(0, len(epochs), size):
-            indices = range(first, min(first + size, len(epochs)))
-            with mne.use_log_level(source.verbose):
-                data = epochs.get_data(picks=source.eeg, item=list(indices), copy=False)
-                estimates, fits = source.solve(data, [f"epoch {i}" for i in indices])
-            source.warn()
-            for estimate, fit in zip(estimates, fits, strict=True):
-                yield self._estimate(estimate, epochs.times[0], epochs.info["sfreq"]), fit
+        for batch in batches:
+            warn_about_misfit(batch.told)
+            for sources, fit in zip(batch.sources, batch.fits, strict=True):
+                yield self._estimate(sources, tmin, sfreq), fit
 
     def _apply_raw(
-        self, raw: mne.io.BaseRaw, span: RawSpan, verbose: bool | str | int | None
+        self,
+        raw: mne.io.BaseRaw,
+        span: RawSpan,
+        n_jobs: int | None,
+        verbose: bool | str | int | None,
     ) -> tuple[mne.SourceEstimate, list[MMFit]]:
-        source = self._prepare(raw, verbose)
+        prepared = self._engine.prepare(raw.info, verbose)
         first, last = span.limits(raw)
-        sfreq = raw.info["sfreq"]
+        sfreq, learned = raw.info["sfreq"], self._engine.learned
         size = span.buffer_size
         if size is None:
-            size = max(1, round(sfreq)) if self.learned is None else self.learned.times
+            size = max(1, round(sfreq)) if learned is None else learned.times
         parts = good_parts(raw, first, last, size, span.reject_by_annotation)
         lengths = {end - begin for begin, end in parts}
         for times in sorted({min(lengths), max(lengths)}):
-            self._check_length(times)
+            self._engine.check_length(times)
         sources = np.full((len(self.model.positions), last - first), np.nan, dtype=np.float32)
-        fits: list[MMFit] = []
-        for begin, end in parts:
-            data = raw.get_data(picks=source.eeg, start=begin, stop=end, verbose="ERROR")
-            estimate, fit = source.solve([data], [f"the part from sample {begin} to {end - 1}"])
-            sources[:, begin - first : end - first] = estimate[0]
-            fits += fit
-        source.warn()
+        fits, told = [], []
+        solved = mapped(prepared.solve, parts_of_raw(raw, prepared.eeg, parts), n_jobs)
+        for (begin, end), one in zip(parts, solved, strict=True):
+            sources[:, begin - first : end - first] = one.sources[0]
+            fits += one.fits
+            told += one.told
+        warn_about_misfit(told)
         return self._estimate(sources, raw.times[first], sfreq), fits
-
-    def _prepare(self, inst: Recording, verbose: bool | str | int | None) -> PreparedRecording:
-        return PreparedRecording(
-            inst,
-            self.model,
-            self.noise_cov,
-            self.sensors.on_missing,
-            self._solver,
-            self.settings.max_iter,
-            verbose,
-        )
-
-    def _check_length(self, times: int) -> None:
-        if self.learned is not None:
-            self.learned.check_length(times)
 
     def _estimate(
         self, sources: NDArray[np.float32], tmin: float, sfreq: float
@@ -269,38 +285,20 @@ class MMInverse:
         vertices = [np.array(v) for v in self.model.vertices]
         return mne.SourceEstimate(sources, vertices, tmin, 1.0 / sfreq, subject=self.subject)
 
-    def _solver(
-        self, info: mne.Info, match: ChannelMatch, matrix: NDArray[np.float64]
-    ) -> SourceEnergy | LearnedInverse:
-        if self.learned is not None:
-            self.learned.check(info, match, matrix)
-            return self.learned
-        key = match.rows.tobytes() + matrix.tobytes()
-        if self._prepared is None or self._prepared[0] != key:
-            logger.info("Preparing the energy of %d channels", len(match.rows))
-            seen = SeenModel(self.model, matrix @ self.model.leadfield[match.rows])
-            settings = self.settings
-            self._prepared = key, SourceEnergy(seen, settings.weight, settings.diffusion)
-        return self._prepared[1]
-
 
 def apply_mm(
-    inst: Recording,
+    inst: Recording | Iterable[mne.Evoked],
     model: HeadModel | mne.Forward | str | os.PathLike[str],
     settings: InverseSettings | None = None,
     *,
     sensors: SensorSettings | None = None,
-    span: RawSpan | None = None,
-    return_generator: bool = False,
-    return_result: bool = False,
-    verbose: bool | str | int | None = None,
-    **options: Any,
+    **options: Unpack[ApplyOptions],
 ) -> Any:
-    """Estimate the sources of a recording: ``MMInverse(model, ...).apply(inst, ...)``.
+    """Estimate the sources of recordings: ``MMInverse(model, ...).apply(inst, ...)``.
 
     Parameters
     ----------
-    inst : Evoked, Epochs or Raw
+    inst : Evoked, Epochs, Raw or iterable of Evoked
         In V, with an average reference or a projector for it. Not modified.
     model : HeadModel, mne.Forward or path
         Head model, or a forward solution with surface source spaces.
@@ -308,12 +306,13 @@ def apply_mm(
         How to solve.
     sensors : SensorSettings, optional
         What to do about channels.
-    span, return_generator, return_result, verbose, **options
-        See `MMInverse.apply`.
+    **options
+        ``span``, ``n_jobs``, ``return_generator``, ``return_result`` and ``verbose``: see
+        `MMInverse.apply`.
 
     Returns
     -------
-    stc : mne.SourceEstimate, or list or generator of them for Epochs
+    stc : mne.SourceEstimate, or list or generator of them for Epochs and several Evoked
         Dipole moments in A m; pairs with an `MMFit` if ``return_result=True``.
 
     Raises
@@ -330,14 +329,10 @@ def apply_mm(
     >>> smoother = InverseSettings(weight=2.0)          # doctest: +SKIP
     >>> stc = apply_mm(evoked, model, smoother)         # doctest: +SKIP
     """
-    refuse_options("apply_mm", options)
-    return MMInverse(model, settings, sensors=sensors).apply(
-        inst,
-        span=span,
-        return_generator=return_generator,
-        return_result=return_result,
-        verbose=verbose,
+    refuse_options(
+        "apply_mm", [name for name in options if name not in ApplyOptions.__annotations__]
     )
+    return MMInverse(model, settings, sensors=sensors).apply(inst, **options)
 
 
 def _head_model(model: HeadModel | mne.Forward | str | os.PathLike[str]) -> HeadModel:

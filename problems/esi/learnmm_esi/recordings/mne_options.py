@@ -20,10 +20,8 @@ REASONS = {
     "loose": f"{_FIXED}, with no looseness",
     "method": "there is one method here; mne_python_inverse(model, data, 'sLORETA') has the others",
     "method_params": "there is one method here",
-    "n_jobs": "epochs are solved as a batch by torch. torch.set_num_threads says with how many "
-    "threads",
     "nave": "the scale of the noise plays no role, so neither does the number of averages",
-    "parallel": "epochs are solved as a batch by torch",
+    "parallel": "n_jobs says in how many processes several recordings are solved",
     "pick_normal": f"{_FIXED} already",
     "pick_ori": f"{_FIXED}, which is pick_ori='normal'; free orientations and vectors need a head "
     "model of three columns for each source",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import mne
 import numpy as np
@@ -16,7 +16,7 @@ from learnmm_esi.inverse.energy import SourceEnergy
 from learnmm_esi.inverse.fit import MMFit, fits_of
 from learnmm_esi.recordings.channels import ChannelMatch, match_channels
 from learnmm_esi.recordings.learned import LearnedInverse
-from learnmm_esi.recordings.plausibility import CrossValidation, warn_about_misfit
+from learnmm_esi.recordings.plausibility import CrossValidation
 from learnmm_esi.recordings.positions import check_positions
 from learnmm_esi.recordings.preparation import (
     check_finite,
@@ -26,7 +26,7 @@ from learnmm_esi.recordings.preparation import (
 )
 from learnmm_esi.recordings.settings import OnMissing
 
-__all__ = ["PreparedRecording", "Recording", "SeenModel"]
+__all__ = ["PreparedRecording", "Recording", "SeenModel", "Solved"]
 
 Recording: TypeAlias = mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
 Solver: TypeAlias = SourceEnergy | LearnedInverse
@@ -41,13 +41,31 @@ class SeenModel:
         self.distances = model.distances
 
 
+class Solved(NamedTuple):
+    """What `PreparedRecording.solve` returns.
+
+    Attributes
+    ----------
+    sources : ndarray of float32, shape (recordings, sources, times)
+        A m.
+    fits : list of MMFit
+        What the optimizer did for each.
+    told : list of (str, float, float)
+        What `warn_about_misfit` judges them by.
+    """
+
+    sources: NDArray[np.float32]
+    fits: list[MMFit]
+    told: list[tuple[str, float, float]]
+
+
 class PreparedRecording:
-    """A recording with what is the same for all its parts.
+    """What is the same for all parts of a recording, and for all with these channels.
 
     Parameters
     ----------
-    inst : Evoked, Epochs or Raw
-        The recording.
+    info : mne.Info
+        Of the recording.
     model : HeadModel
         Whose sensors its channels are.
     noise_cov : mne.Covariance, optional
@@ -64,7 +82,7 @@ class PreparedRecording:
 
     def __init__(
         self,
-        inst: Recording,
+        info: mne.Info,
         model: HeadModel,
         noise_cov: mne.Covariance | None,
         on_missing: OnMissing,
@@ -72,8 +90,7 @@ class PreparedRecording:
         max_iter: int | None,
         verbose: bool | str | int | None,
     ) -> None:
-        info = inst.info
-        self.inst, self.info, self.verbose = inst, info, verbose
+        self.info, self.verbose = info, verbose
         self.max_iter = max_iter
         with mne.use_log_level(verbose):
             self.match = match_channels(info, model.channel_names, on_missing)
@@ -91,15 +108,9 @@ class PreparedRecording:
         self.eeg = mne.pick_types(info, meg=False, eeg=True, exclude=())
         self.bad = np.isin([info["ch_names"][i] for i in self.eeg], info["bads"])
         self.used = np.searchsorted(self.eeg, self.match.picks)
-        self._told: list[tuple[str, float, float]] = []
 
-    def solve(
-        self, data: Sequence[NDArray[np.float64]], what: Sequence[str]
-    ) -> tuple[NDArray[np.float32], list[MMFit]]:
-        """Check and reconstruct recordings ``(channels, times)`` of all EEG channels.
-
-        `warn` then says which of them are not to be trusted.
-        """
+    def solve(self, data: Sequence[NDArray[np.float64]], what: Sequence[str]) -> Solved:
+        """Check and reconstruct recordings ``(channels, times)`` of all EEG channels."""
         sensors = []
         for one, name in zip(data, what, strict=True):
             check_finite(one[self.used], self.match.names, name)
@@ -114,11 +125,8 @@ class PreparedRecording:
         result = reconstruction.result
         y = torch.as_tensor(batch, dtype=result.x.dtype)
         fits = fits_of(result, self.energy.leadfield(result.x), y)
-        for name, fit, one in zip(what, fits, sensors, strict=True):
-            self._told.append((name, fit.explained, self._predicted(one)))
-        return reconstruction.sources, fits
-
-    def warn(self) -> None:
-        """Warn, once for all that were solved since, about those that are not to be trusted."""
-        told, self._told = self._told, []
-        warn_about_misfit(told)
+        told = [
+            (name, fit.explained, self._predicted(one))
+            for name, fit, one in zip(what, fits, sensors, strict=True)
+        ]
+        return Solved(reconstruction.sources, fits, told)

@@ -6,20 +6,25 @@ An Application to EEG Imaging"; the global localization error beside them is not
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
+from learnmm_esi.metrics.amplitude import peak_signal_to_noise, unit_peak
+from learnmm_esi.metrics.checks import as_array, checked_pair, listed
+from learnmm_esi.metrics.per_sample import PerSample
+from learnmm_esi.metrics.ranking import roc_auc
 from learnmm_esi.sources import SourceModel, hop_counts
+
+__all__ = ["Evaluator", "SourceMetrics"]
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class SourceMetrics:
+class SourceMetrics(PerSample):
     """Metrics of a batch of estimates, one number per sample.
 
     Attributes
@@ -44,20 +49,6 @@ class SourceMetrics:
     auc: Floats
     nmse: Floats
     psnr: Floats
-
-    def __len__(self) -> int:
-        return len(self.auc)
-
-    def summary(self) -> dict[str, float]:
-        """Mean over the samples of every metric."""
-        return {f.name: float(np.mean(getattr(self, f.name))) for f in fields(self)}
-
-    @classmethod
-    def concatenate(cls, parts: list[SourceMetrics]) -> SourceMetrics:
-        """Join the metrics of several batches."""
-        if not parts:
-            raise ValueError("SourceMetrics.concatenate: there is nothing to join")
-        return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
 
 class Evaluator:
@@ -136,8 +127,8 @@ class Evaluator:
             localization_error_global=self._distance_mm(seeds, score.argmax(axis=1)),
             time_error=1e3 * np.abs(peak_time - estimated_time) / self.sfreq,
             auc=roc_auc(true_map != 0.0, score),
-            nmse=np.mean((_unit_peak(true_map) - _unit_peak(estimated_map)) ** 2, axis=1),
-            psnr=_psnr(truth, estimate),
+            nmse=np.mean((unit_peak(true_map) - unit_peak(estimated_map)) ** 2, axis=1),
+            psnr=peak_signal_to_noise(truth, estimate),
         )
 
     def _distance_mm(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> Floats:
@@ -147,18 +138,9 @@ class Evaluator:
     def _checked(
         self, truth: Any, estimate: Any, seed_source: ArrayLike
     ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64]]:
-        truth, estimate = _array(truth), _array(estimate)
-        if truth.ndim == 2 and estimate.ndim == 2:
-            truth, estimate = truth[None], estimate[None]
         n = len(self._positions)
-        if truth.ndim != 3 or truth.shape != estimate.shape or truth.shape[1] != n:
-            raise ValueError(
-                f"Evaluator: truth and estimate must both have shape (batch, {n}, times), "
-                f"got {truth.shape} and {estimate.shape}"
-            )
-        if 0 in truth.shape:
-            raise ValueError(f"Evaluator: there is nothing to evaluate in shape {truth.shape}")
-        seeds = np.atleast_1d(_array(seed_source))
+        truth, estimate = checked_pair("Evaluator", truth, estimate, n)
+        seeds = np.atleast_1d(as_array(seed_source))
         if seeds.shape != truth.shape[:1] or not np.issubdtype(seeds.dtype, np.integer):
             raise ValueError(
                 f"Evaluator: seed_source must hold {len(truth)} integers, "
@@ -166,12 +148,6 @@ class Evaluator:
             )
         if seeds.min() < 0 or seeds.max() >= n:
             raise IndexError(f"Evaluator: seed_source must lie in 0..{n - 1}, got {seeds}")
-        for name, value in (("truth", truth), ("estimate", estimate)):
-            finite = np.isfinite(value).all(axis=(1, 2))
-            if not finite.all():
-                raise ValueError(
-                    f"Evaluator: the {name} is not finite in samples {_where(~finite)}"
-                )
         return truth, estimate, seeds.astype(np.int64)
 
     @staticmethod
@@ -179,66 +155,15 @@ class Evaluator:
         empty = true_map[np.arange(len(seeds)), seeds] == 0.0
         if empty.any():
             raise ValueError(
-                f"Evaluator: the truth is zero at its seed in samples {_where(empty)}: empty patch"
+                f"Evaluator: the truth is zero at its seed in samples {listed(empty)}: empty patch"
             )
         full = (true_map != 0.0).all(axis=1)
         if full.any():
             raise ValueError(
-                f"Evaluator: every region is active in samples {_where(full)}: AUC is undefined"
+                f"Evaluator: every region is active in samples {listed(full)}: AUC is undefined"
             )
         silent = (estimated_map == 0.0).all(axis=1)
         if silent.any():
             raise ValueError(
-                f"Evaluator: the estimate is zero at the true peak in samples {_where(silent)}"
+                f"Evaluator: the estimate is zero at the true peak in samples {listed(silent)}"
             )
-
-
-def roc_auc(active: NDArray[np.bool_], score: Floats) -> Floats:
-    """Area under the ROC curve of every row, from the ranks of the scores.
-
-    ``AUC = (sum of the positives' ranks - P (P + 1) / 2) / (P N)`` with ``P`` positives and ``N``
-    negatives, equal scores sharing their mean rank (Mann-Whitney).
-
-    Parameters
-    ----------
-    active : ndarray of bool, shape (batch, n)
-        Both classes in every row.
-    score : ndarray, shape (batch, n)
-
-    Returns
-    -------
-    ndarray of float64, shape (batch,)
-    """
-    positives = active.sum(axis=1)
-    negatives = active.shape[1] - positives
-    if (positives == 0).any() or (negatives == 0).any():
-        raise ValueError("roc_auc: every row needs an active and an inactive region")
-    rank_sum = np.where(active, rankdata(score, axis=1), 0.0).sum(axis=1)
-    area: Floats = (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
-    return area
-
-
-def _psnr(truth: NDArray[Any], estimate: NDArray[Any]) -> Floats:
-    x, y = _unit_peak(truth), _unit_peak(estimate)
-    peak = x.min(axis=(1, 2)) - y.max(axis=(1, 2))
-    error = np.mean((x - y) ** 2, axis=(1, 2), dtype=np.float64)
-    with np.errstate(divide="ignore"):  # no error at all is infinitely many decibels
-        ratio: Floats = 10.0 * np.log10(peak.astype(np.float64) ** 2 / error)
-    return ratio
-
-
-def _unit_peak(value: NDArray[Any]) -> NDArray[Any]:
-    """Divide every sample by its largest absolute value."""
-    rest = tuple(range(1, value.ndim))
-    scaled: NDArray[Any] = value / np.abs(value).max(axis=rest, keepdims=True)
-    return scaled
-
-
-def _array(value: Any) -> NDArray[Any]:
-    if hasattr(value, "detach"):  # a tensor, perhaps on another device or with a graph
-        value = value.detach().cpu().numpy()
-    return np.asarray(value)
-
-
-def _where(mask: NDArray[np.bool_]) -> list[int]:
-    return [int(sample) for sample in np.flatnonzero(mask)[:10]]

@@ -10,9 +10,8 @@ import pytest
 import torch
 from mne.simulation import metrics as mne_metrics
 from scipy import sparse
-from sklearn.metrics import roc_auc_score
 
-from learnmm_esi.metrics import Evaluator, SourceMetrics, roc_auc
+from learnmm_esi.metrics import Evaluator, SourceMetrics
 
 SFREQ = 100.0
 
@@ -120,15 +119,6 @@ def test_tensors_and_float32_do(small_model):
         assert result.summary()[name] == pytest.approx(value, rel=1e-5)
 
 
-def test_auc_equals_scikit_learn_with_ties():
-    generator = np.random.default_rng(3)
-    active = generator.random((20, 30)) < 0.3
-    active[:, 0], active[:, 1] = True, False
-    score = generator.integers(0, 6, (20, 30)).astype(float)
-    expected = [roc_auc_score(a, s) for a, s in zip(active, score, strict=True)]
-    np.testing.assert_allclose(roc_auc(active, score), expected, rtol=1e-12)
-
-
 def source_estimate(data, model):
     """Wrap (sources, 1) for `mne.simulation.metrics`, on a source space of two hemispheres."""
     half = len(model.positions) // 2
@@ -199,5 +189,3 @@ def test_settings_are_checked(small_model):
         Evaluator(small_model, SFREQ, window_hops=-1)
     with pytest.raises(ValueError, match="nothing to join"):
         SourceMetrics.concatenate([])
-    with pytest.raises(ValueError, match="active and an inactive"):
-        roc_auc(np.ones((1, 3), bool), np.ones((1, 3)))

@@ -1,0 +1,112 @@
+"""What solves the recordings of one head model: it can travel to other processes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import mne
+import numpy as np
+from mne.utils import logger
+from numpy.typing import NDArray
+
+from learnmm_esi.head.model import HeadModel
+from learnmm_esi.inverse.energy import SourceEnergy, check_size
+from learnmm_esi.inverse.fit import MMFit
+from learnmm_esi.recordings.channels import ChannelMatch
+from learnmm_esi.recordings.learned import LearnedInverse
+from learnmm_esi.recordings.plausibility import warn_about_misfit
+from learnmm_esi.recordings.prepared import PreparedRecording, SeenModel
+from learnmm_esi.recordings.settings import InverseSettings, SensorSettings
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """Solves recordings of a head model, and keeps what it prepares for their channels.
+
+    Parameters
+    ----------
+    model : HeadModel
+        Whose sources are estimated.
+    settings : InverseSettings
+        How to solve.
+    sensors : SensorSettings
+        What to do about channels.
+    """
+
+    def __init__(
+        self, model: HeadModel, settings: InverseSettings, sensors: SensorSettings
+    ) -> None:
+        # Of a forward solution the sensors suffice: its surfaces are large, and would travel too.
+        sensed = model.info(1.0) if isinstance(model.origin, mne.Forward) else model.origin
+        self.model = model = replace(model, origin=sensed)
+        self.settings, self.sensors = settings, sensors
+        self.noise_cov = sensors.covariance()
+        self.learned: LearnedInverse | None = None
+        if settings.weights is None:
+            check_size(len(model.positions))
+        else:
+            self.learned = LearnedInverse(settings.weights, model, settings.transfer)
+        self._prepared: tuple[bytes, SourceEnergy] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the distances behind, a large matrix that no recording needs."""
+        return {**self.__dict__, "model": replace(self.model, distances=None)}
+
+    def prepare(self, info: mne.Info, verbose: bool | str | int | None) -> PreparedRecording:
+        """Make ready for recordings with these channels and projectors."""
+        return PreparedRecording(
+            info,
+            self.model,
+            self.noise_cov,
+            self.sensors.on_missing,
+            self._solver,
+            self.settings.max_iter,
+            verbose,
+        )
+
+    def check_length(self, times: int) -> None:
+        """Warn where weights were trained on recordings of another length, or refuse it."""
+        if self.learned is not None:
+            self.learned.check_length(times)
+
+    def solve_evoked(
+        self, evoked: mne.Evoked, verbose: bool | str | int | None
+    ) -> tuple[NDArray[np.float32], MMFit]:
+        """Return the sources of an evoked response, ``(sources, times)``, and what was done."""
+        prepared = self.prepare(evoked.info, verbose)
+        self.check_length(len(evoked.times))
+        what = f"evoked {evoked.comment!r}" if evoked.comment else "the evoked"
+        solved = prepared.solve([evoked.data[prepared.eeg]], [what])
+        warn_about_misfit(solved.told)
+        return solved.sources[0], solved.fits[0]
+
+    def solve_listed(
+        self, place: int, evoked: mne.Evoked, verbose: bool | str | int | None
+    ) -> tuple[NDArray[np.float32], MMFit]:
+        """Solve one evoked response of several; errors say which."""
+        try:
+            return self.solve_evoked(evoked, verbose)
+        except Exception as error:
+            name = f"recording {place}"
+            name += f" ({evoked.comment!r})" if evoked.comment else ""
+            if len(error.args) == 1:
+                error.args = (f"{name}: {error}",)
+            else:
+                error.add_note(f"in {name}")
+            raise
+
+    def _solver(
+        self, info: mne.Info, match: ChannelMatch, matrix: NDArray[np.float64]
+    ) -> SourceEnergy | LearnedInverse:
+        if self.learned is not None:
+            self.learned.check(info, match, matrix)
+            return self.learned
+        key = match.rows.tobytes() + matrix.tobytes()
+        if self._prepared is None or self._prepared[0] != key:
+            logger.info("Preparing the energy of %d channels", len(match.rows))
+            seen = SeenModel(self.model, matrix @ self.model.leadfield[match.rows])
+            settings = self.settings
+            self._prepared = key, SourceEnergy(seen, settings.weight, settings.diffusion)
+        return self._prepared[1]
