@@ -1,8 +1,8 @@
 """Electrodes of head models, in MNE's head frame: the 90 of the 10-20 montage, or those of a cap.
 
-Positions of the 90 are those of the Colin27 head, about 10 mm from where the same names lie on fsaverage;
-MNE projects them to the model's skin. With another template's positions topographies differ by
-0.16 (median), so a comparison between models has to use the same ones.
+Positions of the 90 are those of the Colin27 head, about 10 mm from where the same names lie on
+fsaverage; MNE projects them to the model's skin. With another template's positions topographies
+differ by 0.16 (median), so a comparison between models has to use the same ones.
 """
 
 from __future__ import annotations

@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 
 from learnmm_esi.head.from_file import read_head_model
 from learnmm_esi.head.model import HeadModel
+from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.inverse.fit import MMFit
 from learnmm_esi.recordings.batches import batches_of_epochs, parts_of_raw
-from learnmm_esi.recordings.engine import Engine
+from learnmm_esi.recordings.engine import Engine, naming
+from learnmm_esi.recordings.learned import best_settings, find_weights
 from learnmm_esi.recordings.mne_options import refuse_options
+from learnmm_esi.recordings.own_heads import OwnHeads
 from learnmm_esi.recordings.parallel import mapped
 from learnmm_esi.recordings.plausibility import warn_about_misfit
 from learnmm_esi.recordings.preparation import why_no_epochs
@@ -39,7 +42,7 @@ class ApplyOptions(TypedDict, total=False):
 
 
 class MMInverse:
-    """Source imaging by majorize-minimize steps, prepared for one head model.
+    """Source imaging by majorize-minimize steps.
 
     Preparing takes seconds (a singular value decomposition and a matrix exponential), so keep the
     object where several recordings share a head model: what is prepared is used again as long as
@@ -47,12 +50,15 @@ class MMInverse:
 
     Parameters
     ----------
-    model : HeadModel, mne.Forward or path
-        From `fsaverage_head_model` or `head_model_from_forward`; or a forward solution, or its
+    model : HeadModel, mne.Forward, path or HeadModelSettings, optional
+        Default: the template's head with the electrodes that a recording has (see
+        `head_model_for`); of other settings, if such are given. Or a model from
+        `fsaverage_head_model` or `head_model_from_forward`; or a forward solution, or its
         ``-fwd.fif`` file, with surface source spaces. At most 10 000 sources, unless there are
         weights.
     settings : InverseSettings, optional
-        How to solve.
+        How to solve. Default: without learning; on the template with a recording's own electrodes,
+        with the weights "mm-net", if they are shipped.
     sensors : SensorSettings, optional
         What to do about channels.
     **options
@@ -92,32 +98,51 @@ class MMInverse:
 
     def __init__(
         self,
-        model: HeadModel | mne.Forward | str | os.PathLike[str],
+        model: HeadModel | mne.Forward | str | os.PathLike[str] | HeadModelSettings | None = None,
         settings: InverseSettings | None = None,
         *,
         sensors: SensorSettings | None = None,
         **options: Any,
     ) -> None:
         refuse_options("MMInverse", options)
-        self.settings = given("settings", InverseSettings, settings)
         self.sensors = given("sensors", SensorSettings, sensors)
-        self.model = _head_model(model)
-        self._engine = Engine(self.model, self.settings, self.sensors)
+        self.model: HeadModel | None = None
+        self._engine: Engine | OwnHeads
+        if model is None or isinstance(model, HeadModelSettings):
+            settings = best_settings() if settings is None else settings
+            self.settings = given("settings", InverseSettings, settings)
+            self._engine = OwnHeads(model, self.settings, self.sensors)
+        else:
+            self.settings = given("settings", InverseSettings, settings)
+            self.model = _head_model(model)
+            self._engine = Engine(self.model, self.settings, self.sensors)
 
     def __repr__(self) -> str:
         solving = f"weight={self.settings.weight!r}, diffusion={self.settings.diffusion!r}"
-        if self._engine.learned is not None:
-            solving = f"weights={self._engine.learned.path.name!r}"
+        if self.settings.weights is not None:
+            solving = f"weights={find_weights(self.settings.weights).name!r}"
+        if self.model is None:
+            return f"MMInverse({self._engine}, {solving})"
         sensors, sources = self.model.leadfield.shape
         return f"MMInverse({sensors} sensors, {sources} sources, {solving})"
 
     @property
     def subject(self) -> str | None:
         """FreeSurfer subject of the estimates, if known."""
-        if not isinstance(self.model.origin, mne.Forward):
+        if self.model is None or not isinstance(self.model.origin, mne.Forward):
             return "fsaverage"
         subject: str | None = self.model.origin["src"][0].get("subject_his_id")
         return subject
+
+    def model_for(self, info: mne.Info) -> HeadModel:
+        """Return the head model that serves a recording.
+
+        Parameters
+        ----------
+        info : mne.Info
+            Of the recording.
+        """
+        return self._engine.of(info).model if self.model is None else self.model
 
     def apply(
         self,
@@ -207,14 +232,15 @@ class MMInverse:
     def _apply_evoked(
         self, evoked: mne.Evoked, verbose: bool | str | int | None
     ) -> tuple[mne.SourceEstimate, MMFit]:
-        sources, fit = self._engine.solve_evoked(evoked, verbose)
-        return self._estimate(sources, evoked.times[0], evoked.info["sfreq"]), fit
+        engine = self._engine.of(evoked.info, verbose)
+        sources, fit = engine.solve_evoked(evoked, verbose)
+        return self._estimate(sources, engine, evoked.times[0], evoked.info["sfreq"]), fit
 
     def _apply_several(
         self, several: Iterable[mne.Evoked], n_jobs: int | None, verbose: bool | str | int | None
     ) -> Iterator[tuple[mne.SourceEstimate, MMFit]]:
         """Estimates of evoked responses, which are asked for one by one."""
-        axes: deque[tuple[float, float]] = deque()  # of those that are under way
+        under_way: deque[tuple[Engine, float, float]] = deque()
 
         def calls() -> Iterator[tuple[Any, ...]]:
             for place, one in enumerate(several):
@@ -223,11 +249,13 @@ class MMInverse:
                         f"several recordings must be mne.Evoked, recording {place} is "
                         f"{type(one).__name__}"
                     )
-                axes.append((one.times[0], one.info["sfreq"]))
+                with naming(place, one):
+                    engine = self._engine.of(one.info, verbose)
+                under_way.append((engine, one.times[0], one.info["sfreq"]))
                 yield place, one, verbose
 
         solved = mapped(self._engine.solve_listed, calls(), n_jobs)
-        return ((self._estimate(sources, *axes.popleft()), fit) for sources, fit in solved)
+        return ((self._estimate(sources, *under_way.popleft()), fit) for sources, fit in solved)
 
     def _apply_epochs(
         self, inst: mne.BaseEpochs, n_jobs: int | None, verbose: bool | str | int | None
@@ -237,19 +265,20 @@ class MMInverse:
         epochs = inst if inst.preload else inst.copy().drop_bad(verbose="ERROR")
         if len(epochs) == 0:
             warnings.warn(why_no_epochs(epochs), RuntimeWarning, stacklevel=3)
-        self._engine.check_length(len(epochs.times))
-        prepared = self._engine.prepare(inst.info, verbose)
-        batches = batches_of_epochs(epochs, prepared.eeg, len(self.model.positions), verbose)
+        engine = self._engine.of(inst.info, verbose)
+        engine.check_length(len(epochs.times))
+        prepared = engine.prepare(inst.info, verbose)
+        batches = batches_of_epochs(epochs, prepared.eeg, engine.sources, verbose)
         solved = mapped(prepared.solve, batches, n_jobs)
-        return self._estimates(solved, epochs.times[0], epochs.info["sfreq"])
+        return self._estimates(engine, solved, epochs.times[0], epochs.info["sfreq"])
 
     def _estimates(
-        self, batches: Iterator[Solved], tmin: float, sfreq: float
+        self, engine: Engine, batches: Iterator[Solved], tmin: float, sfreq: float
     ) -> Iterator[tuple[mne.SourceEstimate, MMFit]]:
         for batch in batches:
             warn_about_misfit(batch.told)
             for sources, fit in zip(batch.sources, batch.fits, strict=True):
-                yield self._estimate(sources, tmin, sfreq), fit
+                yield self._estimate(sources, engine, tmin, sfreq), fit
 
     def _apply_raw(
         self,
@@ -258,17 +287,18 @@ class MMInverse:
         n_jobs: int | None,
         verbose: bool | str | int | None,
     ) -> tuple[mne.SourceEstimate, list[MMFit]]:
-        prepared = self._engine.prepare(raw.info, verbose)
+        engine = self._engine.of(raw.info, verbose)
+        prepared = engine.prepare(raw.info, verbose)
         first, last = span.limits(raw)
-        sfreq, learned = raw.info["sfreq"], self._engine.learned
         size = span.buffer_size
         if size is None:
-            size = max(1, round(sfreq)) if learned is None else learned.times
+            learned = engine.learned
+            size = max(1, round(raw.info["sfreq"])) if learned is None else learned.times
         parts = good_parts(raw, first, last, size, span.reject_by_annotation)
         lengths = {end - begin for begin, end in parts}
         for times in sorted({min(lengths), max(lengths)}):
-            self._engine.check_length(times)
-        sources = np.full((len(self.model.positions), last - first), np.nan, dtype=np.float32)
+            engine.check_length(times)
+        sources = np.full((engine.sources, last - first), np.nan, dtype=np.float32)
         fits, told = [], []
         solved = mapped(prepared.solve, parts_of_raw(raw, prepared.eeg, parts), n_jobs)
         for (begin, end), one in zip(parts, solved, strict=True):
@@ -276,19 +306,20 @@ class MMInverse:
             fits += one.fits
             told += one.told
         warn_about_misfit(told)
-        return self._estimate(sources, raw.times[first], sfreq), fits
+        return self._estimate(sources, engine, raw.times[first], raw.info["sfreq"]), fits
 
     def _estimate(
-        self, sources: NDArray[np.float32], tmin: float, sfreq: float
+        self, sources: NDArray[np.float32], engine: Engine, tmin: float, sfreq: float
     ) -> mne.SourceEstimate:
-        assert self.model.vertices is not None  # `_head_model` has seen to it
-        vertices = [np.array(v) for v in self.model.vertices]
+        model = engine.model if self.model is None else self.model
+        assert model.vertices is not None  # `_head_model` has seen to it
+        vertices = [np.array(v) for v in model.vertices]
         return mne.SourceEstimate(sources, vertices, tmin, 1.0 / sfreq, subject=self.subject)
 
 
 def apply_mm(
     inst: Recording | Iterable[mne.Evoked],
-    model: HeadModel | mne.Forward | str | os.PathLike[str],
+    model: HeadModel | mne.Forward | str | os.PathLike[str] | HeadModelSettings | None = None,
     settings: InverseSettings | None = None,
     *,
     sensors: SensorSettings | None = None,
@@ -300,8 +331,9 @@ def apply_mm(
     ----------
     inst : Evoked, Epochs, Raw or iterable of Evoked
         In V, with an average reference or a projector for it. Not modified.
-    model : HeadModel, mne.Forward or path
-        Head model, or a forward solution with surface source spaces.
+    model : HeadModel, mne.Forward, path or HeadModelSettings, optional
+        Head model, or a forward solution with surface source spaces. Default: the template's head
+        with the electrodes that the recording has.
     settings : InverseSettings, optional
         How to solve.
     sensors : SensorSettings, optional
@@ -324,8 +356,8 @@ def apply_mm(
     --------
     >>> evoked = mne.read_evokeds("left-ave.fif", 0)    # doctest: +SKIP
     >>> evoked.set_eeg_reference(projection=True)       # doctest: +SKIP
-    >>> model = fsaverage_head_model()                  # doctest: +SKIP
-    >>> stc = apply_mm(evoked, model)                   # doctest: +SKIP
+    >>> stc = apply_mm(evoked)                          # doctest: +SKIP
+    >>> model = head_model_from_forward("my-fwd.fif")   # doctest: +SKIP
     >>> smoother = InverseSettings(weight=2.0)          # doctest: +SKIP
     >>> stc = apply_mm(evoked, model, smoother)         # doctest: +SKIP
     """

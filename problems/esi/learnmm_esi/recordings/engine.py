@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +21,7 @@ from learnmm_esi.recordings.plausibility import warn_about_misfit
 from learnmm_esi.recordings.prepared import PreparedRecording, SeenModel
 from learnmm_esi.recordings.settings import InverseSettings, SensorSettings
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "naming"]
 
 
 class Engine:
@@ -54,6 +56,15 @@ class Engine:
         """Leave the distances behind, a large matrix that no recording needs."""
         return {**self.__dict__, "model": replace(self.model, distances=None)}
 
+    @property
+    def sources(self) -> int:
+        """How many are estimated."""
+        return len(self.model.positions)
+
+    def of(self, info: mne.Info, verbose: bool | str | int | None = None) -> Engine:
+        """Return itself: every recording has these sensors."""
+        return self
+
     def prepare(self, info: mne.Info, verbose: bool | str | int | None) -> PreparedRecording:
         """Make ready for recordings with these channels and projectors."""
         return PreparedRecording(
@@ -86,16 +97,8 @@ class Engine:
         self, place: int, evoked: mne.Evoked, verbose: bool | str | int | None
     ) -> tuple[NDArray[np.float32], MMFit]:
         """Solve one evoked response of several; errors say which."""
-        try:
+        with naming(place, evoked):
             return self.solve_evoked(evoked, verbose)
-        except Exception as error:
-            name = f"recording {place}"
-            name += f" ({evoked.comment!r})" if evoked.comment else ""
-            if len(error.args) == 1:
-                error.args = (f"{name}: {error}",)
-            else:
-                error.add_note(f"in {name}")
-            raise
 
     def _solver(
         self, info: mne.Info, match: ChannelMatch, matrix: NDArray[np.float64]
@@ -110,3 +113,18 @@ class Engine:
             settings = self.settings
             self._prepared = key, SourceEnergy(seen, settings.weight, settings.diffusion)
         return self._prepared[1]
+
+
+@contextlib.contextmanager
+def naming(place: int, evoked: mne.Evoked) -> Iterator[None]:
+    """Say in errors which recording of several they are about."""
+    try:
+        yield
+    except Exception as error:
+        name = f"recording {place}"
+        name += f" ({evoked.comment!r})" if evoked.comment else ""
+        if len(error.args) == 1:
+            error.args = (f"{name}: {error}",)
+        else:
+            error.add_note(f"in {name}")
+        raise

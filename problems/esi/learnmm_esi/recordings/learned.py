@@ -16,9 +16,13 @@ from learnmm_esi.inverse.energy import Reconstruction
 from learnmm_esi.networks.configuration import HOW_TO_TRAIN
 from learnmm_esi.networks.files import load_solver
 from learnmm_esi.recordings.channels import ChannelMatch
+from learnmm_esi.recordings.settings import InverseSettings
 
 SHIPPED = Path(__file__).parents[1] / "weights"
 """Weights that come with the library, ``METHOD-DATA.safetensors``."""
+
+BEST = "mm-net"
+"""Weights for the electrodes of any recording."""
 
 LENGTHS = (0.5, 2.0)  # of a recording, relative to training, from where on a warning says so
 RATE_TOLERANCE = 0.02  # relative; what a kernel of three samples sees changes no more than this
@@ -41,6 +45,12 @@ def find_weights(name: str | os.PathLike[str]) -> Path:
     raise FileNotFoundError(
         f"no weights and no file are called {str(name)!r}; shipped with the library: {known}"
     )
+
+
+def best_settings() -> InverseSettings:
+    """Return how recordings on the template are solved by default: by `BEST`, if it is there."""
+    shipped = (SHIPPED / f"{BEST}.safetensors").is_file()
+    return InverseSettings(weights=BEST) if shipped else InverseSettings()
 
 
 class LearnedInverse:

@@ -11,7 +11,7 @@ import numpy as np
 from mne.io.constants import FIFF
 from mne.transforms import apply_trans
 
-from learnmm_esi.head.electrodes import head_to_mri
+from learnmm_esi.head.electrodes import ALIASES, head_to_mri
 from learnmm_esi.recordings.channel_names import sensor_rows
 from learnmm_esi.recordings.positions import FEWEST, electrode_places, fit_positions
 from learnmm_esi.recordings.scalp_fit import Points
@@ -22,6 +22,7 @@ __all__ = ["cap_of", "fiducials", "head_frame", "is_template", "named_places", "
 # electrodes lie 10 mm from there; then names that only the other has, such as A1 and M1.
 SYSTEM = (("fsaverage_1005", "standard_1005"), ("colin27_1020", "standard_1020"))
 #: Caps that number their electrodes; those of one maker use the same names for other places.
+CAPS: tuple[str, ...]
 CAPS = ("biosemi128", "biosemi160", "biosemi256", "GSN-HydroCel-32", "GSN-HydroCel-64_1.0")
 CAPS += ("GSN-HydroCel-65_1.0", "GSN-HydroCel-128", "GSN-HydroCel-129", "GSN-HydroCel-256")
 CAPS += ("GSN-HydroCel-257",)
@@ -46,6 +47,7 @@ def fiducials(info: mne.Info) -> Points | None:
     return points if area > SMALLEST else None
 
 
+@functools.lru_cache(maxsize=None)
 def head_frame(kind: str) -> tuple[list[str], Points, Points | None]:
     """Return names, places in MNE's head frame and fiducials of a montage that MNE ships."""
     with warnings.catch_warnings():
@@ -108,9 +110,8 @@ def cap_of(names: Sequence[str]) -> tuple[str, list[int]] | None:
         rows = sensor_rows(_with_vertex(names, labels), labels)
         count = len(set(rows) - {-1})
         found.append((count, count / len(labels), kind, rows))
-    count, share, kind, rows = max(found, key=lambda one: (one[1] >= COVERED, *one[:2]))
-    most = max(one[0] for one in found)
-    if most < FEWEST or most <= np.isfinite(named_places(names)).all(axis=1).sum():
+    count, share, kind, rows = max(found, key=lambda one: one[:2])
+    if count < FEWEST or count <= np.isfinite(named_places(names)).all(axis=1).sum():
         return None
     if share < COVERED:
         told = ", ".join(f"{one[0]} of {one[2]} ({one[1]:.0%} of it)" for one in found if one[0])
@@ -149,7 +150,7 @@ def _system() -> tuple[list[str], Points]:
                 labels, there, _ = head_frame(kind)
             except ValueError:
                 continue
-            new = [k for k, label in enumerate(labels) if label not in names]
+            new = [k for k, label in enumerate(labels) if label not in (*names, *ALIASES)]
             names += [labels[k] for k in new]
             places.append(apply_trans(head_to_mri()["trans"], there[new]))
             break

@@ -93,7 +93,7 @@ def place_electrodes(info: mne.Info, on_missing: OnMissing = "raise") -> Placeme
     picks = good_eeg(info)
     names = tuple(info["ch_names"][i] for i in picks)
     places = electrode_places(info)[picks]
-    known: NDArray[np.bool_] = np.isfinite(places).all(axis=1)
+    known: NDArray[np.bool_] = np.all(np.isfinite(places), axis=1)
     measured = bool(known.sum() >= FEWEST)
     if measured:
         _check_shape(places[known])
@@ -104,14 +104,14 @@ def place_electrodes(info: mne.Info, on_missing: OnMissing = "raise") -> Placeme
         points = _named(names, tuple(info["ch_names"][i] for i in every))
     lacking = [name for name, point in zip(names, points, strict=True) if np.isnan(point[0])]
     if len(lacking) == len(names):
+        why = why_unknown(names, names, system_names())
         raise ValueError(
-            f"where the electrodes lie is not known: the channels have no positions, and their "
-            f"names ({listed(names)}) are those of no montage{why_unknown(names, names, system_names())}. "
-            f"{ADVICE}"
+            "where the electrodes lie is not known: the channels have no positions, and their "
+            f"names ({listed(names)}) are those of no montage{why}. {ADVICE}"
         )
     if lacking:
         _tell_lacking(names, lacking, measured, on_missing)
-    kept = np.isfinite(points).all(axis=1)
+    kept: NDArray[np.bool_] = np.all(np.isfinite(points), axis=1)
     names = tuple(name for name, keep in zip(names, kept, strict=True) if keep)
     placed = _on_skin(names, points[kept])
     check_count(names, info, "whose place is known")
@@ -122,7 +122,7 @@ def place_electrodes(info: mne.Info, on_missing: OnMissing = "raise") -> Placeme
 def _measured(names: tuple[str, ...], places: bytes, pointed_at: bytes) -> Points:
     """Place electrodes by their positions in the head frame; NaN where there is none."""
     there = np.frombuffer(places).reshape(-1, 3)
-    known = np.isfinite(there).all(axis=1)
+    known: NDArray[np.bool_] = np.all(np.isfinite(there), axis=1)
     labels = [name for name, keep in zip(names, known, strict=True) if keep]
     system = named_places(labels)
     points = np.full(there.shape, np.nan)
@@ -143,21 +143,20 @@ def _named(names: tuple[str, ...], every: tuple[str, ...]) -> Points:
         return named_places(names)
     kind, rows = cap
     logger.info("Electrodes placed by their names in %s", kind)
-    _, places, pointed_at = head_frame(kind)
-    landmarks = _landmarks(places, np.full(places.shape, np.nan), pointed_at)
-    points = fit_to_scalp(places, landmarks)
+    labels, places, pointed_at = head_frame(kind)
+    points = _measured(tuple(labels), places.tobytes(), _bytes(pointed_at))
     row_of = dict(zip(every, rows, strict=True))
     found = np.array([row_of[name] for name in names])
     placed: Points = np.where(found[:, None] >= 0, points[found], np.nan)
     return placed
 
 
-def _landmarks(places: Points, system: Points, pointed_at: Points | None) -> Landmarks | None:
+def _landmarks(places: Points, system: Points, pointed_at: Points) -> Landmarks | None:
     """Fiducials, if any, and electrodes whose place the 10-05 system knows."""
     named = np.isfinite(system).all(axis=1)
     here, there = [places[named]], [system[named]]
     deviations = [np.full(named.sum(), NAME * np.sqrt(max(1.0, named.sum() / CAP)))]
-    if pointed_at is not None and len(pointed_at):
+    if len(pointed_at):
         here.append(pointed_at)
         there.append(np.array([point["r"] for point in get_mni_fiducials("fsaverage")]))
         deviations.append(np.full(3, FIDUCIAL))
@@ -234,9 +233,12 @@ def _tell_lacking(
 def _on_skin(names: Sequence[str], points: Points) -> Points:
     """Move electrodes to the nearest point of the skin, which may not be far nor shared."""
     placed, distance, _ = closest_point(template_skin(), points)
-    far = np.flatnonzero(distance > FARTHEST)
-    if len(far):
-        told = [f"{names[k]} by {1e3 * distance[k]:.0f} mm" for k in far]
+    told = [
+        f"{name} by {1e3 * far:.0f} mm"
+        for name, far in zip(names, distance, strict=True)
+        if far > FARTHEST
+    ]
+    if told:
         raise ValueError(
             f"electrodes lie off the scalp: {listed(told)}, even where all fit it best. Correct "
             "their positions, or mark the channels as bad"

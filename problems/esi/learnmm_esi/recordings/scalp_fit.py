@@ -88,7 +88,7 @@ def fit_to_scalp(electrodes: Points, landmarks: Landmarks | None = None) -> Poin
         Metres, surface RAS of the template: near the skin, not on it.
     """
     if landmarks is None:
-        start = apply_trans(head_to_mri()["trans"], electrodes)
+        start: Points = apply_trans(head_to_mri()["trans"], electrodes)
         known = places = np.zeros((0, 3))
         trust = np.zeros((0, 1))
     else:
@@ -115,7 +115,8 @@ def fit_to_scalp(electrodes: Points, landmarks: Landmarks | None = None) -> Poin
             ]
         )
 
-    x, here = np.zeros(9), start
+    x = np.zeros(9)
+    here = moved(x, start)
     for _ in range(PASSES):
         # Distances from the planes that touch the skin where the electrodes are nearest to it.
         nearest, _, face = closest_point(template_skin(), here)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mne
 import numpy as np
+from mne.utils import logger
 
 from learnmm_esi.cache import cache_directory
 from learnmm_esi.head.model import HeadModel
@@ -17,6 +18,9 @@ from learnmm_esi.recordings.placement import place_electrodes
 from learnmm_esi.recordings.settings import OnMissing
 
 __all__ = ["head_model_for"]
+
+_scalps: dict[tuple[HeadModelSettings, Path], ScalpGain] = {}
+"""The last that was asked for."""
 
 
 def head_model_for(
@@ -70,14 +74,13 @@ def head_model_for(
     >>> stc = apply_mm(evoked, model)          # doctest: +SKIP
     """
     placement = place_electrodes(info, on_missing)
-    settings = settings or HeadModelSettings()
-    scalp = _scalp(settings, cache_directory(cache_dir), progress)
-    return _model(scalp, placement.names, placement.points.tobytes())
-
-
-@functools.lru_cache(maxsize=2)
-def _scalp(settings: HeadModelSettings, folder: Path, progress: bool) -> ScalpGain:
-    return scalp_gain(settings, cache_dir=folder, progress=progress)
+    key = settings or HeadModelSettings(), cache_directory(cache_dir)
+    if key not in _scalps:
+        logger.info("Reading what the scalp sees, or computing it once: minutes at ico=4")
+        scalp = scalp_gain(key[0], cache_dir=key[1], progress=progress)
+        _scalps.clear()  # each is tens of megabytes
+        _scalps[key] = scalp
+    return _model(_scalps[key], placement.names, placement.points.tobytes())
 
 
 @functools.lru_cache(maxsize=8)
