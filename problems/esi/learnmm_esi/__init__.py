@@ -49,6 +49,7 @@ _HOMES = {
     "register": "networks.registry",
     "report": "head.report",
     "save_solver": "networks.files",
+    "template_regions": "head.registration",
     "train": "training.train",
 }
 

@@ -59,7 +59,7 @@ def test_other_words_are_python_errors(coarse_model, evoked):
     with pytest.raises(TypeError, match=r"apply_mm\(\) got an unexpected .* 'wieght'"):
         apply_mm(evoked, coarse_model, wieght=2.0)
     with pytest.raises(TypeError, match=r"settings must be InverseSettings\(...\), got 'mm-net"):
-        apply_mm(evoked, coarse_model, "mm-net-erp")
+        apply_mm(evoked, coarse_model, "mm-net")
     with pytest.raises(TypeError, match=r"sensors must be SensorSettings\(...\), got 'cov.fif'"):
         MMInverse(coarse_model, sensors="cov.fif")
 

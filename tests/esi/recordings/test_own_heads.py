@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
+import joblib
 import mne
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from eeg_learning import small
 from eeg_recordings import FEW, SFREQ, assert_same
 from learnmm_esi.cli.app import app
 from learnmm_esi.head.electrodes import placed_info
 from learnmm_esi.head.scalp import scalp_gain
 from learnmm_esi.head.settings import HeadModelSettings
+from learnmm_esi.networks.files import save_solver
+from learnmm_esi.networks.method import Recordings
+from learnmm_esi.networks.solver import SourceSolver
+from learnmm_esi.recordings import template_head
 from learnmm_esi.recordings.apply import MMInverse, apply_mm
 from learnmm_esi.recordings.placement import place_electrodes
 from learnmm_esi.recordings.settings import InverseSettings, SensorSettings
@@ -48,7 +52,8 @@ def test_a_model_of_any_cap_is_that_of_mne(own_head, kind):
     np.testing.assert_array_equal(
         model.leadfield, scalp.leadfield(place_electrodes(info).points), strict=True
     )
-    assert model.settings == own_head and model.regions is not None
+    assert model.settings == own_head
+    assert model.regions is not None
     there = model.info(SFREQ)
     assert there.ch_names == info.ch_names
     again = head_model_for(there, own_head)
@@ -64,15 +69,12 @@ def test_a_model_of_a_cap_is_an_mne_forward(own_head):
     expected = placed_info(model.channel_names, model.origin.electrodes, 1.0)
     there = np.array([channel["loc"][:3] for channel in expected["chs"]])
     np.testing.assert_allclose(places, there, atol=1e-7)
-    with (
-        pytest.warns(RuntimeWarning, match="the electrodes") if False else warnings.catch_warnings()
-    ):
-        stc = mne.SourceEstimate(np.ones((64, 2)), forward_vertices(forward), 0, 1)
-        mne.apply_forward(forward, stc, model.info(1.0), verbose="ERROR")
-
-
-def forward_vertices(forward):
-    return [space["vertno"] for space in forward["src"]]
+    vertices = [space["vertno"] for space in forward["src"]]
+    moments = np.random.default_rng(0).standard_normal((64, 2))
+    image = mne.apply_forward(
+        forward, mne.SourceEstimate(moments, vertices, 0, 1), model.info(1.0), verbose="ERROR"
+    )
+    np.testing.assert_allclose(image.data, model.leadfield @ moments, rtol=1e-6)
 
 
 def test_models_of_the_same_electrodes_are_made_once(own_head):
@@ -92,7 +94,9 @@ def test_heads_that_no_cap_has_are_refused(settings):
 def test_a_response_needs_nothing_else(own_head):
     evoked = response(channels("GSN-HydroCel-128"), own_head)
     stc, fit = apply_mm(evoked, own_head, FEW, return_result=True)
-    assert stc.subject == "fsaverage" and stc.data.shape == (64, TIMES) and fit.monotone
+    assert stc.subject == "fsaverage"
+    assert stc.data.shape == (64, TIMES)
+    assert fit.monotone
     expected = apply_mm(evoked, head_model_for(evoked.info, own_head), FEW)
     np.testing.assert_array_equal(stc.data, expected.data)
     assert [list(v) for v in stc.vertices] == [list(v) for v in expected.vertices]
@@ -104,11 +108,40 @@ def test_a_response_needs_nothing_else(own_head):
         assert_same(apply_mm(other, own_head, FEW).data, stc.data)
 
 
-def test_the_default_is_the_template_of_the_paper():
+@pytest.fixture
+def any_cap(own_head, tmp_path, monkeypatch):
+    """The template has few regions, and weights for them are shipped: untrained, but complete."""
+    few = (own_head.sources, *HeadModelSettings.__init__.__defaults__[1:])  # the first of them
+    monkeypatch.setattr(HeadModelSettings.__init__, "__defaults__", few)
+    monkeypatch.setattr("learnmm_esi.recordings.learned.SHIPPED", tmp_path)
+    model = head_model_for(channels("biosemi64"), own_head)
+    solver = SourceSolver(model, small("mm-net", steps=2), Recordings(TIMES, None))
+    path = tmp_path / "mm-net.safetensors"
+    save_solver(path, solver, {"data": "erp", "training": {}}, {})
+    return path
+
+
+def test_the_default_is_the_template_solved_with_shipped_weights(own_head, any_cap):
     inverse = MMInverse()
-    assert inverse.model is None and inverse.subject == "fsaverage"
-    assert "OwnHeads(HeadModelSettings(sources=994, ico=4" in repr(inverse)
-    assert inverse.settings == InverseSettings()
+    assert inverse.model is None
+    assert inverse.subject == "fsaverage"
+    assert inverse.settings == InverseSettings(weights="mm-net")
+    assert repr(inverse) == f"MMInverse(OwnHeads({own_head}), weights='mm-net.safetensors')"
+    any_cap.unlink()
+    assert MMInverse().settings == InverseSettings()
+    assert "sources=64, ico=4" in repr(MMInverse())
+
+
+@pytest.mark.filterwarnings("ignore:the estimate explains:RuntimeWarning")  # nothing was learned
+def test_shipped_weights_serve_any_cap(own_head, any_cap):
+    for kind in ("biosemi64", "GSN-HydroCel-32"):
+        evoked = response(channels(kind), own_head)
+        evoked.info["bads"] = evoked.ch_names[3:5]
+        stc = apply_mm(evoked, HeadModelSettings(ico=2), verbose="ERROR")
+        model = head_model_for(evoked.info, own_head)
+        expected = apply_mm(evoked, model, InverseSettings(weights=any_cap))
+        np.testing.assert_array_equal(stc.data, expected.data)
+    assert not np.allclose(stc.data, apply_mm(evoked, own_head, InverseSettings()).data)
 
 
 def test_one_inverse_serves_recordings_of_several_caps(own_head):
@@ -116,14 +149,15 @@ def test_one_inverse_serves_recordings_of_several_caps(own_head):
     kinds = ("biosemi64", "GSN-HydroCel-128", "biosemi64")
     several = [response(channels(kind), own_head, seed) for seed, kind in enumerate(kinds)]
     alone = [inverse.apply(one) for one in several]
-    for n_jobs in (None, 2):
-        for one, other in zip(inverse.apply(several, n_jobs=n_jobs), alone, strict=True):
-            assert_same(one.data, other.data)
+    with joblib.parallel_config("threading"):  # each with an inverse of its own, as processes have
+        for n_jobs in (None, 2):
+            for one, other in zip(inverse.apply(several, n_jobs=n_jobs), alone, strict=True):
+                assert_same(one.data, other.data)
     several[1].rename_channels({"E7": "Cz", "E9": "nowhere"})
     several[1].set_montage(None)
     with pytest.raises(ValueError, match=r"^recording 1 \('left'\): .*no known place: nowhere"):
         inverse.apply(several)
-    assert inverse.model_for(several[0].info) is head_model_for(several[0].info, own_head)
+    assert inverse.model_for(several[0].info).channel_names == tuple(several[0].ch_names)
 
 
 def test_epochs_and_raw_are_solved_too(own_head):
@@ -156,31 +190,31 @@ def test_noise_is_whitened_by_the_names_of_the_recording(own_head):
     assert_same(white.data, apply_mm(evoked, own_head, FEW).data, share=0.05)
 
 
-def test_another_process_reads_what_the_scalp_sees(own_head, head_models):
-    kept = sorted(head_models.glob("scalp-*"))
-    code = (
-        "import mne; from learnmm_esi import HeadModelSettings, head_model_for; "
-        "made = mne.channels.make_standard_montage('biosemi64'); "
-        "info = mne.create_info(made.ch_names, 100., 'eeg').set_montage(made); "
-        "print(float(abs(head_model_for(info, HeadModelSettings(sources=64, ico=2)).leadfield).sum()))"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    model = head_model_for(channels("biosemi64"), own_head)
-    assert float(found.stdout.split()[-1]) == pytest.approx(np.abs(model.leadfield).sum())
-    assert sorted(head_models.glob("scalp-*")) == kept
+def test_what_the_scalp_sees_is_read_from_the_cache(own_head, head_models):
+    """A process that starts finds it there."""
+    expected = head_model_for(channels("biosemi64"), own_head).leadfield
+    kept = {path: path.stat().st_mtime_ns for path in head_models.glob("scalp-*")}
+    template_head._scalps.clear()
+    found = head_model_for(channels("biosemi64"), own_head).leadfield
+    np.testing.assert_array_equal(found, expected)
+    assert {path: path.stat().st_mtime_ns for path in head_models.glob("scalp-*")} == kept
 
 
-def test_the_command_needs_no_head_model(own_head, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(HeadModelSettings.__init__, "__defaults__", (64, *_defaults()[1:]))
+def test_the_command_needs_no_head_model(own_head, any_cap, tmp_path: Path):
     evoked = response(channels("biosemi64"), own_head)
     evoked.save(tmp_path / "any-ave.fif", verbose="ERROR")
-    arguments = ["reconstruct", tmp_path / "any-ave.fif", "--max-iter", 5, "--ico", 2]
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, result.output
-    found = mne.read_source_estimate(tmp_path / "any-left-mm")
-    assert_same(found.data, apply_mm(evoked, own_head, FEW).data)
+    arguments = ["reconstruct", tmp_path / "any-ave.fif", "--ico", 2]
+    for further, settings in (
+        ((), InverseSettings(weights=any_cap)),
+        (("--weights", "none", "--max-iter", 5), FEW),
+    ):
+        result = CliRunner().invoke(app, [str(argument) for argument in (*arguments, *further)])
+        assert result.exit_code == 0, result.output
+        found = mne.read_source_estimate(tmp_path / "any-left-mm")
+        assert_same(found.data, apply_mm(evoked, own_head, settings).data)
     assert (tmp_path / "any-left-mm.png").is_file()
-
-
-def _defaults():
-    return HeadModelSettings.__init__.__defaults__
+    evoked.rename_channels({"Cz": "nowhere"}).set_montage(None)
+    evoked.save(tmp_path / "any-ave.fif", overwrite=True, verbose="ERROR")
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 1
+    assert "names of no known place: nowhere" in " ".join(result.output.split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -122,9 +123,9 @@ class ModelOptions(OptionGroup):
         return SensorSettings(covariance, self.on_missing.value)
 
     def model(
-        self, weights: str | None, infos: Sequence[mne.Info]
+        self, weights: str | os.PathLike[str] | None, infos: Sequence[mne.Info]
     ) -> HeadModel | HeadModelSettings | Path:
-        """Return the model that was asked for; unless one was, that of the weights.
+        """Return the model that was asked for; unless one was, that of weights for one cap.
 
         Without either, it is the template with the electrodes of the recordings.
         """
@@ -136,12 +137,13 @@ class ModelOptions(OptionGroup):
         from learnmm_esi.recordings.learned import find_weights
         from learnmm_esi.recordings.template_head import head_model_for
 
+        trained = None if weights is None else describe(find_weights(weights)).config
         settings = HeadModelSettings()
         if self.ico is not None:
             settings = HeadModelSettings(ico=int(self.ico.value))
-        elif weights is not None:
-            settings = describe(find_weights(weights)).config.head or settings
-        if weights is not None:
+        elif trained is not None:
+            settings = trained.head or settings
+        if trained is not None and not trained.recordings.any:
             return fsaverage_head_model(settings, progress=True)
         for info in infos:  # kept in this process; here it may show its progress
             head_model_for(info, settings, on_missing=self.on_missing.value, progress=True)
@@ -168,8 +170,8 @@ class SolveOptions(OptionGroup):
     weights: Annotated[
         str | None,
         typer.Option(
-            help="Reconstruct with a trained method: mm-net-erp, which comes with the library, or "
-            "a file of train. Default: no learning."
+            help="Reconstruct with a trained method: mm-net, which comes with the library, a file "
+            "of train, or none. Default: mm-net on fsaverage, none with --forward or --weight."
         ),
     ] = None
     transfer: Annotated[
@@ -177,12 +179,14 @@ class SolveOptions(OptionGroup):
         typer.Option("--transfer", help="Use weights on another head model with the same sources."),
     ] = False
 
-    def settings(self) -> InverseSettings:
-        """Return these options checked, weights found."""
-        from learnmm_esi.recordings.learned import find_weights
+    def settings(self, template: bool) -> InverseSettings:
+        """Return these options checked, weights found; those for the template by default."""
+        from learnmm_esi.recordings.learned import best_settings, find_weights
         from learnmm_esi.recordings.settings import InverseSettings
 
-        weights = None if self.weights is None else find_weights(self.weights)
+        if template and self == SolveOptions(max_iter=self.max_iter):
+            return best_settings(None, self.max_iter)
+        weights = None if self.weights in (None, "none") else find_weights(self.weights)
         return InverseSettings(self.weight, self.diffusion, self.max_iter, weights, self.transfer)
 
 
@@ -217,8 +221,8 @@ def reconstruct(
     make_writable(target)
     # What may be wrong with files comes before the head model, which takes minutes to build.
     recordings = recording.read(file)
-    settings, sensors = solve.settings(), head.sensors()
-    model = head.model(solve.weights, [one.info for one in recordings])
+    settings, sensors = solve.settings(head.forward is None), head.sensors()
+    model = head.model(settings.weights, [one.info for one in recordings])
     inverse = MMInverse(model, settings, sensors=sensors)
     written = reconstruct_to_files(
         inverse,

@@ -29,12 +29,20 @@ class Reconstruction:
     ----------
     sources : ndarray of float32, shape (batch, sources, times)
         Dipole moments in A m.
-    result : learnmm.Result
-        In the optimizer's units (see :class:`SourceEnergy`).
+    result : learnmm.Result, optional
+        In the optimizer's units (see :class:`SourceEnergy`). Without the recordings whose learned
+        start was refused; None if all were.
+    refused : ndarray of bool, shape (batch,), optional
+        Recordings whose learned start did not earn its place: their estimate is the linear one as
+        it is. None where no start was learned.
+    unmoved : ndarray, shape (refusals,), optional
+        The energy of these estimates.
     """
 
     sources: NDArray[np.float32]
-    result: lmm.Result
+    result: lmm.Result | None
+    refused: NDArray[np.bool_] | None = None
+    unmoved: NDArray[np.float64] | None = None
 
 
 class SourceEnergy:

@@ -12,7 +12,9 @@ from torch import Tensor
 import learnmm as lmm
 from learnmm.vectors import expand, norm
 
-__all__ = ["MMFit", "fits_of"]
+__all__ = ["MMFit", "explained_share", "fits_of", "unmoved_fit"]
+
+REFUSED = "linear (learned one refused)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +28,8 @@ class MMFit:
     explained : float
         Share of the recording's sum of squares that the estimate explains, after projection (and
         whitening, if there was a noise covariance), in [0, 1].
-    status : learnmm.Status
-        Why it stopped; ``status.message`` is a sentence.
+    status : learnmm.Status or None
+        Why it stopped; ``status.message`` is a sentence. None if the start was left as it is.
     kind : learnmm.Kind or None
         What kind of bound the steps rest on; None if no step was tried.
     monotone : bool
@@ -35,14 +37,19 @@ class MMFit:
     violations : int
         Candidates whose energy lay above the bound. For a `GLOBAL` bound zero, else it is wrong;
         for a `POINTWISE` one this happens, and a candidate that raises the energy is refused.
+    start : str
+        Where it started: ``"linear"``; ``"learned"`` where a learned start earned its place, and
+        ``"linear (learned one refused)"`` where it did not: the linear estimate then is left as it
+        is.
     """
 
     energies: NDArray[np.float64]
     explained: float
-    status: lmm.Status
+    status: lmm.Status | None
     kind: lmm.Kind | None
     monotone: bool
     violations: int
+    start: str = "linear"
 
     def __str__(self) -> str:
         promise = "no step was tried"
@@ -52,13 +59,32 @@ class MMFit:
                 f"{self.violations} candidates above it"
             )
         return (
-            f"energy {self.energies[0]:.4g} to {self.energies[-1]:.4g} in "
+            f"{self.start} start; energy {self.energies[0]:.4g} to {self.energies[-1]:.4g} in "
             f"{len(self.energies) - 1} steps, {100 * self.explained:.1f} % of the recording "
-            f"explained; {promise}. {self.status.message}"
+            f"explained; {promise}. {'' if self.status is None else self.status.message}"
         )
 
 
-def fits_of(result: lmm.Result, image: Tensor, recordings: Tensor) -> list[MMFit]:
+def explained_share(image: Tensor, recordings: Tensor) -> Tensor:
+    """Share of the sum of squares of recordings that images ``(batch, sensors, times)`` explain."""
+    image, recordings = (v / expand(norm(v), v) for v in (image, recordings))
+    return (image * recordings).sum((1, 2)).square()
+
+
+def unmoved_fit(energy: float, explained: float) -> MMFit:
+    """Return the fit of a recording whose estimate is the linear one as it is.
+
+    Parameters
+    ----------
+    energy, explained : float
+        See `MMFit`.
+    """
+    return MMFit(np.array([energy]), explained, None, None, True, 0, REFUSED)
+
+
+def fits_of(
+    result: lmm.Result, image: Tensor, recordings: Tensor, start: str = "linear"
+) -> list[MMFit]:
     """Read the fit of each recording off a result with history.
 
     Parameters
@@ -69,6 +95,8 @@ def fits_of(result: lmm.Result, image: Tensor, recordings: Tensor) -> list[MMFit
         What the sensors see of the estimates, in any unit.
     recordings : Tensor, shape (batch, sensors, times)
         What they recorded.
+    start : str
+        See `MMFit`.
 
     Returns
     -------
@@ -85,8 +113,7 @@ def fits_of(result: lmm.Result, image: Tensor, recordings: Tensor) -> list[MMFit
     elif bool(result.iterations.any()):
         raise ValueError("fits_of: expected a result of minimize(history=True), got no history")
     energies = torch.cat(values).double().numpy()  # (steps + 1, batch)
-    image, recordings = (v / expand(norm(v), v) for v in (image, recordings))
-    explained = (image * recordings).sum((1, 2)).square()
+    explained = explained_share(image, recordings)
     certificate = result.certificate
     return [
         MMFit(
@@ -96,6 +123,7 @@ def fits_of(result: lmm.Result, image: Tensor, recordings: Tensor) -> list[MMFit
             kind=certificate.kind,
             monotone=bool(certificate.monotone[i]),
             violations=int(certificate.violations[i]),
+            start=start,
         )
         for i in range(len(explained))
     ]

@@ -11,14 +11,14 @@ from typing import Any, TypedDict, Unpack
 import mne
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
-from learnmm_esi.head.from_file import read_head_model
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.inverse.fit import MMFit
 from learnmm_esi.recordings.batches import batches_of_epochs, parts_of_raw
-from learnmm_esi.recordings.engine import Engine, naming
-from learnmm_esi.recordings.learned import best_settings, find_weights
+from learnmm_esi.recordings.engine import Engine, imaged_model, naming
+from learnmm_esi.recordings.learned import best_settings, find_weights, model_for_weights
 from learnmm_esi.recordings.mne_options import refuse_options
 from learnmm_esi.recordings.own_heads import OwnHeads
 from learnmm_esi.recordings.parallel import mapped
@@ -55,7 +55,8 @@ class MMInverse:
         `head_model_for`); of other settings, if such are given. Or a model from
         `fsaverage_head_model` or `head_model_from_forward`; or a forward solution, or its
         ``-fwd.fif`` file, with surface source spaces. At most 10 000 sources, unless there are
-        weights.
+        weights. Those that were trained on fsaverage see a forward solution through the
+        registration of its subject (see `template_regions`); estimates lie on its sources again.
     settings : InverseSettings, optional
         How to solve. Default: without learning; on the template with a recording's own electrodes,
         with the weights "mm-net", if they are shipped.
@@ -107,15 +108,18 @@ class MMInverse:
         refuse_options("MMInverse", options)
         self.sensors = given("sensors", SensorSettings, sensors)
         self.model: HeadModel | None = None
+        self._shares: csr_matrix | None = None
         self._engine: Engine | OwnHeads
         if model is None or isinstance(model, HeadModelSettings):
-            settings = best_settings() if settings is None else settings
+            settings = best_settings(model) if settings is None else settings
             self.settings = given("settings", InverseSettings, settings)
             self._engine = OwnHeads(model, self.settings, self.sensors)
-        else:
-            self.settings = given("settings", InverseSettings, settings)
-            self.model = _head_model(model)
-            self._engine = Engine(self.model, self.settings, self.sensors)
+            return
+        self.settings = given("settings", InverseSettings, settings)
+        self.model = solved = imaged_model(model)
+        if self.settings.weights is not None:
+            solved, self._shares = model_for_weights(self.model, self.settings.weights)
+        self._engine = Engine(solved, self.settings, self.sensors)
 
     def __repr__(self) -> str:
         solving = f"weight={self.settings.weight!r}, diffusion={self.settings.diffusion!r}"
@@ -234,7 +238,8 @@ class MMInverse:
     ) -> tuple[mne.SourceEstimate, MMFit]:
         engine = self._engine.of(evoked.info, verbose)
         sources, fit = engine.solve_evoked(evoked, verbose)
-        return self._estimate(sources, engine, evoked.times[0], evoked.info["sfreq"]), fit
+        axes = evoked.times[0], evoked.info["sfreq"]
+        return self._estimate(sources, [fit], engine, *axes), fit
 
     def _apply_several(
         self, several: Iterable[mne.Evoked], n_jobs: int | None, verbose: bool | str | int | None
@@ -255,7 +260,9 @@ class MMInverse:
                 yield place, one, verbose
 
         solved = mapped(self._engine.solve_listed, calls(), n_jobs)
-        return ((self._estimate(sources, *under_way.popleft()), fit) for sources, fit in solved)
+        return (
+            (self._estimate(sources, [fit], *under_way.popleft()), fit) for sources, fit in solved
+        )
 
     def _apply_epochs(
         self, inst: mne.BaseEpochs, n_jobs: int | None, verbose: bool | str | int | None
@@ -278,7 +285,7 @@ class MMInverse:
         for batch in batches:
             warn_about_misfit(batch.told)
             for sources, fit in zip(batch.sources, batch.fits, strict=True):
-                yield self._estimate(sources, engine, tmin, sfreq), fit
+                yield self._estimate(sources, [fit], engine, tmin, sfreq), fit
 
     def _apply_raw(
         self,
@@ -293,7 +300,10 @@ class MMInverse:
         size = span.buffer_size
         if size is None:
             learned = engine.learned
-            size = max(1, round(raw.info["sfreq"])) if learned is None else learned.times
+            if learned is not None and not learned.any:
+                size = learned.times
+            else:
+                size = max(1, round(raw.info["sfreq"]))
         parts = good_parts(raw, first, last, size, span.reject_by_annotation)
         lengths = {end - begin for begin, end in parts}
         for times in sorted({min(lengths), max(lengths)}):
@@ -306,15 +316,29 @@ class MMInverse:
             fits += one.fits
             told += one.told
         warn_about_misfit(told)
-        return self._estimate(sources, engine, raw.times[first], raw.info["sfreq"]), fits
+        axes = raw.times[first], raw.info["sfreq"]
+        return self._estimate(sources, fits, engine, *axes), fits
 
     def _estimate(
-        self, sources: NDArray[np.float32], engine: Engine, tmin: float, sfreq: float
+        self,
+        sources: NDArray[np.float32],
+        fits: list[MMFit],
+        engine: Engine,
+        tmin: float,
+        sfreq: float,
     ) -> mne.SourceEstimate:
+        if self._shares is not None:  # of the subject's own sources in the template's regions
+            own = self._shares.T @ sources
+            own[:, np.isnan(sources).all(axis=0)] = np.nan  # samples called bad
+            sources = own.astype(sources.dtype)
         model = engine.model if self.model is None else self.model
-        assert model.vertices is not None  # `_head_model` has seen to it
+        assert model.vertices is not None  # `imaged_model` has seen to it
         vertices = [np.array(v) for v in model.vertices]
-        return mne.SourceEstimate(sources, vertices, tmin, 1.0 / sfreq, subject=self.subject)
+        estimate = mne.SourceEstimate(sources, vertices, tmin, 1.0 / sfreq, subject=self.subject)
+        # Of MNE-Python's estimates none has a comment; it goes along with copies.
+        starts = sorted({fit.start for fit in fits})
+        estimate.comment = f"learnmm, {' and '.join(starts)} start"
+        return estimate
 
 
 def apply_mm(
@@ -365,20 +389,3 @@ def apply_mm(
         "apply_mm", [name for name in options if name not in ApplyOptions.__annotations__]
     )
     return MMInverse(model, settings, sensors=sensors).apply(inst, **options)
-
-
-def _head_model(model: HeadModel | mne.Forward | str | os.PathLike[str]) -> HeadModel:
-    """Return the head model, read or made of what was given, or say why it does not serve."""
-    if isinstance(model, (mne.Forward, str, os.PathLike)):
-        model = read_head_model(model)
-    if not isinstance(model, HeadModel):
-        raise TypeError(
-            "model must be a HeadModel, an mne.Forward or the path of one, got "
-            f"{type(model).__name__}"
-        )
-    if model.vertices is None:
-        raise ValueError(
-            "an mne.SourceEstimate needs sources on two cortical surfaces, which this head "
-            "model does not have; for arrays use SourceEnergy(model).reconstruct(data)"
-        )
-    return model

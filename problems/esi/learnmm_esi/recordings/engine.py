@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from mne.utils import logger
 from numpy.typing import NDArray
 
+from learnmm_esi.head.from_file import read_head_model
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.inverse.energy import SourceEnergy, check_size
 from learnmm_esi.inverse.fit import MMFit
@@ -21,7 +23,7 @@ from learnmm_esi.recordings.plausibility import warn_about_misfit
 from learnmm_esi.recordings.prepared import PreparedRecording, SeenModel
 from learnmm_esi.recordings.settings import InverseSettings, SensorSettings
 
-__all__ = ["Engine", "naming"]
+__all__ = ["Engine", "imaged_model", "naming"]
 
 
 class Engine:
@@ -105,6 +107,8 @@ class Engine:
     ) -> SourceEnergy | LearnedInverse:
         if self.learned is not None:
             self.learned.check(info, match, matrix)
+            if self.learned.any:
+                self.learned.see(matrix @ self.model.leadfield[match.rows])
             return self.learned
         key = match.rows.tobytes() + matrix.tobytes()
         if self._prepared is None or self._prepared[0] != key:
@@ -128,3 +132,20 @@ def naming(place: int, evoked: mne.Evoked) -> Iterator[None]:
         else:
             error.add_note(f"in {name}")
         raise
+
+
+def imaged_model(model: HeadModel | mne.Forward | str | os.PathLike[str]) -> HeadModel:
+    """Return the head model, read or made of what was given, or say why it does not serve."""
+    if isinstance(model, (mne.Forward, str, os.PathLike)):
+        model = read_head_model(model)
+    if not isinstance(model, HeadModel):
+        raise TypeError(
+            "model must be a HeadModel, an mne.Forward or the path of one, got "
+            f"{type(model).__name__}"
+        )
+    if model.vertices is None:
+        raise ValueError(
+            "an mne.SourceEstimate needs sources on two cortical surfaces, which this head "
+            "model does not have; for arrays use SourceEnergy(model).reconstruct(data)"
+        )
+    return model

@@ -47,7 +47,7 @@ def fiducials(info: mne.Info) -> Points | None:
     return points if area > SMALLEST else None
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def head_frame(kind: str) -> tuple[list[str], Points, Points | None]:
     """Return names, places in MNE's head frame and fiducials of a montage that MNE ships."""
     with warnings.catch_warnings():

@@ -30,7 +30,7 @@ class InverseSettings:
         Limit on steps. Default: 60, or what the weights were trained for.
     weights : str or path, optional
         Reconstruct with a trained method: the name of weights that come with the library, such
-        as ``"mm-net-erp"``, or a file. They serve the head model, all channels and the sampling
+        as ``"mm-net"``, or a file. They serve the head model, all channels and the sampling
         rate they were trained for, and bring their own `weight` and smoothness.
     transfer : bool, default False
         Use the weights on another head model with the same sources and channels than they were
