@@ -22,6 +22,7 @@ from learnmm_esi.networks.method import Recordings
 from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.recordings import template_head
 from learnmm_esi.recordings.apply import MMInverse, apply_mm
+from learnmm_esi.recordings.estimates import expand_estimate
 from learnmm_esi.recordings.placement import place_electrodes
 from learnmm_esi.recordings.settings import InverseSettings, SensorSettings
 from learnmm_esi.recordings.template_head import head_model_for
@@ -206,12 +207,16 @@ def test_the_command_needs_no_head_model(own_head, any_cap, tmp_path: Path):
     arguments = ["reconstruct", tmp_path / "any-ave.fif", "--ico", 2]
     for further, settings in (
         ((), InverseSettings(weights=any_cap)),
-        (("--weights", "none", "--max-iter", 5), FEW),
+        (("--weights", "none", "--max-iter", 5, "--no-picture", "--expand"), FEW),
     ):
         result = CliRunner().invoke(app, [str(argument) for argument in (*arguments, *further)])
         assert result.exit_code == 0, result.output
         found = mne.read_source_estimate(tmp_path / "any-left-mm")
-        assert_same(found.data, apply_mm(evoked, own_head, settings).data)
+        expected = apply_mm(evoked, own_head, settings)
+        if further:
+            expected = expand_estimate(expected, head_model_for(evoked.info, own_head))
+            assert found.shape == (20484, TIMES)
+        assert_same(found.data, expected.data)
     assert (tmp_path / "any-left-mm.png").is_file()
     evoked.rename_channels({"Cz": "nowhere"}).set_montage(None)
     evoked.save(tmp_path / "any-ave.fif", overwrite=True, verbose="ERROR")
