@@ -24,6 +24,7 @@ from learnmm_esi.recordings import template_head
 from learnmm_esi.recordings.apply import MMInverse, apply_mm
 from learnmm_esi.recordings.estimates import expand_estimate
 from learnmm_esi.recordings.placement import place_electrodes
+from learnmm_esi.recordings.report import add_to_report
 from learnmm_esi.recordings.settings import InverseSettings, SensorSettings
 from learnmm_esi.recordings.template_head import head_model_for
 from learnmm_esi.simulation.erp import ERPSimulator
@@ -223,3 +224,11 @@ def test_the_command_needs_no_head_model(own_head, any_cap, tmp_path: Path):
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == 1
     assert "names of no known place: nowhere" in " ".join(result.output.split())
+
+
+def test_a_report_tells_the_head_that_was_made(own_head):
+    evoked = response(channels("biosemi64"), own_head)
+    inverse, report = MMInverse(own_head, FEW), mne.Report(verbose="ERROR")
+    stc, fit = inverse.apply(evoked, return_result=True)
+    add_to_report(report, evoked, stc, fit, inverse)
+    assert "64 sensors, 64 sources of fsaverage" in "".join(report.html)
