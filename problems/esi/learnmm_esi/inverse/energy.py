@@ -14,6 +14,7 @@ from torch import Tensor
 import learnmm as lmm
 from learnmm.atoms import SmootherBound
 from learnmm_esi.inverse.classical import inverse_kernel
+from learnmm_esi.inverse.noise import NoiseEstimate
 from learnmm_esi.inverse.scaling import amplitude, normalized, unit_norm
 from learnmm_esi.sources import SourceModel
 
@@ -30,11 +31,14 @@ class Reconstruction:
     sources : ndarray of float32, shape (batch, sources, times)
         Dipole moments in A m.
     result : learnmm.Result
-        In the optimizer's units (see :class:`SourceEnergy`).
+        In the optimizer's units (see :class:`SourceEnergy` and `EvidenceEnergy`).
+    noise : NoiseEstimate, optional
+        What the recordings' noise was taken to be, where that played a role.
     """
 
     sources: NDArray[np.float32]
     result: lmm.Result
+    noise: NoiseEstimate | None = None
 
 
 class SourceEnergy:
