@@ -16,8 +16,9 @@ from learnmm_esi.networks.registry import method, method_class, methods
 from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.simulation.erp import ERPSimulator
 from learnmm_esi.simulation.patches import PatchSettings
-from learnmm_esi.training.data import FactoredRecordings, SimulatedRecordings
+from learnmm_esi.training.data import SimulatedRecordings
 from learnmm_esi.training.presets import Preset, TrainingSettings
+from learnmm_esi.training.seen import OneHead, SeenRecordings
 from scripts import script
 
 TIMES = 16
@@ -73,8 +74,9 @@ def factored(
     count: int = 6,
 ) -> dict[str, Tensor]:
     """A batch as the training of the start sees it."""
-    data = FactoredRecordings(ERPSimulator(head, seed=3, times=TIMES, patches=patches))
-    batch: dict[str, Tensor] = torch.utils.data.default_collate([data[i] for i in range(count)])
+    made = ERPSimulator(head, seed=3, size=count, times=TIMES, patches=patches)
+    data = SeenRecordings(OneHead(made, head, count))
+    batch: dict[str, Tensor] = torch.utils.data.default_collate([data[0]])
     return batch
 
 

@@ -50,7 +50,7 @@ for method in ("MNE", "sLORETA"):
 begin = time.perf_counter()
 reconstruction = energy.reconstruct(recordings.sensors, max_iter=STEPS, progress=True)
 milliseconds["learnmm"] = 1e3 * (time.perf_counter() - begin) / SAMPLES
-solver = load_solver(find_weights("mm-net-erp"), model, transfer=True)
+solver = load_solver(find_weights("mm-net"), model, transfer=True)
 begin = time.perf_counter()
 with torch.no_grad():  # what the steps of MM-Net begin with: a network of its own
     y = solver.energy.normalized(recordings.sensors)

@@ -22,7 +22,7 @@ from learnmm_esi.recordings.learned import find_weights
 from learnmm_esi.simulation.erp import ERPSimulator
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("weights", nargs="*", default=["mm-net-erp"])
+parser.add_argument("weights", nargs="*", default=["mm-net"])
 parser.add_argument("--sample", type=int, default=0, help="of the test set")
 parser.add_argument("--seed", type=int, default=2, help="of the test set")
 parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")

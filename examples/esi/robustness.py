@@ -138,7 +138,7 @@ def cells(row: dict) -> list[str]:
 def main() -> None:
     """Read the options, evaluate, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("weights", nargs="?", default="mm-net-erp")
+    parser.add_argument("weights", nargs="?", default="mm-net")
     parser.add_argument("--relaxed", type=Path, help="weights of R-MM-Net")
     parser.add_argument("--samples", type=int, default=64, help="of each setting")
     parser.add_argument("--seed", type=int, default=2, help="of the test sets")

@@ -114,6 +114,17 @@ class DampedInverse(nn.Module):
         super().__init__()
         if not (damping > 0 and math.isfinite(damping)):
             raise ValueError(f"damping must be positive and finite, got {damping}")
+        self.log_damping = nn.Parameter(torch.tensor(math.log(damping), dtype=matrix.dtype))
+        self.see(matrix)
+
+    def see(self, matrix: Tensor) -> None:
+        """Take another operator, ``(m, n)`` of any ``m``; the damping stays.
+
+        Raises
+        ------
+        ValueError
+            If the matrix is zero.
+        """
         _, sigma, right = torch.linalg.svd(matrix.detach().double(), full_matrices=False)
         if not bool(sigma.max() > 0):
             raise ValueError("DampedInverse expects a matrix with an entry other than zero")
@@ -121,7 +132,6 @@ class DampedInverse(nn.Module):
         basis, spectrum = right.mT.to(matrix.dtype).contiguous(), (sigma / sigma[0]) ** 2
         self.register_buffer("basis", basis, persistent=False)
         self.register_buffer("spectrum", spectrum.to(matrix.dtype), persistent=False)
-        self.log_damping = nn.Parameter(torch.tensor(math.log(damping), dtype=matrix.dtype))
 
     def forward(self, gradient: Tensor) -> Tensor:
         """Apply to ``(B, n, *rest)``."""

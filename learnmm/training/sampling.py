@@ -81,11 +81,15 @@ def shares(
 
 
 def loader(data: Dataset[Any], batches: list[list[int]]) -> DataLoader[Any]:
-    """Return the loader of these batches; it leaves the global generator alone."""
+    """Return the loader of these batches; it leaves the global generator alone.
+
+    ``data.workers``, if it exists, is the number of processes that make samples ahead.
+    """
     return DataLoader(
         data,
         batch_sampler=batches,
         collate_fn=getattr(data, "collate", default_collate),
+        num_workers=getattr(data, "workers", 0),
         generator=torch.Generator(),
     )
 

@@ -12,6 +12,7 @@ _HOMES = {
     "ERPProblem": "problem",
     "ERPSimulator": "simulation.erp",
     "Evaluator": "metrics",
+    "EvidenceEnergy": "inverse.evidence",
     "HeadModel": "head.model",
     "HeadModelSettings": "head.settings",
     "InverseSettings": "recordings.settings",
@@ -48,6 +49,7 @@ _HOMES = {
     "register": "networks.registry",
     "report": "head.report",
     "save_solver": "networks.files",
+    "template_regions": "head.registration",
     "train": "training.train",
 }
 

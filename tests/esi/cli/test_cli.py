@@ -215,7 +215,7 @@ def test_a_span_wider_than_the_recording_is_warned_of(run, files, tmp_path):
 
 
 def test_there_are_no_more_threads_than_cores(run, files):
-    weights = "mm-net-erp"
+    weights = "mm-net"
     output = run("evaluate", weights, "--out", files, "--threads", 100000, code=1)
     assert "--threads must be at most the" in output
 
@@ -296,7 +296,7 @@ def test_what_is_wrong_is_said_before_a_head_is_built(run, files, monkeypatch, t
         (("head-model", "--picture", "x"), 1, "picture's name must end with one of"),
         (("head-model", "--forward", below / "x-fwd.fif"), 1, "Not a directory"),
         (("head-model", "--conductivity", 330, 4, 330), 1, "in S/m), of 1e-05 to 100"),
-        (("evaluate", "mm-net-erp", "--out", "file"), 1, "file must be a folder, but is a file"),
+        (("evaluate", "mm-net", "--out", "file"), 1, "file must be a folder, but is a file"),
         (("evaluate", "mm-net-meg"), 1, "no weights and no file are called 'mm-net-meg'"),
     ):
         output = " ".join(run(*arguments, code=code).split())
@@ -306,13 +306,13 @@ def test_what_is_wrong_is_said_before_a_head_is_built(run, files, monkeypatch, t
 
 def test_shipped_weights_are_evaluated_by_name(run, fsaverage_model, tmp_path):
     arguments = ("--ico", 3, "--samples", 2, "--steps", 0, "--out", tmp_path)
-    output = run("evaluate", "mm-net-erp", *arguments)
+    output = run("evaluate", "mm-net", *arguments)
     assert "…" not in output  # of eighty columns
     assert all(len(line) <= 80 for line in output.splitlines() if not line.startswith("Written"))
     for word in ("mm", "dB", "ms", "× 100", "global"):
         assert word in output
-    content = json.loads((tmp_path / "mm-net-learned-erp-on-erp.json").read_text())
+    content = json.loads((tmp_path / "mm-net-learned-ranges-on-erp.json").read_text())
     assert set(content["steps"]) == {"0", "10"}
     assert content["command"].endswith("--steps 0 --steps 10 --ico 3")
-    both = ("--forward", tmp_path / "mm-net-learned-erp-on-erp.json")
-    assert "give one of them" in run("evaluate", "mm-net-erp", *arguments, *both, code=1)
+    both = ("--forward", tmp_path / "mm-net-learned-ranges-on-erp.json")
+    assert "give one of them" in run("evaluate", "mm-net", *arguments, *both, code=1)

@@ -105,4 +105,4 @@ def test_noise_start_is_the_papers_and_the_same_for_all(head) -> None:
 def test_weights_of_the_energy_can_be_fixed(head) -> None:
     solver = build(head, "mm-net", weight=3.0, learn_weight=False)
     assert not solver.energy.log_weight.requires_grad
-    assert float(solver.energy.weight.detach()) == pytest.approx(3.0)
+    assert float(solver.energy.log_weight.detach().exp()) == pytest.approx(3.0)

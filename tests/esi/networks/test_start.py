@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from eeg_learning import TIMES, build, recordings, small_head
 from learnmm_esi.metrics import Evaluator
+from learnmm_esi.networks.components import leading_components
 from learnmm_esi.networks.files import load_solver, save_solver
-from learnmm_esi.networks.start import RANK, LearnedStart, leading_components
+from learnmm_esi.networks.sight import RANK, look, sight_of
+from learnmm_esi.networks.start import LearnedStart
 from learnmm_esi.recordings.learned import find_weights
 from learnmm_esi.simulation.erp import ERPSimulator
 
@@ -25,11 +28,46 @@ def test_components_are_those_of_the_singular_value_decomposition(m, times) -> N
     torch.testing.assert_close(right @ right.mT, eye)
 
 
-def test_the_network_is_odd_and_zero_at_zero() -> None:
-    start = LearnedStart(torch.randn(20, 5))
-    maps = torch.randn(2, 3, 20)
-    torch.testing.assert_close(start.sharpen(-maps), -start.sharpen(maps))
-    assert float(start.sharpen(torch.zeros(1, 1, 20)).detach().abs().max()) == 0.0
+def test_the_network_is_odd_free_of_units_and_of_the_order_of_channels(head) -> None:
+    start = LearnedStart(80)
+    generator = torch.Generator().manual_seed(1)
+    y = torch.randn(3, len(head.leadfield), TIMES, generator=generator)
+    y = y - y.mean(1, keepdim=True)
+    y = y / torch.linalg.vector_norm(y, dim=(1, 2), keepdim=True)
+    order = torch.randperm(len(head.leadfield), generator=generator)
+
+    def first(leadfield: np.ndarray, y: torch.Tensor) -> torch.Tensor:
+        modes, sight = sight_of(leadfield)
+        return start(sight, look(y, modes)).sum().detach()
+
+    x = first(head.leadfield, y)
+    size = float(x.abs().max())
+    close = {"rtol": 0, "atol": 2e-3 * size}  # single precision, through eigenvectors and divisions
+    torch.testing.assert_close(first(head.leadfield, -y), -x, **close)
+    torch.testing.assert_close(first(1e-6 * head.leadfield, y), x, **close)
+    torch.testing.assert_close(first(head.leadfield[order], y[:, order]), x, **close)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3, 40])
+def test_recordings_of_any_length_have_a_start(head, times) -> None:
+    energy = build(head, "mm-net", start="learned").energy
+    y = torch.randn(2, len(head.leadfield), times, generator=torch.Generator().manual_seed(0))
+    x = energy.start(y - y.mean(1, keepdim=True)).detach()
+    assert x.shape == (2, 80, times)
+    assert bool(torch.isfinite(x).all())
+    torch.testing.assert_close(x.abs().amax((1, 2)), torch.ones(2))
+
+
+def test_filling_up_modes_changes_nothing(head) -> None:
+    """Caps of one batch have as many modes as the largest; what they lack is zero."""
+    modes, sight = sight_of(head.leadfield)
+    y = recordings(head, 4)["sensors"]
+    seen = look(y / torch.linalg.vector_norm(y, dim=(1, 2), keepdim=True), modes)
+    start = LearnedStart(80)
+    x = start(sight, seen).maps.detach()
+    filled = [torch.nn.functional.pad(part, (0, 5)) for part in (*sight, seen.coefficients)]
+    wide = start(type(sight)(*filled[:2]), seen._replace(coefficients=filled[2])).maps.detach()
+    torch.testing.assert_close(wide, x, rtol=1e-4, atol=1e-4 * float(x.abs().max()))
 
 
 def test_a_start_follows_the_sign_of_the_recording_and_no_neighbour(head) -> None:
@@ -57,7 +95,7 @@ def test_a_start_serves_other_channels(head, small_model, tmp_path) -> None:
 
 def test_the_shipped_weights_do_what_they_are_shipped_for(fsaverage_model) -> None:
     """On a coarser model of the head than they were trained on, and far beyond ten steps."""
-    solver = load_solver(find_weights("mm-net-erp"), fsaverage_model, transfer=True)
+    solver = load_solver(find_weights("mm-net"), fsaverage_model, transfer=True)
     batch = ERPSimulator(fsaverage_model, seed=2).batch(range(12))
     compare = Evaluator(fsaverage_model, 512.0)
     for steps in (10, 60):

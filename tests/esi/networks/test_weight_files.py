@@ -210,7 +210,7 @@ def test_another_order_of_the_sources_is_refused(content: bytes, tmp_path: Path)
 
 
 def test_shipped_weights_have_a_hash_and_tell_where_their_sources_lie(tmp_path: Path) -> None:
-    path = find_weights("mm-net-erp")
+    path = find_weights("mm-net")
     content = path.read_bytes()
     _, config = lmm.load_weights(path)
     assert np.shape(config["positions"]) == (994, 3)

@@ -55,7 +55,7 @@ def test_parts_of_a_raw_are_as_long_as_those_of_the_training(coarse_model, raw, 
     inverse = MMInverse(coarse_model, InverseSettings(weights=weights))
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*trained on recordings of.*")
-        with pytest.warns(RuntimeWarning, match=r"\(and little of 5 others\)"):  # once for all
+        with pytest.warns(RuntimeWarning, match=r"\(and little of \d others\)"):  # once for all
             _, fits = inverse.apply(raw, return_result=True)
     assert len(fits) == 6
 

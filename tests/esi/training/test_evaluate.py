@@ -34,7 +34,7 @@ def test_evaluation_is_that_of_each_recording(head) -> None:
             np.testing.assert_allclose(
                 found.energy[: steps + 1, 33:36], solved.values.numpy(), rtol=1e-4
             )
-    weight = float(solver.energy.weight.detach())
+    weight = float(solver.energy.log_weight.detach().exp())
     np.testing.assert_allclose(found.energy, found.data_term + weight * found.prior_term)
     assert json.dumps(found.summary())
     with pytest.raises(ValueError, match="2 samples or more"):

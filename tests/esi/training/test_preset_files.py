@@ -75,7 +75,7 @@ def test_settings_of_any_type_load_or_are_refused_with_one_error(tmp_path: Path)
         (b"[method]\nmethod = 'mm-net'", r"unknown setting 'method' in \[method\]"),
         (b"\xff", "is not valid TOML"),
         (b"a = " + b"[" * 100_000, "is not valid TOML"),
-        (b"#" * 2**21, "is no preset: it has more than 1048576 bytes"),
+        (b"#" * 2**21, "holds no settings: it has more than 1048576 bytes"),
     ],
 )
 def test_faulty_presets_name_what_is_wrong(tmp_path: Path, text: bytes, message: str) -> None:

@@ -34,7 +34,7 @@ def test_training_lowers_the_loss_and_resumes(head, tmp_path) -> None:
 def test_the_start_is_trained_first_and_then_left_alone(head, tmp_path) -> None:
     solver, result, known = train(head, "erp", with_start(), tmp_path / "a", progress=False)
     assert known["step"] > 0
-    assert known["loss"] < 1.3, "untrained networks have about 2"
+    assert known["loss"] < 1.6, "untrained networks have about 2.3"
     assert result.steps == 2
     sharpener = solver.energy.sharpener
     assert sharpener is not None

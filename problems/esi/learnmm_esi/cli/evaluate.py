@@ -113,7 +113,7 @@ def evaluate(
     weights: Annotated[
         str,
         typer.Argument(
-            help="mm-net-erp, which comes with the library, or weights.safetensors of train."
+            help="mm-net, which comes with the library, or weights.safetensors of train."
         ),
     ],
     test: TestOptions,
@@ -168,7 +168,7 @@ def _facts(solver: SourceSolver) -> dict[str, Any]:
         "start": solver.method.start,
         "horizon": solver.method.steps,
         "parameters": solver.parameter_counts(),
-        "weight": float(solver.energy.weight.detach()),
+        "weight": float(solver.energy.log_weight.detach().exp()),
         "hardware": hardware(),
     }
 

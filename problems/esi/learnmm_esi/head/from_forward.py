@@ -20,7 +20,7 @@ from learnmm_esi.head.model import HeadModel
 from learnmm_esi.head.regions import cell_neighbours
 from learnmm_esi.head.to_forward import replace_gain
 
-__all__ = ["head_model_from_forward"]
+__all__ = ["eeg_forward", "fixed_gain", "head_model_from_forward"]
 
 
 def head_model_from_forward(
@@ -63,16 +63,14 @@ def head_model_from_forward(
         fixed, there is no surface to find neighbours on, or the gain is no plausible lead field
         (see `head_model_from_leadfield`).
     """
-    if not isinstance(forward, mne.Forward):
-        with reading(forward, "forward solution"):
-            forward = mne.read_forward_solution(forward, verbose="ERROR")
-    forward = _picked(forward, info)
+    forward = eeg_forward(forward, info)
     if not all(_has_normals(space) for space in forward["src"]):
         raise ValueError(
             "the forward solution has a volume or grid source space, whose sources have no "
-            "normals; expected surface source spaces, or a discrete one with normals"
+            "normals; expected surface source spaces, as of mne.setup_source_space(subject, "
+            "spacing='oct6'), or a discrete one with normals"
         )
-    gain, fixed = _fixed_gain(forward, patch_normals)
+    gain, fixed = fixed_gain(forward, patch_normals)
     if neighbours is None:
         neighbours = sparse.block_diag([_voronoi_neighbours(s) for s in fixed["src"]])
     to_mri = np.linalg.inv(fixed["mri_head_t"]["trans"])
@@ -91,8 +89,20 @@ def head_model_from_forward(
     return replace(bare, vertices=vertices, origin=replace_gain(fixed, bare.leadfield))
 
 
-def _picked(forward: mne.Forward, info: mne.Info | None) -> mne.Forward:
-    """The EEG part of a forward solution, in the order of `info`."""
+def eeg_forward(
+    forward: mne.Forward | str | os.PathLike[str], info: mne.Info | None = None
+) -> mne.Forward:
+    """Return the EEG part of a forward solution, read if it is a file.
+
+    Parameters
+    ----------
+    forward : mne.Forward or path
+    info : mne.Info, optional
+        Whose good channels are kept, in their order. Default: all.
+    """
+    if not isinstance(forward, mne.Forward):
+        with reading(forward, "forward solution"):
+            forward = mne.read_forward_solution(forward, verbose="ERROR")
     kinds = dict(zip(forward["info"]["ch_names"], forward["info"].get_channel_types(), strict=True))
     available = [name for name in forward["sol"]["row_names"] if kinds[name] == "eeg"]
     if not available:
@@ -120,8 +130,16 @@ def _has_normals(space: dict[str, Any]) -> bool:
     )
 
 
-def _fixed_gain(forward: mne.Forward, patch_normals: bool) -> tuple[np.ndarray, mne.Forward]:
-    """Gain in float64 and the forward solution, in fixed orientation."""
+def fixed_gain(forward: mne.Forward, patch_normals: bool = False) -> tuple[np.ndarray, mne.Forward]:
+    """Return the gain in float64 and the forward solution, in fixed orientation.
+
+    Parameters
+    ----------
+    forward : mne.Forward
+        On sources that have normals.
+    patch_normals : bool, default False
+        Along the mean normal of a source's patch instead of the normal of its vertex.
+    """
     if mne.forward.is_fixed_orient(forward):
         return np.array(forward["sol"]["data"], dtype=np.float64), forward
     with mne.use_log_level("ERROR"):

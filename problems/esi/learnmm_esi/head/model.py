@@ -1,7 +1,8 @@
 """The head model: what the sensors see of each cortical source, and where the sources lie.
 
 `learnmm_esi.head.fsaverage` builds one from what the MNE and nilearn wheels ship;
-`learnmm_esi.head.from_forward`, `from_leadfield` and `from_file` take what users bring along.
+`learnmm_esi.head.from_forward`, `from_leadfield` and `from_file` take what users bring along, which
+`learnmm_esi.head.registration` brings to fsaverage.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from learnmm_esi.head.electrodes import electrode_info
 from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.head.to_forward import fixed_forward
 
-__all__ = ["Construction", "HeadModel"]
+__all__ = ["Construction", "HeadModel", "Registration"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,32 @@ class Construction:
     settings: HeadModelSettings
     regions: np.ndarray
     facts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """How a forward solution was brought to the regions of fsaverage.
+
+    Attributes
+    ----------
+    construction : Construction
+        Of the template.
+    info : mne.Info
+        With the sensors of the forward solution.
+    subject : str, optional
+        Whose forward solution it is.
+    shares : csr_matrix, shape (regions, sources)
+        How many dipoles of each source make up a region: ``leadfield = gain @ shares.T``, and
+        ``shares.T @ estimate`` are the moments of the sources.
+    own : ndarray of bool, shape (regions,)
+        Which regions have a source of their own; others have the nearest ones.
+    """
+
+    construction: Construction
+    info: mne.Info
+    subject: str | None
+    shares: sparse.csr_matrix
+    own: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +91,9 @@ class HeadModel:
         fsaverage5, or on the surfaces of the source space that was brought along.
     channel_names : tuple of str
         Names of the sensors, in the order of the lead field's rows.
-    origin : Construction, mne.Forward or mne.Info, optional
+    origin : Construction, Registration, mne.Forward or mne.Info, optional
         What the model was made of: its construction on fsaverage, or the fixed-orientation forward
-        solution that was brought along, or the sensors of one.
+        solution that was brought along, or its registration to fsaverage, or its sensors alone.
     """
 
     leadfield: np.ndarray
@@ -76,7 +103,7 @@ class HeadModel:
     distances: np.ndarray | None
     vertices: tuple[np.ndarray, np.ndarray] | None
     channel_names: tuple[str, ...]
-    origin: Construction | mne.Forward | mne.Info | None = None
+    origin: Construction | Registration | mne.Forward | mne.Info | None = None
 
     @property
     def settings(self) -> HeadModelSettings | None:
@@ -86,7 +113,15 @@ class HeadModel:
     @property
     def regions(self) -> np.ndarray | None:
         """Region of every fsaverage5 vertex, see `Construction`."""
-        return self.origin.regions if isinstance(self.origin, Construction) else None
+        return None if self._construction is None else self._construction.regions
+
+    @property
+    def _construction(self) -> Construction | None:
+        """That of the regions, which may be those of another lead field."""
+        origin = self.origin
+        if isinstance(origin, Registration):
+            return origin.construction
+        return origin if isinstance(origin, Construction) else None
 
     def __repr__(self) -> str:
         sensors, sources = self.leadfield.shape
@@ -97,7 +132,11 @@ class HeadModel:
         if isinstance(self.origin, Construction):
             return electrode_info(sfreq)
         info = mne.create_info(list(self.channel_names), sfreq, "eeg")
-        sensed = self.origin["info"] if isinstance(self.origin, mne.Forward) else self.origin
+        sensed = self.origin
+        if isinstance(sensed, mne.Forward):
+            sensed = sensed["info"]
+        elif isinstance(sensed, Registration):
+            sensed = sensed.info
         if isinstance(sensed, mne.Info):
             places = {c["ch_name"]: c["loc"][:3] for c in sensed["chs"]}
             info.set_montage(mne.channels.make_dig_montage(places, coord_frame="head"))
@@ -117,15 +156,17 @@ class HeadModel:
         """
         if isinstance(self.origin, mne.Forward):
             return self.origin.copy()
-        if self.settings is None or self.normals is None or self.vertices is None:
+        construction = self._construction
+        if construction is None or self.normals is None or self.vertices is None:
             raise ValueError(
                 "a model from a bare lead field has no sensor positions and surfaces to make an "
                 "mne.Forward of; use head_model_from_forward, or fsaverage_head_model. To train on "
                 "it, np.savez its arrays to a file, which train --forward takes (see "
                 "read_head_model)"
             )
+        info, surface = self.info(sfreq=1000.0), construction.settings.surface
         return fixed_forward(
-            self.leadfield, self.positions, self.normals, self.vertices, self.settings.surface
+            self.leadfield, info, self.positions, self.normals, self.vertices, surface
         )
 
     def expand(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

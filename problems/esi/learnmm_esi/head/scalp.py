@@ -96,16 +96,25 @@ class ScalpGain:
         placed, distance, _ = closest_point(self.skin, np.asarray(points, dtype=np.float64))
         return placed, distance
 
-    def interpolation(self, points: np.ndarray) -> sparse.csr_matrix:
-        """Weights of the skin's vertices for electrodes, ``(m, vertices)``; rows sum to one."""
+    def corners(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Find what electrodes lie between.
+
+        Parameters
+        ----------
+        points : ndarray, shape (m, 3)
+            Metres, surface RAS; the nearest points of the skin are taken.
+
+        Returns
+        -------
+        vertices : ndarray of int, shape (m, 3)
+            The corners of their triangles.
+        weights : ndarray, shape (m, 3)
+            Their shares in an electrode's potential; they sum to one.
+        """
         placed, _, face = closest_point(self.skin, np.asarray(points, dtype=np.float64))
         weights = points_to_barycentric(self.skin.triangles[face], placed, method="cross")
         weights = np.clip(weights, 0.0, None)
-        weights /= weights.sum(axis=1, keepdims=True)
-        rows = np.repeat(np.arange(len(placed)), 3)
-        shape = len(placed), len(self.skin.vertices)
-        columns = self.skin.faces[face].ravel()
-        return sparse.csr_matrix((weights.ravel(), (rows, columns)), shape=shape)
+        return self.skin.faces[face], weights / weights.sum(axis=1, keepdims=True)
 
     def leadfield(self, points: np.ndarray) -> np.ndarray:
         """Lead field of electrodes, average-referenced.
@@ -120,7 +129,8 @@ class ScalpGain:
         ndarray of float64, shape (m, sources)
             V/(A m).
         """
-        gain = self.interpolation(points) @ self.gain.astype(np.float64)
+        vertices, weights = self.corners(points)
+        gain = np.einsum("mk,mks->ms", weights, self.gain[vertices])
         referenced: np.ndarray = gain - gain.mean(axis=0)
         return referenced
 

@@ -13,7 +13,6 @@ import mne
 import numpy as np
 
 from learnmm_esi.head.cortex import fsaverage5
-from learnmm_esi.head.electrodes import electrode_info
 from learnmm_esi.head.gain import source_spaces
 
 __all__ = ["fixed_forward", "replace_gain"]
@@ -23,17 +22,20 @@ SPHERE_RADIUS = 0.3  # metres: holds every source in the MRI and the head frame,
 
 def fixed_forward(
     leadfield: np.ndarray,
+    info: mne.Info,
     positions: np.ndarray,
     normals: np.ndarray,
     vertices: tuple[np.ndarray, np.ndarray],
     surface: str,
 ) -> mne.Forward:
-    """Return a fixed-orientation Forward on fsaverage5 with the 90 electrodes.
+    """Return a fixed-orientation Forward on fsaverage5.
 
     Parameters
     ----------
     leadfield : ndarray, shape (sensors, sources)
         V/(A m).
+    info : mne.Info
+        EEG channels with positions in MNE's head frame.
     positions, normals : ndarray, shape (sources, 3)
         Metres, surface RAS.
     vertices : tuple of two ndarray of int
@@ -53,7 +55,7 @@ def fixed_forward(
             start += len(used)
         sphere = mne.make_sphere_model((0.0, 0.0, 0.0), head_radius=SPHERE_RADIUS)
         forward = mne.make_forward_solution(
-            electrode_info(sfreq=1000.0),
+            info,
             trans="fsaverage",
             src=spaces,
             bem=sphere,

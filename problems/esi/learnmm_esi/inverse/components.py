@@ -16,16 +16,16 @@ class Components(NamedTuple):
     Attributes
     ----------
     values : Tensor, shape (batch, modes, components)
-        The recording along each time course; zero beyond the `count` of a recording.
+        The recording along each time course; zero beyond the `rank` of a recording.
     courses : Tensor, shape (batch, components, times)
         Orthonormal time courses, strongest first.
-    count : Tensor, shape (batch,)
+    rank : Tensor, shape (batch,)
         How many stand out, at least one.
     """
 
     values: Tensor
     courses: Tensor
-    count: Tensor
+    rank: Tensor
 
 
 def leading_components(y: Tensor, deviation: Tensor) -> Components:
@@ -47,7 +47,7 @@ def leading_components(y: Tensor, deviation: Tensor) -> Components:
     edge = deviation * (y.shape[1] ** 0.5 + y.shape[2] ** 0.5)
     kept = size > edge[:, None]
     kept[:, 0] = True
-    count = kept.sum(1)
-    most = int(count.max())
+    rank = kept.sum(1)
+    most = int(rank.max())
     values = left[..., :most] * (size * kept)[:, None, :most]
-    return Components(values, courses[:, :most], count)
+    return Components(values, courses[:, :most], rank)

@@ -30,14 +30,22 @@ class Reconstruction:
     ----------
     sources : ndarray of float32, shape (batch, sources, times)
         Dipole moments in A m.
-    result : learnmm.Result
-        In the optimizer's units (see :class:`SourceEnergy` and `EvidenceEnergy`).
+    result : learnmm.Result, optional
+        In the optimizer's units (see `SourceEnergy` and `EvidenceEnergy`). Without the recordings
+        whose learned start was refused; None if all were.
+    refused : ndarray of bool, shape (batch,), optional
+        Recordings whose learned start did not earn its place: their estimate is the linear one as
+        it is. None where no start was learned.
+    unmoved : ndarray, shape (refusals,), optional
+        The energy of these estimates.
     noise : NoiseEstimate, optional
-        What the recordings' noise was taken to be, where that played a role.
+        What the recordings' noise was taken to be, where the weight of the prior follows from it.
     """
 
     sources: NDArray[np.float32]
-    result: lmm.Result
+    result: lmm.Result | None
+    refused: NDArray[np.bool_] | None = None
+    unmoved: NDArray[np.float64] | None = None
     noise: NoiseEstimate | None = None
 
 

@@ -116,13 +116,15 @@ class EvidenceEnergy:
         power = y.square().sum((1, 2))
         deviation = (noise.share * power / y[0].numel()).sqrt()
         parts = leading_components(y / deviation[:, None, None], torch.ones_like(deviation))
-        objective = MarginalLikelihood(self._matrix, parts.values, parts.count)
+        objective = MarginalLikelihood(self._matrix, parts.values, parts.rank)
         start = _start(objective)
         return EvidenceProblem(objective, ConvexBounding(objective), start, parts, noise)
 
     def sources(self, problem: EvidenceProblem, deviations: Tensor) -> Tensor:
         """Return the estimates for deviations, ``(batch, sources, times)``, up to their scale."""
-        return self._patches @ problem.objective.mean(deviations) @ problem.components.courses
+        moments = self._patches @ problem.objective.mean(deviations)
+        sources: Tensor = moments @ problem.components.courses
+        return sources
 
     def reconstruct(
         self, sensors: ArrayLike | Tensor, *, max_iter: int = 30, progress: bool = False
@@ -150,7 +152,7 @@ class EvidenceEnergy:
         )
         result = optimizer.minimize(problem.start, history=True, progress=progress)
         estimate = self.amplitude(self.sources(problem, result.x), sensors)
-        return Reconstruction(estimate, result, problem.noise)
+        return Reconstruction(estimate, result, noise=problem.noise)
 
     def amplitude(self, x: Tensor, sensors: ArrayLike | Tensor) -> NDArray[np.float32]:
         """Scale estimates to the recordings by least squares, giving A m."""

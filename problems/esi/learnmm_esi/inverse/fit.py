@@ -11,8 +11,11 @@ from torch import Tensor
 
 import learnmm as lmm
 from learnmm.vectors import expand, norm
+from learnmm_esi.inverse.noise import NoiseEstimate
 
-__all__ = ["MMFit", "fits_of"]
+__all__ = ["MMFit", "explained_share", "fits_of", "unmoved_fit"]
+
+REFUSED = "linear (learned one refused)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +29,8 @@ class MMFit:
     explained : float
         Share of the recording's sum of squares that the estimate explains, after projection (and
         whitening, if there was a noise covariance), in [0, 1].
-    status : learnmm.Status
-        Why it stopped; ``status.message`` is a sentence.
+    status : learnmm.Status or None
+        Why it stopped; ``status.message`` is a sentence. None if the start was left as it is.
     kind : learnmm.Kind or None
         What kind of bound the steps rest on; None if no step was tried.
     monotone : bool
@@ -35,14 +38,23 @@ class MMFit:
     violations : int
         Candidates whose energy lay above the bound. For a `GLOBAL` bound zero, else it is wrong;
         for a `POINTWISE` one this happens, and a candidate that raises the energy is refused.
+    start : str
+        Where it started: ``"linear"``; ``"learned"`` where a learned start earned its place, and
+        ``"linear (learned one refused)"`` where it did not: the linear estimate then is left as it
+        is.
+    noise : float or None
+        Share of the recording's sum of squares that was taken for noise, from which the weight of
+        the prior follows; None where that is fixed or learned.
     """
 
     energies: NDArray[np.float64]
     explained: float
-    status: lmm.Status
+    status: lmm.Status | None
     kind: lmm.Kind | None
     monotone: bool
     violations: int
+    start: str = "linear"
+    noise: float | None = None
 
     def __str__(self) -> str:
         promise = "no step was tried"
@@ -51,14 +63,38 @@ class MMFit:
                 f"{self.kind.name} bound, {'' if self.monotone else 'not '}monotone, "
                 f"{self.violations} candidates above it"
             )
+        noise = "" if self.noise is None else f", {100 * self.noise:.1f} % taken for noise"
         return (
-            f"energy {self.energies[0]:.4g} to {self.energies[-1]:.4g} in "
+            f"{self.start} start; energy {self.energies[0]:.4g} to {self.energies[-1]:.4g} in "
             f"{len(self.energies) - 1} steps, {100 * self.explained:.1f} % of the recording "
-            f"explained; {promise}. {self.status.message}"
+            f"explained{noise}; {promise}. {'' if self.status is None else self.status.message}"
         )
 
 
-def fits_of(result: lmm.Result, image: Tensor, recordings: Tensor) -> list[MMFit]:
+def explained_share(image: Tensor, recordings: Tensor) -> Tensor:
+    """Share of the sum of squares of recordings that images ``(batch, sensors, times)`` explain."""
+    image, recordings = (v / expand(norm(v), v) for v in (image, recordings))
+    return (image * recordings).sum((1, 2)).square()
+
+
+def unmoved_fit(energy: float, explained: float) -> MMFit:
+    """Return the fit of a recording whose estimate is the linear one as it is.
+
+    Parameters
+    ----------
+    energy, explained : float
+        See `MMFit`.
+    """
+    return MMFit(np.array([energy]), explained, None, None, True, 0, REFUSED)
+
+
+def fits_of(
+    result: lmm.Result,
+    image: Tensor,
+    recordings: Tensor,
+    start: str = "linear",
+    noise: NoiseEstimate | None = None,
+) -> list[MMFit]:
     """Read the fit of each recording off a result with history.
 
     Parameters
@@ -69,6 +105,10 @@ def fits_of(result: lmm.Result, image: Tensor, recordings: Tensor) -> list[MMFit
         What the sensors see of the estimates, in any unit.
     recordings : Tensor, shape (batch, sensors, times)
         What they recorded.
+    start : str
+        See `MMFit`.
+    noise : NoiseEstimate, optional
+        What their noise was taken to be.
 
     Returns
     -------
@@ -85,8 +125,7 @@ def fits_of(result: lmm.Result, image: Tensor, recordings: Tensor) -> list[MMFit
     elif bool(result.iterations.any()):
         raise ValueError("fits_of: expected a result of minimize(history=True), got no history")
     energies = torch.cat(values).double().numpy()  # (steps + 1, batch)
-    image, recordings = (v / expand(norm(v), v) for v in (image, recordings))
-    explained = (image * recordings).sum((1, 2)).square()
+    explained = explained_share(image, recordings)
     certificate = result.certificate
     return [
         MMFit(
@@ -96,6 +135,8 @@ def fits_of(result: lmm.Result, image: Tensor, recordings: Tensor) -> list[MMFit
             kind=certificate.kind,
             monotone=bool(certificate.monotone[i]),
             violations=int(certificate.violations[i]),
+            start=start,
+            noise=None if noise is None else float(noise.share[i]),
         )
         for i in range(len(explained))
     ]

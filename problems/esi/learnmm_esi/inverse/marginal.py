@@ -87,10 +87,10 @@ class MarginalLikelihood(Atom):
 
     def mean(self, x: Tensor) -> Tensor:
         """Most probable sources for deviations ``x``: ``diag(q^2) A^T C^-1 Y``, ``(B, n, k)``."""
-        parts = [
-            part.square()[..., None] * (self.matrix.mT @ torch.cholesky_solve(y, self._factor(part)))
-            for part, y in zip(self._parts(x), self._parts(self.samples), strict=True)
-        ]
+        parts = []
+        for part, y in zip(self._parts(x), self._parts(self.samples), strict=True):
+            images = self.matrix.mT @ torch.cholesky_solve(y, self._factor(part))
+            parts.append(part.square()[..., None] * images)
         return torch.cat(parts)
 
     def standardized(self, x: Tensor) -> Tensor:
@@ -103,10 +103,10 @@ class MarginalLikelihood(Atom):
 
     def power(self, x: Tensor) -> Tensor:
         """``e``, at half of what an evaluation costs."""
-        parts = [
-            self._power(torch.cholesky_solve(y, self._factor(part)), count)
-            for part, y, count in zip(*map(self._parts, (x, self.samples, self.count)), strict=True)
-        ]
+        parts = []
+        for part, y, count in zip(*map(self._parts, (x, self.samples, self.count)), strict=True):
+            images = self.matrix.mT @ torch.cholesky_solve(y, self._factor(part))
+            parts.append(images.square().sum(2) / count[:, None])
         return torch.cat(parts)
 
     def _moments(self, x: Tensor) -> _Moments:
@@ -131,17 +131,25 @@ class MarginalLikelihood(Atom):
             power=(matrix.mT @ white).square().sum(2) / count[:, None],
         )
 
-    def _power(self, solved: Tensor, count: Tensor) -> Tensor:
-        return (self.matrix.mT @ solved).square().sum(2) / count[:, None]
-
     def _factor(self, x: Tensor) -> Tensor:
-        """Cholesky factor of ``C``."""
+        """Lower triangular ``R`` with ``R R^T = C``."""
         scaled = self.matrix * x[:, None]
-        identity = torch.eye(len(self.matrix), dtype=x.dtype, device=x.device)
-        return torch.linalg.cholesky(identity + scaled @ scaled.mT)
+        identity = torch.eye(len(self.matrix), dtype=x.dtype, device=x.device).expand(
+            len(x), -1, -1
+        )
+        factor: Tensor
+        factor, failed = torch.linalg.cholesky_ex(identity + scaled @ scaled.mT)
+        bad = failed > 0
+        if bool(bad.any()):  # far out the identity is lost to rounding, but not in the root of C
+            root = torch.cat([identity, scaled], 2)[bad]
+            upper = torch.linalg.qr(root.mT, mode="r").R
+            sign = torch.diagonal(upper, dim1=1, dim2=2).sign()
+            factor = factor.index_put((bad,), (sign[..., None] * upper).mT)
+        return factor
 
     def _parts(self, tensor: Tensor) -> tuple[Tensor, ...]:
-        return tensor.split(max(1, PART_VALUES // self.matrix.numel()))
+        parts: tuple[Tensor, ...] = tensor.split(max(1, PART_VALUES // self.matrix.numel()))
+        return parts
 
 
 class ConvexBounding(Proposer):

@@ -17,7 +17,7 @@ from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.networks.fingerprint import fingerprint, same_leadfield
 from learnmm_esi.networks.method import Method, Recordings
 from learnmm_esi.networks.registry import method_class
-from learnmm_esi.networks.settings import is_number, settings_of
+from learnmm_esi.settings import is_number, settings_of
 
 NEAR = 10.0  # mm; sources stay in their region on another surface or boundary
 
@@ -104,7 +104,12 @@ class Configuration:
         )
 
     def check_model(self, model: HeadModel) -> None:
-        """Raise a ValueError unless the weights were trained for this head model."""
+        """Raise a ValueError unless the weights were trained for this head model.
+
+        Weights that were trained over ranges serve all with their sources.
+        """
+        if self.recordings.any:
+            return self.check_positions(model)
         if list(model.channel_names) != self.channels:
             lacking = [name for name in self.channels if name not in model.channel_names]
             further = [name for name in model.channel_names if name not in self.channels]

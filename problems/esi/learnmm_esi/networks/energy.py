@@ -15,11 +15,13 @@ import learnmm as lmm
 from learnmm.atoms import AutoencoderBound, CosineBound
 from learnmm.linear import Form
 from learnmm.storage import short
-from learnmm_esi.inverse.classical import inverse_kernel
+from learnmm_esi.inverse.classical import check_silent, inverse_kernel
 from learnmm_esi.inverse.scaling import amplitude, normalized
-from learnmm_esi.networks.settings import check_positive, check_size
+from learnmm_esi.networks.components import Components
+from learnmm_esi.networks.sight import Look, Sight, look, sight_of
 from learnmm_esi.networks.start import LearnedStart
-from learnmm_esi.sources import SourceModel
+from learnmm_esi.networks.verdict import Verdict, facts, linear_start
+from learnmm_esi.settings import check_positive, check_size
 
 Start = Literal["learned", "sLORETA", "MNE", "noise"]
 
@@ -81,12 +83,16 @@ class LearnedEnergy(nn.Module):
     """``1 - cos(A x, y) + w (1 - cos(x, Phi(x)))`` (MM-Net Eq. 8), with ``Phi`` and ``w`` learned.
 
     ``Phi`` is a convolutional autoencoder over time, sources -> `width` -> `width` -> sources,
-    without biases.
+    without biases. With a learned start ``w`` follows from the recording: ``log w`` is linear in
+    its estimated signal-to-noise ratio and in the logarithm of the number of modes that its cap
+    sees.
+
+    Weights belong to the sources. What follows from a head model is replaced by `see`.
 
     Parameters
     ----------
-    model : SourceModel
-        Head model: lead field in V/(A m), shape (sensors, sources).
+    leadfield : array, shape (sensors, sources)
+        V/(A m).
     prior : PriorSettings
         ``Phi`` and ``w``.
     start : {"learned", "sLORETA", "MNE", "noise"}
@@ -98,24 +104,53 @@ class LearnedEnergy(nn.Module):
 
     matrix: Tensor
     kernel: Tensor
+    vectors: Tensor
+    projection: Tensor
+    values: Tensor
 
     def __init__(
-        self, model: SourceModel, prior: PriorSettings, start: Start, bounds: Bounds
+        self, leadfield: ArrayLike, prior: PriorSettings, start: Start, bounds: Bounds
     ) -> None:
         super().__init__()
-        leadfield = np.asarray(model.leadfield, dtype=np.float64)
-        self.gain = float(np.linalg.norm(leadfield, 2))  # keeps x, y and gradients near one
-        # Both follow from the head model, so they move with the module but are not its weights.
-        self.register_buffer("matrix", _float(leadfield / self.gain), persistent=False)
-        linear: Literal["MNE", "sLORETA"] = "MNE" if start == "MNE" else "sLORETA"
-        self.register_buffer("kernel", _float(inverse_kernel(leadfield, linear)), persistent=False)
-        self.autoencoder = autoencoder(leadfield.shape[1], prior)
+        sources = np.shape(leadfield)[1]
+        self.autoencoder = autoencoder(sources, prior)
         weight = torch.tensor(math.log(prior.first_weight(start)))
         self.log_weight = nn.Parameter(weight, requires_grad=prior.learn_weight)
         self.prior = lmm.AutoencoderPrior(self.autoencoder, bounds.prior)
         self.initial: Start = start
-        self.sharpener = LearnedStart(self.kernel) if start == "learned" else None
+        self.sharpener = LearnedStart(sources) if start == "learned" else None
+        self.verdict = Verdict() if start == "learned" else None
+        if start == "learned":
+            self.weight_slopes = nn.Parameter(torch.zeros(2), requires_grad=prior.learn_weight)
         self._bounds = bounds
+        self.see(leadfield)
+
+    def see(self, leadfield: ArrayLike) -> None:
+        """Take another head: the same sources, any channels.
+
+        Parameters
+        ----------
+        leadfield : array, shape (sensors, sources)
+            V/(A m).
+
+        Raises
+        ------
+        ValueError
+            If no sensor sees some of the sources.
+        """
+        gain = np.asarray(leadfield, dtype=np.float64)
+        check_silent("LearnedEnergy: leadfield", gain - gain.mean(axis=0))
+        self.gain = float(np.linalg.norm(gain, 2))  # keeps x, y and gradients near one
+        like = self.log_weight
+        # They follow from the head model, so they move with the module but are not its weights.
+        parts = {"matrix": _float(gain / self.gain)}
+        if self.initial == "learned":
+            self.modes, sight = sight_of(gain)
+            parts |= sight._asdict()
+        elif self.initial != "noise":
+            parts["kernel"] = _float(inverse_kernel(gain, self.initial))
+        for name, tensor in parts.items():
+            self.register_buffer(name, tensor.to(like.device), persistent=False)
         self._map: lmm.linear.MatrixMap | None = None
 
     @property
@@ -126,13 +161,25 @@ class LearnedEnergy(nn.Module):
         return self._map
 
     @property
-    def weight(self) -> Tensor:
-        """``w``, a positive number."""
-        return self.log_weight.exp()
+    def sight(self) -> Sight:
+        """What the cap can see."""
+        return Sight(self.projection, self.values)
+
+    def look(self, sensors: Tensor) -> Look:
+        """What it has seen of recordings, of an energy with a learned start."""
+        with torch.no_grad():
+            return look(self.normalized(sensors), self.modes)
+
+    def weight(self, sensors: Tensor) -> Tensor:
+        """``w``, a positive number, or one for each recording."""
+        if self.initial != "learned":
+            return self.log_weight.exp()
+        facts = cap_facts(self.sight, self.look(sensors))
+        return (self.log_weight + facts @ self.weight_slopes).exp()
 
     def forward(self, sensors: Tensor) -> lmm.Atom:
         """Return the energy of recordings ``(B, sensors, times)``, in any unit."""
-        return self.fit(sensors) + self.weight * self.prior
+        return self.fit(sensors) + self.weight(sensors) * self.prior
 
     def fit(self, sensors: Tensor) -> lmm.Atom:
         """Return the data term alone."""
@@ -150,8 +197,32 @@ class LearnedEnergy(nn.Module):
             noise = torch.randn(self.matrix.shape[1], y.shape[2], generator=generator)
             noise = 1e-3 * noise / noise.abs().max()
             return noise.to(y).expand(len(y), -1, -1).clone()
-        x = self.kernel @ y if self.sharpener is None else self.sharpener(y)
-        return peak_one(x)
+        if self.sharpener is None:
+            return peak_one(self.kernel @ y)
+        return peak_one(self.sharpener(self.sight, self.look(y)).sum())
+
+    def judged_start(self, sensors: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the first iterate, where a learned start is taken only if it earns its place.
+
+        Parameters
+        ----------
+        sensors : Tensor, shape (B, sensors, times)
+            Recordings, in any unit.
+
+        Returns
+        -------
+        start : Tensor, shape (B, sources, times)
+            The learned start, or the linear one of where that was refused.
+        accepted : Tensor of bool, shape (B,), or None
+            Which learned starts were taken; None if starts are not learned.
+        """
+        if self.sharpener is None or self.verdict is None:
+            return self.start(sensors), None
+        seen = self.look(sensors)
+        learned, linear = self.sharpener(self.sight, seen), linear_start(self.sight, seen)
+        accepted = self.verdict(facts(self.sight, seen, learned))
+        chosen = torch.where(accepted[:, None, None], learned.maps, linear.maps)
+        return peak_one(Components(chosen, seen.courses).sum()), accepted
 
     def terms(self, x: Tensor, sensors: Tensor) -> tuple[Tensor, Tensor]:
         """Data term and (unweighted) prior term at ``x``, ``(B,)`` each."""
@@ -170,6 +241,12 @@ class LearnedEnergy(nn.Module):
     def amplitude(self, x: Tensor, sensors: ArrayLike | Tensor) -> NDArray[np.float32]:
         """Scale estimates to the recordings by least squares, giving A m."""
         return amplitude(x, sensors, self.leadfield, self.gain)
+
+
+def cap_facts(sight: Sight, seen: Look) -> Tensor:
+    """Signal-to-noise ratio of recordings and modes of their cap, each near one, ``(B, 2)``."""
+    modes = (sight.values > 0).sum().to(seen.snr_db).log() - math.log(64)
+    return torch.stack([seen.snr_db / 10, modes.expand(seen.snr_db.shape)], -1)
 
 
 def autoencoder(sources: int, prior: PriorSettings) -> nn.Sequential:

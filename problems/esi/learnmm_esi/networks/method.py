@@ -11,7 +11,7 @@ from torch import Tensor
 import learnmm as lmm
 from learnmm.storage import short
 from learnmm_esi.networks.energy import Bounds, PriorSettings, Start
-from learnmm_esi.networks.settings import MOST_STEPS, check_integer, check_positive, check_size
+from learnmm_esi.settings import MOST_STEPS, check_integer, check_positive, check_size
 
 UNVERIFIED = lmm.SolveSettings(safeguard=None)
 """Settings of a solve that takes steps as they are proposed."""
@@ -25,17 +25,23 @@ class Recordings:
     ----------
     times : int
         Samples of a recording, or of the windows that were cut out of it.
-    sfreq : float
-        Sampling rate in Hz.
+    sfreq : float, optional
+        Sampling rate in Hz. None: of any rate and length, and of any channels.
     """
 
     times: int = 64
-    sfreq: float = 512.0
+    sfreq: float | None = 512.0
 
     def __post_init__(self) -> None:
         """Refuse what does not exist."""
         check_size("times", self.times)
-        check_positive("sfreq", self.sfreq)
+        if self.sfreq is not None:
+            check_positive("sfreq", self.sfreq)
+
+    @property
+    def any(self) -> bool:
+        """Whether they were over ranges."""
+        return self.sfreq is None
 
 
 @dataclass(frozen=True)

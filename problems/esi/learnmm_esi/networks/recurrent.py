@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from learnmm_esi.networks.method import Method
-from learnmm_esi.networks.settings import check_size
+from learnmm_esi.settings import check_size
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from learnmm_esi.networks.energy import LearnedEnergy, autoencoder
 from learnmm_esi.networks.fingerprint import fingerprint
 from learnmm_esi.networks.method import Method, Recordings
 from learnmm_esi.networks.start import LearnedStart
+from learnmm_esi.networks.verdict import Verdict
 
 
 class SourceSolver(nn.Module):
@@ -45,8 +46,7 @@ class SourceSolver(nn.Module):
         super().__init__()
         self.method, self.recordings = method, recordings
         self.head = model
-        self.channel_names = tuple(model.channel_names)
-        energy = LearnedEnergy(model, method.prior, method.start, method.bounds)
+        energy = LearnedEnergy(model.leadfield, method.prior, method.start, method.bounds)
         self.unrolled = lmm.UnrolledMM(
             energy,
             method.proposer(energy.matrix, recordings.times),
@@ -54,6 +54,24 @@ class SourceSolver(nn.Module):
             steps=method.steps,
             settings=method.solve,
         )
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels, in their order."""
+        return tuple(self.head.channel_names)
+
+    def see(self, leadfield: ArrayLike | Tensor) -> None:
+        """Take another lead field: the same sources in the same order, any channels.
+
+        Parameters
+        ----------
+        leadfield : array, shape (sensors, sources)
+            V/(A m).
+        """
+        self.energy.see(leadfield)
+        for module in self.proposer.modules():
+            if isinstance(module, lmm.proposers.DampedInverse):
+                module.see(self.energy.matrix)
 
     @property
     def energy(self) -> LearnedEnergy:
@@ -71,7 +89,12 @@ class SourceSolver(nn.Module):
         steps: int | None = None,
         verified: bool = True,
     ) -> lmm.learn.Unrolled:
-        """Unroll on recordings ``(B, sensors, times)``, or on a batch that holds ``"sensors"``."""
+        """Unroll on recordings ``(B, sensors, times)``, or on a batch that holds ``"sensors"``.
+
+        A batch that holds ``"leadfield"`` is of another head, which is taken.
+        """
+        if not isinstance(batch, Tensor) and "leadfield" in batch:
+            self.see(batch["leadfield"])
         sensors = batch if isinstance(batch, Tensor) else batch["sensors"]
         solved: lmm.learn.Unrolled = self.unrolled(sensors, steps=steps, verified=verified)
         return solved
@@ -101,9 +124,25 @@ class SourceSolver(nn.Module):
         Reconstruction
         """
         y = self.energy.normalized(sensors)
-        optimizer = self.optimizer(y, steps)
-        result = optimizer.minimize(self.energy.start(y), history=True, progress=progress)
-        return Reconstruction(self.energy.amplitude(result.x, sensors), result)
+        start, accepted = self.energy.judged_start(y)
+        if accepted is None:
+            all_of = self.optimizer(y, steps).minimize(start, history=True, progress=progress)
+            return Reconstruction(self.energy.amplitude(all_of.x, sensors), all_of)
+        result: lmm.Result | None = None
+        unmoved = y.new_zeros(0)
+        if bool(accepted.any()):
+            optimizer = self.optimizer(y[accepted], steps)
+            result = optimizer.minimize(start[accepted], history=True, progress=progress)
+        if not bool(accepted.all()):
+            unmoved = self.energy(y[~accepted])(start[~accepted])
+        if result is not None:
+            start[accepted] = result.x
+        return Reconstruction(
+            self.energy.amplitude(start, sensors),
+            result,
+            refused=(~accepted).cpu().numpy(),
+            unmoved=unmoved.double().cpu().numpy(),
+        )
 
     def parameter_counts(self) -> dict[str, int]:
         """Number of learned weights: of what proposes the steps, energy, start, and of all."""
@@ -147,9 +186,11 @@ def weight_layout(method: Method, recordings: Recordings, sources: int) -> dict[
                 "energy.autoencoder": autoencoder(sources, method.prior),
                 "proposer": method.proposer(matrix, recordings.times),
             }
-            if method.start == "learned":
-                parts["energy.sharpener"] = LearnedStart(matrix.mT)
             layout = {"unrolled.energy.log_weight": torch.empty(())}
+            if method.start == "learned":
+                parts["energy.sharpener"] = LearnedStart(sources)
+                parts["energy.verdict"] = Verdict()
+                layout["unrolled.energy.weight_slopes"] = torch.empty(2)
     except RuntimeError as error:
         raise ValueError(f"settings of weights beyond any memory: {error}") from error
     for part, module in parts.items():

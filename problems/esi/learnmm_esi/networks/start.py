@@ -1,114 +1,131 @@
-"""A learned first iterate: the maps of a few temporal components, sharpened by a network."""
+"""A learned first iterate: what a cap has seen of a few components, sharpened by a network."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-RANK = 4
-"""Components kept: more than a recording's patches, so that the network decides what is noise."""
+from learnmm.precision import full_precision
+from learnmm_esi.networks.components import Components
+from learnmm_esi.networks.sight import Look, Sight, linear_maps
 
+__all__ = ["LearnedStart"]
 
-class Components(NamedTuple):
-    """``x_0 = sum_r maps_r courses_r^T``, the courses being orthonormal."""
-
-    maps: Tensor  # (B, rank, sources)
-    courses: Tensor  # (B, rank, times)
-
-    def sum(self) -> Tensor:
-        """Return ``x_0``, ``(B, sources, times)``."""
-        return self.maps.mT @ self.courses
+FACTS = 4  # of a component: size, noise, channels, resolution
+CONTEXT = 64
 
 
 class LearnedStart(nn.Module):
-    """``x_0 = sum_r f(K u_r) v_r^T`` where ``y ~ sum_r u_r v_r^T`` has the largest components.
+    """``x_0 = sum_r f(z)_r v_r^T``: linear maps of the leading components, sharpened twice.
 
-    ``u_r v_r^T`` are the leading terms of a recording's singular value decomposition, ``u_r`` with
-    its singular value, and ``K`` a linear inverse. A component pools its topography over all
-    samples, which lifts it out of the noise: a network on maps then sees a linear estimate with
-    little noise, whatever the waveform, the number of samples or the sampling rate. ``f`` is odd,
-    as the sign of a component means nothing, and is made of bias-free layers around a soft
-    threshold that learns, per unit, what is too weak to pass.
+    The first stage sees the resolution-normalised estimate of a component. The second sees what
+    the sensors say of the first one's answer: the estimate of what it leaves unexplained, beside
+    the answer itself. Both are odd in the component, as its sign means nothing, and free of
+    scale: bias-free layers around soft thresholds relative to the layer's size. What is known of
+    cap and noise steers them from the side, as even features do: the diagonal of the resolution
+    matrix, the estimated signal-to-noise ratio, the number of modes, and how large a component is.
 
     Parameters
     ----------
-    kernel : Tensor
-        ``K``, shape (sources, sensors).
-    hidden : int
-        Units per layer.
+    sources : int
+        Regions.
+    first, second : int
+        Units per layer of the two stages.
 
     Notes
     -----
-    The network knows maps, not channels: other channels and head models with the same sources only
-    change ``K``.
+    The weights belong to the sources alone: any cap on any head with these sources will do.
     """
 
-    kernel: Tensor
-
-    def __init__(self, kernel: Tensor, hidden: int = 512) -> None:
+    def __init__(self, sources: int, first: int = 384, second: int = 320) -> None:
         super().__init__()
-        sources, sensors = kernel.shape
-        # Components of a recording of norm one then have entries of about one.
-        scale = math.sqrt(sensors * sources) / torch.linalg.matrix_norm(kernel)
-        # It follows from the head model, and is no weight to store.
-        self.register_buffer("kernel", kernel * scale, persistent=False)
-        self.enter = nn.Linear(sources, hidden, bias=False)
+        self.resolution = nn.Linear(sources, CONTEXT)
+        self.facts = nn.Linear(FACTS, CONTEXT)
+        self.first = _Stage(sources, sources, first)
+        self.second = _Stage(2 * sources, sources, second)
+        with torch.no_grad():  # at first the second stage leaves the answer nearly as it is
+            self.second.leave.weight *= 0.1
+
+    def forward(self, sight: Sight, seen: Look) -> Components:
+        """Return the components of the first iterate."""
+        return self.stages(sight, seen)[1]
+
+    def stages(self, sight: Sight, seen: Look) -> tuple[Components, Components]:
+        """Return the answers of both stages."""
+        with full_precision(seen.coefficients):
+            maps, resolution = linear_maps(sight, seen.coefficients, seen.lambda2)
+        scale = _size(maps)
+        size = _rms(maps / scale)
+        context = self._context(size, resolution, seen, sight.values)
+        relative = maps / scale / size.clamp(min=1e-6)
+        answer = size * self.first(relative, context).to(maps)
+        answer = answer / _size(answer)
+        with full_precision(answer):
+            rest = _unexplained(sight, seen, answer) / scale
+        both = torch.cat([rest, answer], -1) / size.clamp(min=1e-2)
+        final = answer + size * self.second(both, context).to(maps)
+        return Components(answer, seen.courses), Components(final, seen.courses)
+
+    def _context(self, size: Tensor, resolution: Tensor, seen: Look, values: Tensor) -> Tensor:
+        """What steers the stages, per component, ``(..., members, rank, context)``."""
+        logarithm = resolution.log()
+        mean = logarithm.mean(-1, keepdim=True)
+        modes = (values > 0).sum(-1).to(size).log()[..., None].expand(mean.shape[:-1])
+        shared = torch.stack([seen.snr_db / 10, modes - math.log(64), mean[..., 0] + 3], -1)
+        shared = shared[..., None, :].expand(*size.shape[:-1], FACTS - 1)
+        facts = torch.cat([size.clamp(min=1e-3).log(), shared], -1)
+        cap = self.resolution(logarithm - mean)[..., None, :]
+        return torch.tanh(cap + self.facts(facts))
+
+
+def _unexplained(sight: Sight, seen: Look, answer: Tensor) -> Tensor:
+    """Linear maps of what an answer leaves of a recording, as large as explains it best."""
+    image = (answer.flatten(-3, -2) @ sight.projection).unflatten(-2, answer.shape[-3:-1])
+    along = (image * seen.coefficients).sum((-2, -1), keepdim=True)
+    best = along / image.square().sum((-2, -1), keepdim=True).clamp(min=1e-12)
+    return linear_maps(sight, seen.coefficients - best * image, seen.lambda2)[0]
+
+
+class _Stage(nn.Module):
+    """Layers on maps whose thresholds and gains follow from the context."""
+
+    def __init__(self, inputs: int, outputs: int, hidden: int) -> None:
+        super().__init__()
+        self.hidden = hidden
+        self.enter = nn.Linear(inputs, hidden, bias=False)
         self.middle = nn.ModuleList(nn.Linear(hidden, hidden, bias=False) for _ in range(2))
-        self.thresholds = nn.ParameterList(torch.rand(hidden) for _ in range(3))
-        self.leave = nn.Linear(hidden, sources, bias=False)
-
-    def components(self, y: Tensor) -> Components:
-        """Decompose recordings ``(B, sensors, times)`` of norm one, and map what is found."""
+        self.leave = nn.Linear(hidden, outputs, bias=False)
+        self.steer = nn.Linear(CONTEXT, 6 * hidden)
         with torch.no_grad():
-            topographies, courses = leading_components(y, RANK)
-            maps = topographies @ self.kernel.mT
-        return Components(self.sharpen(maps), courses)
+            self.steer.weight *= 0.5
+            self.steer.bias.zero_()
+            self.steer.bias[: 3 * hidden] = torch.rand(3 * hidden) - 0.5
 
-    def sharpen(self, maps: Tensor) -> Tensor:
-        """Apply ``f`` to maps ``(..., sources)``."""
-        h = self.enter(maps)
-        for layer, threshold in zip(self.middle, self.thresholds, strict=False):
-            h = h + layer(_soft(h, threshold))
-        sharp: Tensor = self.leave(_soft(h, self.thresholds[-1]))
-        return sharp
-
-    def forward(self, y: Tensor) -> Tensor:
-        """Return the first iterate, ``(B, sources, times)``."""
-        return self.components(y).sum()
-
-
-def leading_components(y: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Leading terms of the singular value decomposition, problem by problem.
-
-    Parameters
-    ----------
-    y : Tensor, shape (B, m, T)
-        Recordings.
-    rank : int
-        How many terms; all of them where ``min(m, T)`` is less.
-
-    Returns
-    -------
-    left : Tensor, shape (B, r, m)
-        Left singular vectors times their singular values, the largest first.
-    right : Tensor, shape (B, r, T)
-        Right singular vectors, orthonormal.
-    """
-    # The Gram matrix of the shorter side: a full decomposition costs ten times as much.
-    if y.shape[2] <= y.shape[1]:
-        right = torch.linalg.eigh(y.mT @ y).eigenvectors[..., -rank:].flip(-1).mT
-        return right @ y.mT, right
-    unit = torch.linalg.eigh(y @ y.mT).eigenvectors[..., -rank:].flip(-1).mT
-    courses = unit @ y
-    size = torch.linalg.vector_norm(courses, dim=-1, keepdim=True)
-    return unit * size, courses / size.clamp(min=torch.finfo(y.dtype).tiny)
+    def forward(self, inputs: Tensor, context: Tensor) -> Tensor:
+        """Apply the layers to ``(..., inputs)``."""
+        thresholds, gains = self.steer(context).unflatten(-1, (2, 3, self.hidden)).unbind(-3)
+        thresholds, gains = F.softplus(thresholds), 1 + gains
+        h = self.enter(inputs)
+        for k, layer in enumerate(self.middle):
+            h = h + layer(_soft(h * gains[..., k, :], thresholds[..., k, :]))
+        left: Tensor = self.leave(_soft(h * gains[..., 2, :], thresholds[..., 2, :]))
+        return left
 
 
 def _soft(h: Tensor, threshold: Tensor) -> Tensor:
     """Soft threshold of entries relative to their root mean square; zero stays zero."""
-    relative = h * torch.rsqrt(h.square().mean(-1, keepdim=True) + 1e-2)
+    relative = h * torch.rsqrt(h.square().mean(-1, keepdim=True) + 1e-6)
     return F.relu(relative - threshold) - F.relu(-relative - threshold)
+
+
+def _rms(maps: Tensor) -> Tensor:
+    """Root mean square over sources, ``(..., 1)``."""
+    return maps.square().mean(-1, keepdim=True).sqrt()
+
+
+def _size(maps: Tensor) -> Tensor:
+    """Root mean square over sources of all components together, ``(..., 1, 1)``."""
+    return maps.square().mean(-1, keepdim=True).sum(-2, keepdim=True).sqrt().clamp(min=1e-12)

@@ -17,6 +17,7 @@ from learnmm_esi.head.model import HeadModel
 from learnmm_esi.inverse.fit import MMFit
 from learnmm_esi.recordings.batches import batches_of_epochs, parts_of_raw
 from learnmm_esi.recordings.engine import Engine
+from learnmm_esi.recordings.learned import model_for_weights
 from learnmm_esi.recordings.mne_options import refuse_options
 from learnmm_esi.recordings.parallel import mapped
 from learnmm_esi.recordings.plausibility import warn_about_misfit
@@ -50,7 +51,8 @@ class MMInverse:
     model : HeadModel, mne.Forward or path
         From `fsaverage_head_model` or `head_model_from_forward`; or a forward solution, or its
         ``-fwd.fif`` file, with surface source spaces. At most 10 000 sources, unless there are
-        weights.
+        weights. Those that were trained on fsaverage see a forward solution through the
+        registration of its subject (see `template_regions`); estimates lie on its sources again.
     settings : InverseSettings, optional
         How to solve.
     sensors : SensorSettings, optional
@@ -102,7 +104,10 @@ class MMInverse:
         self.settings = given("settings", InverseSettings, settings)
         self.sensors = given("sensors", SensorSettings, sensors)
         self.model = _head_model(model)
-        self._engine = Engine(self.model, self.settings, self.sensors)
+        solved, self._shares = self.model, None
+        if self.settings.weights is not None:
+            solved, self._shares = model_for_weights(self.model, self.settings.weights)
+        self._engine = Engine(solved, self.settings, self.sensors)
 
     def __repr__(self) -> str:
         solving = f"weight={self.settings.weight!r}, diffusion={self.settings.diffusion!r}"
@@ -199,7 +204,7 @@ class MMInverse:
         else:
             raise TypeError(
                 "expected an mne.Evoked, Epochs or Raw, or several Evoked, got "
-                f"{type(inst).__name__}; for arrays use SourceEnergy(model).reconstruct(data)"
+                f"{type(inst).__name__}; for arrays use EvidenceEnergy(model).reconstruct(data)"
             )
         items = pairs if return_result else (stc for stc, _ in pairs)
         return items if return_generator else list(items)
@@ -208,7 +213,7 @@ class MMInverse:
         self, evoked: mne.Evoked, verbose: bool | str | int | None
     ) -> tuple[mne.SourceEstimate, MMFit]:
         sources, fit = self._engine.solve_evoked(evoked, verbose)
-        return self._estimate(sources, evoked.times[0], evoked.info["sfreq"]), fit
+        return self._estimate(sources, evoked.times[0], evoked.info["sfreq"], [fit]), fit
 
     def _apply_several(
         self, several: Iterable[mne.Evoked], n_jobs: int | None, verbose: bool | str | int | None
@@ -227,7 +232,7 @@ class MMInverse:
                 yield place, one, verbose
 
         solved = mapped(self._engine.solve_listed, calls(), n_jobs)
-        return ((self._estimate(sources, *axes.popleft()), fit) for sources, fit in solved)
+        return ((self._estimate(sources, *axes.popleft(), [fit]), fit) for sources, fit in solved)
 
     def _apply_epochs(
         self, inst: mne.BaseEpochs, n_jobs: int | None, verbose: bool | str | int | None
@@ -239,7 +244,7 @@ class MMInverse:
             warnings.warn(why_no_epochs(epochs), RuntimeWarning, stacklevel=3)
         self._engine.check_length(len(epochs.times))
         prepared = self._engine.prepare(inst.info, verbose)
-        batches = batches_of_epochs(epochs, prepared.eeg, len(self.model.positions), verbose)
+        batches = batches_of_epochs(epochs, prepared.eeg, self._engine.sources, verbose)
         solved = mapped(prepared.solve, batches, n_jobs)
         return self._estimates(solved, epochs.times[0], epochs.info["sfreq"])
 
@@ -249,7 +254,7 @@ class MMInverse:
         for batch in batches:
             warn_about_misfit(batch.told)
             for sources, fit in zip(batch.sources, batch.fits, strict=True):
-                yield self._estimate(sources, tmin, sfreq), fit
+                yield self._estimate(sources, tmin, sfreq, [fit]), fit
 
     def _apply_raw(
         self,
@@ -263,12 +268,15 @@ class MMInverse:
         sfreq, learned = raw.info["sfreq"], self._engine.learned
         size = span.buffer_size
         if size is None:
-            size = max(1, round(sfreq)) if learned is None else learned.times
+            if learned is not None and not learned.any:
+                size = learned.times
+            else:
+                size = max(1, round(sfreq))
         parts = good_parts(raw, first, last, size, span.reject_by_annotation)
         lengths = {end - begin for begin, end in parts}
         for times in sorted({min(lengths), max(lengths)}):
             self._engine.check_length(times)
-        sources = np.full((len(self.model.positions), last - first), np.nan, dtype=np.float32)
+        sources = np.full((self._engine.sources, last - first), np.nan, dtype=np.float32)
         fits, told = [], []
         solved = mapped(prepared.solve, parts_of_raw(raw, prepared.eeg, parts), n_jobs)
         for (begin, end), one in zip(parts, solved, strict=True):
@@ -276,14 +284,22 @@ class MMInverse:
             fits += one.fits
             told += one.told
         warn_about_misfit(told)
-        return self._estimate(sources, raw.times[first], sfreq), fits
+        return self._estimate(sources, raw.times[first], sfreq, fits), fits
 
     def _estimate(
-        self, sources: NDArray[np.float32], tmin: float, sfreq: float
+        self, sources: NDArray[np.float32], tmin: float, sfreq: float, fits: list[MMFit]
     ) -> mne.SourceEstimate:
+        if self._shares is not None:  # of the subject's own sources in the template's regions
+            own = self._shares.T @ sources
+            own[:, np.isnan(sources).all(axis=0)] = np.nan  # samples called bad
+            sources = own.astype(sources.dtype)
         assert self.model.vertices is not None  # `_head_model` has seen to it
         vertices = [np.array(v) for v in self.model.vertices]
-        return mne.SourceEstimate(sources, vertices, tmin, 1.0 / sfreq, subject=self.subject)
+        estimate = mne.SourceEstimate(sources, vertices, tmin, 1.0 / sfreq, subject=self.subject)
+        # Of MNE-Python's estimates none has a comment; it goes along with copies.
+        starts = sorted({fit.start for fit in fits})
+        estimate.comment = f"learnmm, {' and '.join(starts)} start"
+        return estimate
 
 
 def apply_mm(
@@ -347,6 +363,6 @@ def _head_model(model: HeadModel | mne.Forward | str | os.PathLike[str]) -> Head
     if model.vertices is None:
         raise ValueError(
             "an mne.SourceEstimate needs sources on two cortical surfaces, which this head "
-            "model does not have; for arrays use SourceEnergy(model).reconstruct(data)"
+            "model does not have; for arrays use EvidenceEnergy(model).reconstruct(data)"
         )
     return model

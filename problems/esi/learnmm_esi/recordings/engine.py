@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.inverse.energy import SourceEnergy, check_size
+from learnmm_esi.inverse.evidence import EvidenceEnergy
 from learnmm_esi.inverse.fit import MMFit
 from learnmm_esi.recordings.channels import ChannelMatch
 from learnmm_esi.recordings.learned import LearnedInverse
@@ -48,11 +49,16 @@ class Engine:
             check_size(len(model.positions))
         else:
             self.learned = LearnedInverse(settings.weights, model, settings.transfer)
-        self._prepared: tuple[bytes, SourceEnergy] | None = None
+        self._prepared: tuple[bytes, SourceEnergy | EvidenceEnergy] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the distances behind, a large matrix that no recording needs."""
         return {**self.__dict__, "model": replace(self.model, distances=None)}
+
+    @property
+    def sources(self) -> int:
+        """How many are estimated."""
+        return len(self.model.positions)
 
     def prepare(self, info: mne.Info, verbose: bool | str | int | None) -> PreparedRecording:
         """Make ready for recordings with these channels and projectors."""
@@ -99,14 +105,25 @@ class Engine:
 
     def _solver(
         self, info: mne.Info, match: ChannelMatch, matrix: NDArray[np.float64]
-    ) -> SourceEnergy | LearnedInverse:
+    ) -> SourceEnergy | EvidenceEnergy | LearnedInverse:
         if self.learned is not None:
             self.learned.check(info, match, matrix)
+            if self.learned.any:
+                self.learned.see(matrix @ self.model.leadfield[match.rows])
             return self.learned
         key = match.rows.tobytes() + matrix.tobytes()
         if self._prepared is None or self._prepared[0] != key:
             logger.info("Preparing the energy of %d channels", len(match.rows))
             seen = SeenModel(self.model, matrix @ self.model.leadfield[match.rows])
-            settings = self.settings
-            self._prepared = key, SourceEnergy(seen, settings.weight, settings.diffusion)
+            self._prepared = key, _energy(seen, self.settings)
         return self._prepared[1]
+
+
+def _energy(seen: SeenModel, settings: InverseSettings) -> SourceEnergy | EvidenceEnergy:
+    """What solves without learning."""
+    weight, diffusion = settings.weight, settings.diffusion
+    if weight is None:
+        return EvidenceEnergy(seen) if diffusion is None else EvidenceEnergy(seen, diffusion)
+    return (
+        SourceEnergy(seen, weight) if diffusion is None else SourceEnergy(seen, weight, diffusion)
+    )

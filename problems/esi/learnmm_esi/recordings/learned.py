@@ -9,11 +9,15 @@ from pathlib import Path
 import mne
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
 
 import learnmm as lmm
-from learnmm_esi.head.model import HeadModel
+from learnmm.storage import peek_weights
+from learnmm_esi.head.fsaverage import fsaverage_head_model
+from learnmm_esi.head.model import HeadModel, Registration
+from learnmm_esi.head.registration import template_regions
 from learnmm_esi.inverse.energy import Reconstruction
-from learnmm_esi.networks.configuration import HOW_TO_TRAIN
+from learnmm_esi.networks.configuration import HOW_TO_TRAIN, Configuration
 from learnmm_esi.networks.files import load_solver
 from learnmm_esi.recordings.channels import ChannelMatch
 
@@ -25,7 +29,7 @@ RATE_TOLERANCE = 0.02  # relative; what a kernel of three samples sees changes n
 
 
 def find_weights(name: str | os.PathLike[str]) -> Path:
-    """Return the file of shipped weights, such as ``"mm-net-erp"``, or a path as it is.
+    """Return the file of shipped weights, such as ``"mm-net"``, or a path as it is.
 
     Raises
     ------
@@ -41,6 +45,36 @@ def find_weights(name: str | os.PathLike[str]) -> Path:
     raise FileNotFoundError(
         f"no weights and no file are called {str(name)!r}; shipped with the library: {known}"
     )
+
+
+def model_for_weights(
+    model: HeadModel, weights: str | os.PathLike[str]
+) -> tuple[HeadModel, csr_matrix | None]:
+    """Bring a forward solution to the sources that weights were trained on.
+
+    Parameters
+    ----------
+    model : HeadModel
+        On any sources.
+    weights : str or path
+        See `find_weights`.
+
+    Returns
+    -------
+    model : HeadModel
+        On the template's regions, if `model` is that of a forward solution and the weights were
+        trained on the template; else as it is.
+    shares : csr_matrix, shape (regions, sources), optional
+        What brings estimates back (see `Registration`), if it is another one.
+    """
+    path = find_weights(weights)
+    head = Configuration.of(path, peek_weights(path)[1]).head
+    if head is None or not isinstance(model.origin, mne.Forward):
+        return model, None
+    template = fsaverage_head_model(head, progress=True)
+    reduced = template_regions(model.origin, template)
+    assert isinstance(reduced.origin, Registration)
+    return reduced, reduced.origin.shares
 
 
 class LearnedInverse:
@@ -61,6 +95,19 @@ class LearnedInverse:
     ) -> None:
         self.path = find_weights(weights)
         self.solver = load_solver(self.path, model, transfer=transfer)
+        self._seen: bytes | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether the weights serve any channels, lengths and rates."""
+        return self.solver.recordings.any
+
+    def see(self, leadfield: NDArray[np.float64]) -> None:
+        """Take the lead field of the channels in use, projected and whitened as they are."""
+        key = leadfield.tobytes()
+        if self._seen != key:
+            self.solver.see(leadfield)
+            self._seen = key
 
     @property
     def times(self) -> int:
@@ -85,6 +132,8 @@ class LearnedInverse:
             What projectors and whitening do to them.
         """
         trained, names = self.solver.recordings, self.solver.channel_names
+        if trained.sfreq is None:
+            return
         lacking = [name for row, name in enumerate(names) if row not in match.rows]
         if lacking:
             raise ValueError(
@@ -121,6 +170,8 @@ class LearnedInverse:
             If the method serves one length alone.
         """
         trained, method = self.solver.recordings, self.solver.method
+        if trained.sfreq is None:
+            return
         told = f"{trained.times} samples ({1e3 * trained.times / trained.sfreq:.0f} ms)"
         if not method.any_length and times != trained.times:
             raise ValueError(

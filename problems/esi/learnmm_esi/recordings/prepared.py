@@ -12,8 +12,9 @@ from mne.utils import logger
 from numpy.typing import NDArray
 
 from learnmm_esi.head.model import HeadModel
-from learnmm_esi.inverse.energy import SourceEnergy
-from learnmm_esi.inverse.fit import MMFit, fits_of
+from learnmm_esi.inverse.energy import Reconstruction, SourceEnergy
+from learnmm_esi.inverse.evidence import EvidenceEnergy
+from learnmm_esi.inverse.fit import MMFit, explained_share, fits_of, unmoved_fit
 from learnmm_esi.recordings.channels import ChannelMatch, match_channels
 from learnmm_esi.recordings.learned import LearnedInverse
 from learnmm_esi.recordings.plausibility import CrossValidation
@@ -29,7 +30,7 @@ from learnmm_esi.recordings.settings import OnMissing
 __all__ = ["PreparedRecording", "Recording", "SeenModel", "Solved"]
 
 Recording: TypeAlias = mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
-Solver: TypeAlias = SourceEnergy | LearnedInverse
+Solver: TypeAlias = SourceEnergy | EvidenceEnergy | LearnedInverse
 
 
 class SeenModel:
@@ -122,11 +123,28 @@ class PreparedRecording:
             reconstruction = self.energy.reconstruct(batch)
         else:
             reconstruction = self.energy.reconstruct(batch, max_iter=self.max_iter)
-        result = reconstruction.result
-        y = torch.as_tensor(batch, dtype=result.x.dtype)
-        fits = fits_of(result, self.energy.leadfield(result.x), y)
+        fits = self._fits(reconstruction, batch)
         told = [
             (name, fit.explained, self._predicted(one))
             for name, fit, one in zip(what, fits, sensors, strict=True)
         ]
         return Solved(reconstruction.sources, fits, told)
+
+    def _fits(self, reconstruction: Reconstruction, batch: NDArray[np.float64]) -> list[MMFit]:
+        """What was done for each recording, those included whose learned start was refused."""
+        result, refused = reconstruction.result, reconstruction.refused
+        leadfield = self.energy.leadfield
+        y = torch.as_tensor(batch, dtype=leadfield.matrix.dtype)
+        if refused is None:
+            assert result is not None
+            image = leadfield(torch.from_numpy(reconstruction.sources).to(y))
+            return fits_of(result, image, y, noise=reconstruction.noise)
+        solved: list[MMFit] = []
+        if result is not None:
+            solved = fits_of(result, leadfield(result.x), y[~refused], "learned")
+        estimates = torch.from_numpy(reconstruction.sources[refused])
+        left: list[MMFit] = []
+        if reconstruction.unmoved is not None and len(estimates):
+            shares = explained_share(leadfield(estimates), y[refused])
+            left = list(map(unmoved_fit, reconstruction.unmoved.tolist(), shares.tolist()))
+        return [(left if no else solved).pop(0) for no in refused]

@@ -1,44 +1,144 @@
-"""The simulator of a data set, by the data set's name."""
+"""The simulator of a data set, from a small file of its settings."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from learnmm_esi.settings import read_toml, settings_of
 from learnmm_esi.simulation.erp import ERPSimulator
 from learnmm_esi.simulation.nmm import NMMSimulator
 from learnmm_esi.simulation.patches import PatchSettings
+from learnmm_esi.simulation.ranges.simulator import Ranges
 from learnmm_esi.simulation.simulator import PatchSimulator
 from learnmm_esi.sources import SourceModel
 
-DATA = ("erp", "nmm")
-"""Event-related potentials, and interictal spikes of neural masses."""
+__all__ = ["DATA", "ERPSettings", "NMMSettings", "Protocol", "load_protocol", "simulator"]
+
+FOLDER = Path(__file__).parent / "protocols"
+DATA = tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+"""Event-related potentials, interictal spikes of neural masses, and recordings over ranges."""
+
+
+@dataclass(frozen=True)
+class ERPSettings:
+    """What an `ERPSimulator` takes."""
+
+    times: int = 64
+    sfreq: float = 512.0
+    snr_db: float | tuple[float, float] = 5.0
+    waveform: str = "gaussian"
+    patches: PatchSettings = field(default_factory=PatchSettings)
+
+    make = ERPSimulator
+
+
+@dataclass(frozen=True)
+class NMMSettings:
+    """What an `NMMSimulator` takes."""
+
+    snr_db: float | tuple[float, float] = (5.0, 15.0)
+    source_snr_db: float | tuple[float, float] = (10.0, 20.0)
+    choice: str = "isolated"
+    patches: PatchSettings = field(default_factory=PatchSettings)
+
+    make = NMMSimulator
+
+
+KINDS: dict[str, type[Any]] = {"erp": ERPSettings, "nmm": NMMSettings, "ranges": Ranges}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is simulated.
+
+    Attributes
+    ----------
+    name : str
+        Of the data set.
+    settings : ERPSettings, NMMSettings or Ranges
+        Of its simulator.
+    """
+
+    name: str
+    settings: ERPSettings | NMMSettings | Ranges
+
+    def simulator(self, model: SourceModel, seed: int, size: int, **changes: Any) -> PatchSimulator:
+        """Return the simulator on one head model.
+
+        Parameters
+        ----------
+        model : SourceModel
+            The head model. Patches fall off with the geodesic distance where it is known.
+        seed : int
+            Names the data set.
+        size : int
+            Number of samples.
+        **changes
+            Of the settings.
+
+        Raises
+        ------
+        ValueError
+            If the recordings are over ranges, which have heads of their own.
+        """
+        if isinstance(self.settings, Ranges):
+            raise ValueError(
+                f"the recordings of {self.name} are over ranges of heads: on one head model there "
+                "are erp and nmm"
+            )
+        unknown = {name for name in changes if not hasattr(self.settings, name)}
+        if unknown:
+            raise TypeError(f"{self.name} has no {', '.join(sorted(unknown))} to change")
+        settings = replace(self.settings, **changes)
+        given = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
+        if model.distances is None:
+            given["patches"] = replace(settings.patches, distance="euclidean")
+        made: PatchSimulator = type(settings).make(model, seed, size, **given)
+        return made
+
+
+def load_protocol(name: str | Path) -> Protocol:
+    """Read a data set's settings by its name, or any TOML file of the same form.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none, naming those that come with the library.
+    ValueError
+        For an unknown simulator or setting, or one that is not possible.
+    """
+    path = FOLDER / f"{name}.toml" if str(name) in DATA else Path(name)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no data set and no file is called {str(name)!r}; there are {', '.join(DATA)}"
+        )
+    content = read_toml(path)
+    kind = content.pop("simulator", None)
+    if kind not in KINDS:
+        raise ValueError(f"{path}: simulator must be one of {', '.join(KINDS)}, got {kind!r}")
+    unknown = sorted(set(content) - {"settings"})
+    if unknown:
+        raise ValueError(f"{path}: unknown section '{unknown[0]}'; there is settings")
+    settings = settings_of(KINDS[kind], content.get("settings", {}), path, "settings")
+    return Protocol(path.stem, settings)
 
 
 def simulator(
-    model: SourceModel, data: str, seed: int, size: int, **settings: Any
+    model: SourceModel, data: str, seed: int, size: int, **changes: Any
 ) -> PatchSimulator:
-    """Return the simulator of a data set.
+    """Return the simulator of a data set on one head model.
 
     Parameters
     ----------
     model : SourceModel
-        The head model. Patches fall off with the geodesic distance where it is known.
-    data : {"erp", "nmm"}
-        `ERPSimulator` or `NMMSimulator`.
-    seed : int
-        Names the data set.
-    size : int
-        Number of samples.
-    **settings
-        Of this simulator.
-
-    Raises
-    ------
-    ValueError
-        If there is no such data set.
+        See `Protocol.simulator`.
+    data : str
+        See `load_protocol`.
+    seed, size : int
+        See `Protocol.simulator`.
+    **changes
+        Of its settings.
     """
-    if data not in DATA:
-        raise ValueError(f"data must be one of {', '.join(DATA)}, got {data!r}")
-    make = ERPSimulator if data == "erp" else NMMSimulator
-    patches = PatchSettings(distance="euclidean" if model.distances is None else "geodesic")
-    return make(model, seed, size, patches=patches, **settings)
+    return load_protocol(data).simulator(model, seed, size, **changes)

@@ -2,52 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from learnmm_esi.simulation.simulator import PatchSimulator
+from learnmm_esi.training.seen import Groups
 
 
-class _Recordings(Dataset[dict[str, Tensor]]):
-    """Recordings of a simulator, with fresh noise in every epoch or not."""
-
-    def __init__(self, simulator: PatchSimulator, *, fresh: bool = True) -> None:
-        self.simulator = simulator
-        self.fresh = fresh
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the noise."""
-        self.epoch = epoch if self.fresh else 0
-
-    def __len__(self) -> int:
-        return len(self.simulator)
-
-
-class FactoredRecordings(_Recordings):
-    """Whole recordings whose sources are given by the factors of their patches.
-
-    Parameters
-    ----------
-    simulator : PatchSimulator
-        What simulates them, the same number of patches in each.
-    fresh : bool
-        Draw the noise anew in every epoch (training) or not (validation).
-    """
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        patches, sensors, _ = self.simulator.factors(index, draw=self.epoch)
-        # Amplitudes play no role, and in A m they are near the smallest float32.
-        unit = max(abs(patch.waveform).max() for patch in patches)
-        return {
-            "sensors": torch.from_numpy(sensors),
-            "maps": torch.stack([torch.from_numpy(p.weights).float() for p in patches]),
-            "courses": torch.stack([torch.from_numpy(p.waveform / unit).float() for p in patches]),
-        }
-
-
-class SimulatedRecordings(_Recordings):
+class SimulatedRecordings(Dataset[dict[str, Tensor]]):
     """Samples of a simulator.
 
     Parameters
@@ -63,8 +29,15 @@ class SimulatedRecordings(_Recordings):
     def __init__(
         self, simulator: PatchSimulator, *, fresh: bool = True, window: int | None = None
     ) -> None:
-        super().__init__(simulator, fresh=fresh)
-        self.window = window
+        self.simulator, self.fresh, self.window = simulator, fresh, window
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the noise."""
+        self.epoch = epoch if self.fresh else 0
+
+    def __len__(self) -> int:
+        return len(self.simulator)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         sample = self.simulator.sample(index, draw=self.epoch)
@@ -84,3 +57,59 @@ class SimulatedRecordings(_Recordings):
             "sources": sources,
             "seed_source": torch.tensor(sample.seed_source),
         }
+
+
+class GroupedRecordings(Dataset[dict[str, Any]]):
+    """Recordings over ranges, group by group: a batch is a few recordings of one head and cap.
+
+    Parameters
+    ----------
+    groups : Groups
+        What simulates them.
+    fresh : bool
+        Draw other recordings in every epoch (training) or not (validation).
+    members : int
+        Recordings of a group that are used.
+    window : int, optional
+        Random windows of so many samples, the peak of the source inside; for long recordings.
+    """
+
+    def __init__(
+        self, groups: Groups, *, fresh: bool = True, members: int = 16, window: int | None = None
+    ) -> None:
+        self.groups, self.fresh, self.members, self.window = groups, fresh, members, window
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the recordings."""
+        self.epoch = epoch if self.fresh else 0
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        group = self.groups.group(number, draw=self.epoch)
+        few = slice(0, self.members)
+        sources, sensors = (
+            torch.from_numpy(group.sources[few]),
+            torch.from_numpy(group.sensors[few]),
+        )
+        times = sources.shape[2]
+        if self.window is not None and self.window < times:
+            seeded = np.random.default_rng([number, self.epoch])
+            peak = int(np.abs(group.courses[few]).sum((0, 1)).argmax())
+            first, last = max(0, peak - self.window + 1), min(peak, times - self.window)
+            begin = int(seeded.integers(first, last + 1))
+            sources = sources[..., begin : begin + self.window]
+            sensors = sensors[..., begin : begin + self.window]
+        seen = (sources.abs().amax((1, 2)) > 0) & (sensors.abs().amax((1, 2)) > 0)
+        sources, sensors = sources[seen], sensors[seen]
+        sources = sources / sources.abs().amax((1, 2), keepdim=True)
+        return {"sensors": sensors, "sources": sources, "leadfield": group.model.leadfield}
+
+    @staticmethod
+    def collate(batch: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the one group of a batch: others have other channels."""
+        if len(batch) != 1:
+            raise ValueError(f"a batch over ranges is one group, got batch_size={len(batch)}")
+        return batch[0]

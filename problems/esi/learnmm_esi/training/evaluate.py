@@ -183,7 +183,7 @@ def _evaluate_batch(
             look(steps, result.x, result.certificate, result.iterations)
     terms += [terms[-1]] * (horizons[-1] + 1 - len(terms))
     data_term, prior_term = (_array(torch.stack(part)) for part in zip(*terms, strict=True))
-    weight = float(solver.energy.weight.detach())
+    weight = _array(solver.energy.weight(y))
     return Evaluation(
         after,
         clipped=_array(result.certificate.clipped),

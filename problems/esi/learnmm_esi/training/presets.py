@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,14 @@ from learnmm.training import FitSettings
 from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.networks.method import Method
 from learnmm_esi.networks.registry import method_class
-from learnmm_esi.networks.settings import (
+from learnmm_esi.settings import (
     LARGEST,
     MOST_STEPS,
     check_integer,
     check_positive,
     check_size,
     is_number,
+    read_toml,
     settings_of,
 )
 from learnmm_esi.training.losses import LOSSES
@@ -26,7 +26,6 @@ from learnmm_esi.training.losses import LOSSES
 FOLDER = Path(__file__).parent / "presets"
 PRESETS = tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
-LARGEST_FILE = 2**20  # bytes; presets have a few hundred
 MOST_SAMPLES = 10**8
 
 
@@ -180,15 +179,3 @@ def load_preset(name: str | Path, method: str) -> Preset:
             for section, values in content.items()
         }
     )
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a small TOML file; raise ValueError for anything else."""
-    with path.open("rb") as file:
-        content = file.read(LARGEST_FILE + 1)
-    if len(content) > LARGEST_FILE:
-        raise ValueError(f"{path} is no preset: it has more than {LARGEST_FILE} bytes")
-    try:
-        return tomllib.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid TOML: {shown(str(error))}") from error

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset
 
-from learnmm.training import FitResult, Record, fit
+from learnmm.training import FitResult, FitSettings, Record, fit
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.networks.method import Recordings
 from learnmm_esi.networks.solver import SourceSolver
-from learnmm_esi.simulation.data_sets import simulator
-from learnmm_esi.simulation.simulator import PatchSimulator
-from learnmm_esi.training.data import SimulatedRecordings
+from learnmm_esi.simulation.data_sets import load_protocol
+from learnmm_esi.simulation.ranges.simulator import Ranges, RangeSimulator
+from learnmm_esi.training.data import GroupedRecordings, SimulatedRecordings
 from learnmm_esi.training.losses import LOSSES
 from learnmm_esi.training.presets import Preset
 from learnmm_esi.training.pretrain import pretrain, require_learned_start, take_start
+from learnmm_esi.training.seen import Groups, OneHead
 
 
 class Trained(NamedTuple):
@@ -29,16 +32,18 @@ class Trained(NamedTuple):
     start: dict[str, Any]
 
 
+TOGETHER = 32  # recordings of one head that the start sees at once
+
+
 class Simulated(NamedTuple):
-    """The two sets of a training; the steps see windows of them, or the whole (None)."""
+    """The sets of a training: what the start sees, what the steps see, and how that is."""
 
-    training: PatchSimulator
-    validation: PatchSimulator
-    window: int | None
-
-    def seen(self) -> Recordings:
-        """What the recordings are like that the steps see."""
-        return Recordings(self.window or self.training.times, self.training.sfreq)
+    training: Groups
+    validation: Groups
+    steps: Dataset[Any]
+    validation_steps: Dataset[Any]
+    recordings: Recordings
+    fit: FitSettings
 
 
 def train(
@@ -91,7 +96,7 @@ def train(
     simulated = simulate(model, data, preset)
     with torch.random.fork_rng(devices=[]):  # the first weights, too, follow from the settings
         torch.manual_seed(preset.training.seed)
-        solver = SourceSolver(model, preset.method, simulated.seen())
+        solver = SourceSolver(model, preset.method, simulated.recordings)
     folder, known = Path(folder), {}
     if solver.energy.sharpener is not None:
         config = start_configuration(solver, data, preset)
@@ -108,13 +113,12 @@ def train(
                 progress=progress,
                 resume=resume,
             )
-    window = simulated.window
     result = fit(
         solver,
-        SimulatedRecordings(simulated.training, window=window),
+        simulated.steps,
         LOSSES[preset.training.loss](solver),
-        preset.fit,
-        validation=SimulatedRecordings(simulated.validation, fresh=False, window=window),
+        simulated.fit,
+        validation=simulated.validation_steps,
         forward=schedule(preset),
         record=Record(
             folder,
@@ -123,26 +127,54 @@ def train(
             resume=resume,
         ),
     )
+    solver.see(model.leadfield)  # the last recordings may have been of another head
     return Trained(solver, result, known)
 
 
 def simulate(model: HeadModel, data: str, preset: Preset) -> Simulated:
-    """Return the simulators of training and validation; raise ValueError if a preset lies.
+    """Return the data of a training; raise ValueError if a preset lies.
 
     Its length and rate are those that are simulated, where the simulator has a choice.
     """
-    setting, asked = preset.training, preset.recordings.asked
+    setting, asked, window = preset.training, preset.recordings.asked, preset.recordings.window
+    sizes = (setting.seed, setting.train_size), (setting.seed + 1, setting.validation_size)
+    protocol = load_protocol(data)
+    if isinstance(protocol.settings, Ranges):
+        if asked:
+            raise ValueError(
+                f"the recordings of {data} are of many lengths and rates: leave "
+                f"{', '.join(asked)} out of the preset"
+            )
+        ranges = protocol.settings
+        many, few = (
+            RangeSimulator(ranges, seed, max(1, n // ranges.together)) for seed, n in sizes
+        )
+        members = preset.fit.batch_size
+        return Simulated(
+            many,
+            few,
+            GroupedRecordings(many, members=members, window=window),
+            GroupedRecordings(few, fresh=False, members=members, window=window),
+            Recordings(window, None),
+            replace(preset.fit, batch_size=1),  # group, of as many recordings
+        )
     made = asked if data == "erp" else {}
-    training = simulator(model, data, setting.seed, setting.train_size, **made)
-    validation = simulator(model, data, setting.seed + 1, setting.validation_size, **made)
+    training, validation = (protocol.simulator(model, seed, n, **made) for seed, n in sizes)
     for name, value in asked.items():
         if value != getattr(training, name):
             raise ValueError(
                 f"the preset says {name} = {value}, and the recordings of {data} have "
                 f"{getattr(training, name)}: leave it out"
             )
-    longest = preset.recordings.window
-    return Simulated(training, validation, longest if 0 < longest < training.times else None)
+    cut = window if 0 < window < training.times else None
+    return Simulated(
+        OneHead(training, model, TOGETHER),
+        OneHead(validation, model, TOGETHER),
+        SimulatedRecordings(training, window=cut),
+        SimulatedRecordings(validation, fresh=False, window=cut),
+        Recordings(cut or training.times, training.sfreq),
+        preset.fit,
+    )
 
 
 def start_configuration(solver: SourceSolver, data: str, preset: Preset) -> dict[str, Any]:

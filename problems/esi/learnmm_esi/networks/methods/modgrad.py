@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import learnmm as lmm
 from learnmm_esi.networks.method import UNVERIFIED, Method
 from learnmm_esi.networks.proposals import OfTheGradient
-from learnmm_esi.networks.settings import check_size
+from learnmm_esi.settings import check_size
 
 RANK, RATE = 6, 0.1
 """Columns of ``U`` and ``V``; start of the learned rate, in units of the iterate."""

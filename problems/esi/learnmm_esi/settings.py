@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from learnmm.storage import short, shown
 
 MOST_STEPS, LARGEST = 10_000, 2**20
 """Limits of steps and sizes, far beyond what can be trained."""
+
+LARGEST_FILE = 2**20  # bytes; files of settings have a few hundred
 
 T = TypeVar("T")
 
@@ -39,6 +43,8 @@ def settings_of(kind: type[T], values: Any, path: object, section: str) -> T:
                 f"{', '.join(known)}"
             )
         inner = is_dataclass(kinds[key])
+        if isinstance(value, list) and "tuple" in str(kinds[key]):
+            value = tuple(value)
         made[key] = settings_of(kinds[key], value, path, f"{section}.{key}") if inner else value
     try:
         return kind(**made)
@@ -71,3 +77,15 @@ def is_number(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return isinstance(value, float) or abs(value) < 2**1000
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a small TOML file; raise ValueError for anything else."""
+    with path.open("rb") as file:
+        content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise ValueError(f"{path} holds no settings: it has more than {LARGEST_FILE} bytes")
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid TOML: {shown(str(error))}") from error

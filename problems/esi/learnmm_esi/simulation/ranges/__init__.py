@@ -1,0 +1,1 @@
+"""Recordings over ranges: any cap, any head, several patches, every kind of course and noise."""
