@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JAX := .venv-jax
 JAX_STAMP := $(JAX)/.installed
+INVERTMEEG := .venv-invertmeeg
+INVERTMEEG_STAMP := $(INVERTMEEG)/.installed
 
 OLDEST := .venv-oldest
 OLDEST_STAMP := $(OLDEST)/.installed
 
-.PHONY: help demo test test-plain test-everywhere test-oldest lint bench bench-jax clean
+.PHONY: help demo test test-plain test-everywhere test-oldest lint bench bench-jax bench-eeg bench-invertmeeg clean
 
 help:
 	@echo "make demo        reconstruct simulated EEG sources, next to MNE and sLORETA"
@@ -20,6 +22,8 @@ help:
 	@echo "make test-oldest the tests with the oldest versions that are admitted"
 	@echo "make bench       time the optimizer against its energy and against other libraries"
 	@echo "make bench-jax   the same, beside JAX's batched solvers too"
+	@echo "make bench-eeg   source imaging over caps, patches, noise and heads, beside classical methods"
+	@echo "make bench-invertmeeg  the same beside solvers of invertmeeg, on its four data sets"
 	@echo "make clean       remove the environment and build products"
 
 $(STAMP): pyproject.toml problems/esi/pyproject.toml constraints.txt
@@ -72,5 +76,17 @@ $(JAX_STAMP): constraints.txt
 
 bench-jax: $(JAX_STAMP) bench
 
+bench-eeg: $(STAMP)
+	$(BIN)/python -m benchmarks.eeg_outside --samples 40
+
+# An environment of its own: invertmeeg is under the GPL, and runs in a process of its own.
+$(INVERTMEEG_STAMP): constraints.txt
+	$(PYTHON) -m venv $(INVERTMEEG)
+	$(INVERTMEEG)/bin/python -m pip install --quiet --constraint constraints.txt invertmeeg
+	touch $(INVERTMEEG_STAMP)
+
+bench-invertmeeg: $(STAMP) $(INVERTMEEG_STAMP)
+	$(BIN)/python -m benchmarks.eeg_invertmeeg --samples 10
+
 clean:
-	rm -rf $(VENV) $(JAX) $(OLDEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(JAX) $(INVERTMEEG) $(OLDEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

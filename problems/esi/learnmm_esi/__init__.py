@@ -31,6 +31,7 @@ _HOMES = {
     "SourceEnergy": "inverse.energy",
     "SourceSolver": "networks.solver",
     "TrainingSettings": "training.presets",
+    "add_to_report": "recordings.report",
     "apply_mm": "recordings.apply",
     "expand_estimate": "recordings.estimates",
     "fsaverage_head_model": "head.fsaverage",

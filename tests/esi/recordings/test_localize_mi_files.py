@@ -147,6 +147,15 @@ def test_units_and_rate_may_be_said_otherwise(folder):
         assert (one.setting, one.error) == (other.setting, other.error)
 
 
+def test_the_mean_before_the_stimulus_is_subtracted(folder):
+    expected = tried(folder)
+    path = eeg(folder, RUN, "epochs.npy")
+    data = np.load(path)
+    np.save(path, data + 1e-4 * np.arange(data.shape[1])[:, None])
+    for one, other in zip(tried(folder), expected, strict=True):
+        assert (one.setting, one.error) == (other.setting, other.error)
+
+
 def test_a_column_says_the_hemisphere(folder):
     path = contacts(folder, "sub-01")
     rows = [line.split("\t") for line in path.read_text().replace("Q'", "Q").splitlines()]

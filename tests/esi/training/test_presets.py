@@ -55,7 +55,7 @@ def test_faulty_presets_are_refused(tmp_path, text, message) -> None:
 
 
 def test_unknown_names_are_told_with_what_there_is(head) -> None:
-    with pytest.raises(FileNotFoundError, match="presets: cpu, paper, quick, smoke"):
+    with pytest.raises(FileNotFoundError, match="presets: cpu, paper, quick, ranges, smoke"):
         load_preset("fast", "mm-net")
     with pytest.raises(ValueError, match=r"method must be one of .*, mm-net, .*, got 'unet'"):
         load_preset("cpu", "unet")

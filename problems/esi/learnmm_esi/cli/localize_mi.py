@@ -68,7 +68,7 @@ class TrialOptions(OptionGroup):
 
 def localize_mi(
     folder: Annotated[
-        Path, typer.Argument(help="Of the Localize-MI data set (OSF wsgzp, or GIN), or its part.")
+        Path, typer.Argument(help="Of the Localize-MI data set (doi 10.12751/g-node.1cc1ae).")
     ],
     options: TrialOptions,
     target: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path(

@@ -51,8 +51,6 @@ class Registration:
         Of the template.
     info : mne.Info
         With the sensors of the forward solution.
-    subject : str, optional
-        Whose forward solution it is.
     shares : csr_matrix, shape (regions, sources)
         How many dipoles of each source make up a region: ``leadfield = gain @ shares.T``, and
         ``shares.T @ estimate`` are the moments of the sources.
@@ -62,7 +60,6 @@ class Registration:
 
     construction: Construction
     info: mne.Info
-    subject: str | None
     shares: sparse.csr_matrix
     own: np.ndarray
 

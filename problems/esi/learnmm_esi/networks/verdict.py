@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -10,77 +12,101 @@ from learnmm_esi.networks.sight import Look, Sight, linear_maps
 
 __all__ = ["FACTS", "Verdict", "facts", "linear_start"]
 
-FACTS = 6
-MARGIN = 0.5  # of a fact's range in training: how far beyond a recording may lie
+JUDGED, CONTEXT = 3, 3
+FACTS = JUDGED + CONTEXT
+TERMS = 1 + 2 * CONTEXT + CONTEXT * (CONTEXT - 1) // 2  # of a polynomial of second degree
+QUANTILE = 0.99  # of right starts that pass each limit
+LEAST = 1e-4  # share that is as good as none
+FAR, WEAK, CLEAR = 25.0, 0.35, 10.0
+"""A start is denied by the linear estimate of a clear recording (in dB) if it is strongest far (mm)
+from where that is, at a place that has a weak share of its largest power."""
 
 
 class Verdict(nn.Module):
     """Accepts a learned start, recording by recording, or has the linear one taken.
 
-    A logistic regression on a few facts (see `facts`) says how probable it is that the learned
-    start is farther off than the linear one. It accepts what is below a threshold; and nothing of
-    a recording with a fact beyond the range of those that it has learned from, since there nobody
-    knows. Before it has learned it accepts everything.
+    Three facts tell of a start (see `facts`): how much of the recording it leaves unexplained, how
+    unlike its own image is to the recording once both are estimated linearly, and how weak the
+    linear estimate is where it is strongest. What is usual hangs on three others: the same share
+    of the linear estimate, the signal-to-noise ratio and the number of modes. From starts that
+    were right it learns what is usual, as polynomials of second degree, and how far right starts
+    deviate. A start that deviates farther is refused, and any start of a recording whose context is
+    beyond what was seen in training: there nobody knows.
+
+    Of clear recordings the linear estimate has a say of its own: a start that it denies is refused
+    (see `denied`). On what training knows that costs little; where sources are unlike all that,
+    the linear estimate is the one that is right.
+
+    Before it has learned it accepts everything.
     """
 
     low: Tensor
     high: Tensor
-    mean: Tensor
-    deviation: Tensor
-    slope: Tensor
-    threshold: Tensor
+    usual: Tensor
+    limits: Tensor
+    learned: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        for name, value in (("low", -1e4), ("high", 1e4), ("mean", 0.0), ("deviation", 1.0)):
-            self.register_buffer(name, torch.full((FACTS,), value))
-        self.register_buffer("slope", torch.zeros(FACTS + 1))
-        self.register_buffer("threshold", torch.tensor(1.0))
-
-    def risk(self, found: Tensor) -> Tensor:
-        """How probable it is that the learned start is the worse one, ``(B,)``.
-
-        Parameters
-        ----------
-        found : Tensor, shape (B, FACTS)
-            From `facts`.
-        """
-        relative = (found - self.mean) / self.deviation
-        return torch.sigmoid(relative @ self.slope[:-1] + self.slope[-1])
-
-    def in_range(self, found: Tensor) -> Tensor:
-        """Whether recordings are like those that it has learned from, ``(B,)``."""
-        return ((found >= self.low) & (found <= self.high)).all(-1)
+        self.register_buffer("low", torch.zeros(CONTEXT))
+        self.register_buffer("high", torch.zeros(CONTEXT))
+        self.register_buffer("usual", torch.zeros(TERMS, JUDGED))
+        self.register_buffer("limits", torch.zeros(JUDGED))
+        self.register_buffer("learned", torch.tensor(False))
 
     def forward(self, found: Tensor) -> Tensor:
-        """Which learned starts are accepted, ``(B,)``."""
-        return self.in_range(found) & (self.risk(found) <= self.threshold)
-
-    @torch.no_grad()
-    def learn(self, found: Tensor, worse: Tensor, threshold: float) -> None:
-        """Fit the regression, and remember the range of the facts.
+        """Which learned starts are accepted, ``(B,)``.
 
         Parameters
         ----------
-        found : Tensor, shape (N, FACTS)
-            Of many recordings.
-        worse : Tensor of bool, shape (N,)
-            Whether the learned start was the worse one.
-        threshold : float
-            Largest risk that is taken.
+        found : Tensor, shape (B, FACTS + 1)
+            From `facts`.
         """
-        from sklearn.linear_model import LogisticRegression
+        judged, context = found[:, :JUDGED], found[:, JUDGED:FACTS]
+        known = ((context >= self.low) & (context <= self.high)).all(1)
+        usual = (judged - _terms(context) @ self.usual <= self.limits).all(1)
+        return (known & usual & ~denied(found)) | ~self.learned
 
-        self.mean, self.deviation = found.mean(0), found.std(0).clamp(min=1e-6)
-        relative = (found - self.mean) / self.deviation
-        model = LogisticRegression(C=1.0).fit(relative.double().numpy(), worse.numpy())
-        slope = torch.tensor([*model.coef_[0], model.intercept_[0]], dtype=found.dtype)
-        self.slope.copy_(slope)
-        self.threshold.fill_(threshold)
-        good = found[~worse]
-        reach = MARGIN * (good.amax(0) - good.amin(0))
-        self.low.copy_(good.amin(0) - reach)
-        self.high.copy_(good.amax(0) + reach)
+    @torch.no_grad()
+    def learn(self, found: Tensor, right: Tensor) -> None:
+        """Learn what is usual, unless hardly any start was right.
+
+        Parameters
+        ----------
+        found : Tensor, shape (N, FACTS + 1)
+            Of recordings as those of the training, some hundred or more.
+        right : Tensor of bool, shape (N,)
+            Whose starts were right.
+        """
+        if int(right.sum()) < 10 * TERMS:
+            return
+        judged, context = found[right, :JUDGED], found[right, JUDGED:FACTS]
+        terms = _terms(context)
+        self.usual.copy_(torch.linalg.lstsq(terms.double(), judged.double()).solution)
+        self.limits.copy_((judged - terms @ self.usual).quantile(QUANTILE, dim=0))
+        self.low.copy_(found[:, JUDGED:FACTS].amin(0))
+        self.high.copy_(found[:, JUDGED:FACTS].amax(0))
+        self.learned.fill_(True)
+
+
+def _terms(context: Tensor) -> Tensor:
+    """All products of two entries and one, ``(B, TERMS)``."""
+    one = torch.ones_like(context[:, :1])
+    extended = torch.cat([one, context], 1)
+    rows, columns = torch.triu_indices(CONTEXT + 1, CONTEXT + 1)
+    return extended[:, rows] * extended[:, columns]
+
+
+def denied(found: Tensor) -> Tensor:
+    """Whether the linear estimates of clear recordings deny their starts, ``(B,)``.
+
+    Parameters
+    ----------
+    found : Tensor, shape (B, FACTS + 1)
+        From `facts`.
+    """
+    weak, clear = found[:, 2] > -math.log(WEAK + LEAST), found[:, 4] > CLEAR / 10
+    return weak & clear & (found[:, FACTS] > FAR)
 
 
 def linear_start(sight: Sight, seen: Look) -> Components:
@@ -88,7 +114,7 @@ def linear_start(sight: Sight, seen: Look) -> Components:
     return Components(linear_maps(sight, seen.coefficients, seen.lambda2)[0], seen.courses)
 
 
-def facts(sight: Sight, seen: Look, answer: Components) -> Tensor:
+def facts(sight: Sight, seen: Look, answer: Components, positions: Tensor) -> Tensor:
     """What can be measured of a learned start, without the truth.
 
     Parameters
@@ -99,31 +125,36 @@ def facts(sight: Sight, seen: Look, answer: Components) -> Tensor:
         Recordings.
     answer : Components
         Their learned starts.
+    positions : Tensor, shape (sources, 3)
+        Metres.
 
     Returns
     -------
-    Tensor, shape (B, FACTS)
-        Logarithms of the shares of the recording that the start and the linear estimate leave
-        unexplained; how unlike the linear estimate of the recording that of the start's own image
-        is; how large the former is where the start is largest, relative to its largest; the
-        estimated signal-to-noise ratio; and the number of modes.
+    Tensor, shape (B, FACTS + 1)
+        What is judged: logarithms of the share of the recording that the start leaves unexplained,
+        of how unlike the linear estimate of the recording that of the start's image is, and of how
+        weak it is where the start is strongest, relative to its largest. The context: logarithm of
+        the share that the linear estimate leaves, the estimated signal-to-noise ratio in 10 dB, and
+        the logarithm of the number of modes. Last, how far apart start and linear estimate are
+        strongest, in mm.
     """
     c = seen.coefficients
     linear = linear_maps(sight, c, seen.lambda2)[0]
     image = answer.maps @ sight.projection
     again = linear_maps(sight, image, seen.lambda2)[0]
-    values = sight.values / (sight.values + seen.lambda2[:, None])  # (B, modes)
+    passed = sight.values / (sight.values + seen.lambda2[:, None])  # (B, modes)
     _, place = answer.maps.square().sum(1).max(1)
     power = linear.square().sum(1)  # (B, sources)
     there = power.gather(1, place[:, None])[:, 0] / power.amax(1)
     modes = (sight.values > 0).sum().to(c).log().expand(len(c))
     found = [
-        (_apart(image, c) + 1e-4).log(),
-        (_apart(c * values[:, None], c) + 1e-4).log(),
-        (_apart(again, linear) + 1e-4).log(),
-        (there + 1e-4).log(),
+        (_apart(image, c) + LEAST).log(),
+        (_apart(again, linear) + LEAST).log(),
+        -(there + LEAST).log(),
+        (_apart(c * passed[:, None], c) + LEAST).log(),
         seen.snr_db / 10,
         modes,
+        1e3 * torch.linalg.vector_norm(positions[place] - positions[power.argmax(1)], dim=1),
     ]
     return torch.stack(found, -1)
 

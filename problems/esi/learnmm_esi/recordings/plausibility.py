@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,17 +53,38 @@ class CrossValidation:
         return float(1 - np.sum((self._residual @ scaled) ** 2) / np.sum(scaled**2))
 
 
-def warn_about_misfit(solved: Sequence[tuple[str, float, float]]) -> None:
-    """Warn, once for all, about recordings that are implausible or badly explained.
+class Told(NamedTuple):
+    """What is to be told of a recording.
+
+    What it is called, the share of it that its estimate explains, the share that `CrossValidation`
+    predicts, and whether its learned start was refused.
+    """
+
+    name: str
+    explained: float
+    predicted: float
+    refused: bool = False
+
+
+def warn_about_misfit(solved: Sequence[Told]) -> None:
+    """Warn, once for all, about recordings that are implausible, badly explained or unusual.
 
     Parameters
     ----------
-    solved : sequence of (str, float, float)
-        What a recording is called, the share of it that its estimate explains, and the share that
-        `CrossValidation` predicts.
+    solved : sequence of Told
+        What is to be told of each.
     """
-    strange = [name for name, _, predicted in solved if predicted < PREDICTED]
-    poor = [(explained, name) for name, explained, _ in solved if explained < EXPLAINED]
+    strange = [one.name for one in solved if one.predicted < PREDICTED]
+    poor = [(one.explained, one.name) for one in solved if one.explained < EXPLAINED]
+    refused = [one.name for one in solved if one.refused]
+    if refused:
+        warnings.warn(
+            f"the learned start of {_some(refused)} was refused, as it does not fit the recording "
+            "as right ones do, or the recording is unlike those of the training: the estimate is "
+            "the linear one",
+            RuntimeWarning,
+            stacklevel=5,
+        )
     if strange:
         warnings.warn(
             f"the topography of {_some(strange)} is implausible: its channels predict each other "

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.inverse.energy import Reconstruction, SourceEnergy
 from learnmm_esi.inverse.evidence import EvidenceEnergy
-from learnmm_esi.inverse.fit import MMFit, explained_share, fits_of, unmoved_fit
+from learnmm_esi.inverse.fit import REFUSED, MMFit, explained_share, fits_of, unmoved_fit
 from learnmm_esi.recordings.channels import ChannelMatch, match_channels
-from learnmm_esi.recordings.learned import LearnedInverse
-from learnmm_esi.recordings.plausibility import CrossValidation
+from learnmm_esi.recordings.learned import LearnedInverse, SeeingInverse
+from learnmm_esi.recordings.plausibility import CrossValidation, Told
 from learnmm_esi.recordings.positions import check_positions
 from learnmm_esi.recordings.preparation import (
     check_finite,
@@ -27,10 +27,10 @@ from learnmm_esi.recordings.preparation import (
 )
 from learnmm_esi.recordings.settings import OnMissing
 
-__all__ = ["PreparedRecording", "Recording", "SeenModel", "Solved"]
+__all__ = ["PreparedRecording", "Recording", "SeenModel", "Solved", "Solver"]
 
 Recording: TypeAlias = mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
-Solver: TypeAlias = SourceEnergy | EvidenceEnergy | LearnedInverse
+Solver: TypeAlias = SourceEnergy | EvidenceEnergy | LearnedInverse | SeeingInverse
 
 
 class SeenModel:
@@ -51,13 +51,13 @@ class Solved(NamedTuple):
         A m.
     fits : list of MMFit
         What the optimizer did for each.
-    told : list of (str, float, float)
+    told : list of Told
         What `warn_about_misfit` judges them by.
     """
 
     sources: NDArray[np.float32]
     fits: list[MMFit]
-    told: list[tuple[str, float, float]]
+    told: list[Told]
 
 
 class PreparedRecording:
@@ -125,7 +125,7 @@ class PreparedRecording:
             reconstruction = self.energy.reconstruct(batch, max_iter=self.max_iter)
         fits = self._fits(reconstruction, batch)
         told = [
-            (name, fit.explained, self._predicted(one))
+            Told(name, fit.explained, self._predicted(one), fit.start == REFUSED)
             for name, fit, one in zip(what, fits, sensors, strict=True)
         ]
         return Solved(reconstruction.sources, fits, told)

@@ -10,7 +10,8 @@ from learnmm_esi.settings import read_toml, settings_of
 from learnmm_esi.simulation.erp import ERPSimulator
 from learnmm_esi.simulation.nmm import NMMSimulator
 from learnmm_esi.simulation.patches import PatchSettings
-from learnmm_esi.simulation.ranges.simulator import Ranges
+from learnmm_esi.simulation.ranges.mixture import Mixture
+from learnmm_esi.simulation.ranges.simulator import Ranges, RangeSimulator
 from learnmm_esi.simulation.simulator import PatchSimulator
 from learnmm_esi.sources import SourceModel
 
@@ -59,10 +60,37 @@ class Protocol:
         Of the data set.
     settings : ERPSettings, NMMSettings or Ranges
         Of its simulator.
+    also : tuple of (float, Ranges)
+        Further ranges, each with its share.
     """
 
     name: str
     settings: ERPSettings | NMMSettings | Ranges
+    also: tuple[tuple[float, Ranges], ...] = ()
+
+    def groups(self, seed: int, size: int) -> Mixture:
+        """Return the simulator of recordings over ranges.
+
+        Parameters
+        ----------
+        seed : int
+            Names the data set.
+        size : int
+            Number of recordings.
+
+        Raises
+        ------
+        ValueError
+            If the recordings are not over ranges.
+        """
+        if not isinstance(self.settings, Ranges):
+            raise ValueError(f"the recordings of {self.name} are of one head, not over ranges")
+        count = max(1, size // self.settings.together)
+        parts = (self.settings, *(ranges for _, ranges in self.also))
+        shares = [share for share, _ in self.also]
+        return Mixture(
+            [RangeSimulator(part, seed, count) for part in parts], [1 - sum(shares), *shares]
+        )
 
     def simulator(self, model: SourceModel, seed: int, size: int, **changes: Any) -> PatchSimulator:
         """Return the simulator on one head model.
@@ -118,11 +146,17 @@ def load_protocol(name: str | Path) -> Protocol:
     kind = content.pop("simulator", None)
     if kind not in KINDS:
         raise ValueError(f"{path}: simulator must be one of {', '.join(KINDS)}, got {kind!r}")
-    unknown = sorted(set(content) - {"settings"})
+    unknown = sorted(set(content) - ({"settings", "also"} if kind == "ranges" else {"settings"}))
     if unknown:
-        raise ValueError(f"{path}: unknown section '{unknown[0]}'; there is settings")
+        raise ValueError(f"{path}: unknown section '{unknown[0]}'")
     settings = settings_of(KINDS[kind], content.get("settings", {}), path, "settings")
-    return Protocol(path.stem, settings)
+    also = []
+    for name, table in content.get("also", {}).items():
+        share = table.pop("share", None) if isinstance(table, dict) else None
+        if not isinstance(share, float) or not 0 < share < 1:
+            raise ValueError(f"{path}: [also.{name}] must have a share between 0 and 1")
+        also.append((share, settings_of(Ranges, table, path, f"also.{name}")))
+    return Protocol(path.stem, settings, tuple(also))
 
 
 def simulator(

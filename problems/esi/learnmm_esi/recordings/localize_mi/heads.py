@@ -57,7 +57,7 @@ def read_head(path: Path, sources: int) -> SubjectHead:
     Raises
     ------
     ValueError
-        If the file holds no forward solution that can be read, has no EEG, or its sources do not
+        If the file holds no forward solution that serves, as one without EEG, or its sources do not
         lie on the surfaces of two hemispheres.
     """
     with reading(path, "forward solution"):
@@ -72,7 +72,7 @@ def read_head(path: Path, sources: int) -> SubjectHead:
         )
     with reading(path, "forward solution"):
         forward = _thinned(forward, sources)
-    return SubjectHead(forward, head_model_from_forward(forward))
+        return SubjectHead(forward, head_model_from_forward(forward))
 
 
 def _thinned(forward: mne.Forward, sources: int) -> mne.Forward:

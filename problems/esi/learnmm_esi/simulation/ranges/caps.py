@@ -72,9 +72,9 @@ class CapRange:
     def __post_init__(self) -> None:
         object.__setattr__(self, "montages", tuple(self.montages))
         object.__setattr__(self, "electrodes", tuple(self.electrodes))
-        known = (*mne.channels.get_builtin_montages(), TEN_FIVE, ANYWHERE)
+        known = (*mne.channels.get_builtin_montages(), ANYWHERE)
         for name in self.montages:
-            if name not in known:
+            if _name(name) not in known:
                 raise ValueError(f"CapRange: there is no montage {name!r}; there are {known}")
         if not self.montages:
             raise ValueError("CapRange: montages must name one at least")
@@ -171,7 +171,5 @@ def _in_mri(montage: str) -> Floats:
 
 def _name(montage: str) -> str:
     """What this version of MNE-Python calls a montage."""
-    renamed = "colin27_1005"  # of MNE 1.14
-    if montage == TEN_FIVE and renamed in mne.channels.get_builtin_montages():
-        return renamed
-    return montage
+    renamed = montage.replace("standard_", "colin27_")  # of MNE 1.14
+    return renamed if renamed in mne.channels.get_builtin_montages() else montage

@@ -1,0 +1,1 @@
+"""EEG beside the solvers of invertmeeg: ``python -m benchmarks.eeg_invertmeeg``."""

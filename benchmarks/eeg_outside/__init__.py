@@ -1,0 +1,1 @@
+"""EEG outside what was trained on, in tables: ``python -m benchmarks.eeg_outside``."""

@@ -1,0 +1,136 @@
+"""Measure and tabulate: ``python -m benchmarks.eeg_outside --help``.
+
+Cells that have been measured are kept, so that a run that was cut off goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import mne
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+import learnmm
+import learnmm_esi
+from learnmm.hardware import hardware
+from learnmm.storage import write_file
+from learnmm_esi.recordings.learned import find_weights
+
+from .. import pages
+from ..peers.cache import Cache, fingerprint
+from .cells import FULL_SIZE, GRIDS, QUICK_SIZE, Cell, Size
+from .methods import METHODS, WEIGHTS
+from .page import page
+from .scores import scores
+
+HERE = Path(__file__).parent
+
+
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
+    """Settings of a run."""
+    parser = pages.arguments("eeg_outside", __doc__)
+    parser.add_argument("--quick", action="store_true", help="a few small cells, to try it out")
+    parser.add_argument(
+        "--grid", choices=("star", "pairs", "full"), default="star", help="which cells"
+    )
+    parser.add_argument("--samples", type=int, default=200, help="recordings of a cell")
+    parser.add_argument("--seed", type=int, default=2026, help="of the recordings")
+    parser.add_argument(
+        "--methods", nargs="+", choices=list(METHODS), default=list(METHODS), help="columns"
+    )
+    parser.add_argument("--raw", type=Path, default=Path("out/bench"), help="cells so far")
+    settings = parser.parse_args(given)
+    if settings.samples < 1 or settings.seed < 0:
+        parser.error("--samples must be positive and --seed not negative")
+    if settings.quick:
+        settings.grid, settings.samples = "quick", min(settings.samples, 4)
+    return settings
+
+
+def command(settings: argparse.Namespace) -> str:
+    """What to type for this run."""
+    chosen = "--quick" if settings.quick else f"--grid {settings.grid} --samples {settings.samples}"
+    return f"python -m benchmarks.eeg_outside {chosen} --seed {settings.seed}"
+
+
+def sources() -> list[Path]:
+    """What measurements depend on: the libraries, the weights, and all here but the page."""
+    here = [path for path in HERE.glob("*.py") if path.stem not in ("page", "__main__")]
+    libraries = [Path(package.__file__).parent for package in (learnmm, learnmm_esi)]
+    return [
+        *here,
+        *(p for folder in libraries for p in folder.rglob("*.py")),
+        find_weights(WEIGHTS),
+    ]
+
+
+def measure(
+    cells: list[Cell], settings: argparse.Namespace, size: Size, cache: Cache
+) -> dict[str, dict[str, Any]]:
+    """Measure every cell, or read what is known of it."""
+    chosen = {name: METHODS[name] for name in settings.methods}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    results: dict[str, dict[str, Any]] = {}
+    console = Console(stderr=True)
+    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+        task = progress.add_task("", total=settings.samples * len(cells))
+        for number, cell in enumerate(cells):
+            progress.update(task, description=cell.name, completed=number * settings.samples)
+            results[cell.name] = cache.get(
+                cell.name,
+                lambda c=cell: scores(
+                    c, chosen, settings.samples, settings.seed, size,
+                    lambda n: progress.advance(task, n),
+                ),
+            )  # fmt: skip
+        progress.update(task, completed=settings.samples * len(cells))
+    return results
+
+
+def main(given: list[str] | None = None) -> None:
+    """Print the tables and write them down, as a page and as numbers."""
+    settings = arguments(given)
+    torch.set_num_threads(1)
+    begin = time.perf_counter()
+    sections = GRIDS[settings.grid]()
+    cells = list(dict.fromkeys(cell for some in sections.values() for cell in some))
+    header = {
+        "samples": settings.samples,
+        "seed": settings.seed,
+        "methods": settings.methods,
+        "versions": {"mne": mne.__version__, "torch": torch.__version__, "numpy": np.__version__},
+        "sources": fingerprint(sources()),
+    }
+    cache = Cache(settings.raw / f"eeg_outside-{settings.grid}.json", header)
+    size = QUICK_SIZE if settings.quick else FULL_SIZE
+    results = measure(cells, settings, size, cache)
+    facts = {
+        "Command": f"`{command(settings)}`",
+        "Recordings": f"{settings.samples} a row, on {min(size.caps, settings.samples)} caps",
+        "Weights": f"`{WEIGHTS}`",
+        "Hardware": hardware(),
+        "Versions": f"Python {platform.python_version()}, numpy {np.__version__}, torch "
+        f"{torch.__version__}, MNE-Python {mne.__version__}",
+        "Time of the run": f"{time.perf_counter() - begin:.0f} s",
+    }
+    content = {
+        "facts": facts,
+        "cells": [
+            {**vars(cell), "name": cell.name, "methods": results[cell.name]} for cell in cells
+        ],
+    }
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    write_file(settings.output.with_suffix(".json"), text.encode())
+    pages.write(page(sections, settings.methods, results, facts), settings.output)
+
+
+if __name__ == "__main__":
+    main()
