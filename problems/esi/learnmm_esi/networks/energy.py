@@ -108,14 +108,12 @@ class LearnedEnergy(nn.Module):
     vectors: Tensor
     projection: Tensor
     values: Tensor
-    positions: Tensor
 
     def __init__(
         self, model: SourceModel, prior: PriorSettings, start: Start, bounds: Bounds
     ) -> None:
         super().__init__()
         sources = model.leadfield.shape[1]
-        self.register_buffer("positions", _float(np.asarray(model.positions)), persistent=False)
         self.autoencoder = autoencoder(sources, prior)
         weight = torch.tensor(math.log(prior.first_weight(start)))
         self.log_weight = nn.Parameter(weight, requires_grad=prior.learn_weight)
@@ -223,7 +221,7 @@ class LearnedEnergy(nn.Module):
             return self.start(sensors), None
         seen = self.look(sensors)
         learned, linear = self.sharpener(self.sight, seen), linear_start(self.sight, seen)
-        accepted = self.verdict(facts(self.sight, seen, learned, self.positions))
+        accepted = self.verdict(facts(self.sight, seen, learned))
         chosen = torch.where(accepted[:, None, None], learned.maps, linear.maps)
         return peak_one(Components(chosen, seen.courses).sum()), accepted
 

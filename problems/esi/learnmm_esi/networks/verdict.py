@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -17,9 +15,6 @@ FACTS = JUDGED + CONTEXT
 TERMS = 1 + 2 * CONTEXT + CONTEXT * (CONTEXT - 1) // 2  # of a polynomial of second degree
 QUANTILE = 0.99  # of right starts that pass each limit
 LEAST = 1e-4  # share that is as good as none
-FAR, WEAK, CLEAR = 25.0, 0.35, 10.0
-"""A start is denied by the linear estimate of a clear recording (in dB) if it is strongest far (mm)
-from where that is, at a place that has a weak share of its largest power."""
 
 
 class Verdict(nn.Module):
@@ -31,13 +26,8 @@ class Verdict(nn.Module):
     of the linear estimate, the signal-to-noise ratio and the number of modes. From starts that
     were right it learns what is usual, as polynomials of second degree, and how far right starts
     deviate. A start that deviates farther is refused, and any start of a recording whose context is
-    beyond what was seen in training: there nobody knows.
-
-    Of clear recordings the linear estimate has a say of its own: a start that it denies is refused
-    (see `denied`). On what training knows that costs little; where sources are unlike all that,
-    the linear estimate is the one that is right.
-
-    Before it has learned it accepts everything.
+    beyond what was seen in training: there nobody knows. Before it has learned it accepts
+    everything.
     """
 
     low: Tensor
@@ -59,13 +49,13 @@ class Verdict(nn.Module):
 
         Parameters
         ----------
-        found : Tensor, shape (B, FACTS + 1)
+        found : Tensor, shape (B, FACTS)
             From `facts`.
         """
-        judged, context = found[:, :JUDGED], found[:, JUDGED:FACTS]
+        judged, context = found[:, :JUDGED], found[:, JUDGED:]
         known = ((context >= self.low) & (context <= self.high)).all(1)
         usual = (judged - _terms(context) @ self.usual <= self.limits).all(1)
-        return (known & usual & ~denied(found)) | ~self.learned
+        return (known & usual) | ~self.learned
 
     @torch.no_grad()
     def learn(self, found: Tensor, right: Tensor) -> None:
@@ -73,19 +63,19 @@ class Verdict(nn.Module):
 
         Parameters
         ----------
-        found : Tensor, shape (N, FACTS + 1)
+        found : Tensor, shape (N, FACTS)
             Of recordings as those of the training, some hundred or more.
         right : Tensor of bool, shape (N,)
             Whose starts were right.
         """
         if int(right.sum()) < 10 * TERMS:
             return
-        judged, context = found[right, :JUDGED], found[right, JUDGED:FACTS]
+        judged, context = found[right, :JUDGED], found[right, JUDGED:]
         terms = _terms(context)
         self.usual.copy_(torch.linalg.lstsq(terms.double(), judged.double()).solution)
         self.limits.copy_((judged - terms @ self.usual).quantile(QUANTILE, dim=0))
-        self.low.copy_(found[:, JUDGED:FACTS].amin(0))
-        self.high.copy_(found[:, JUDGED:FACTS].amax(0))
+        self.low.copy_(found[:, JUDGED:].amin(0))
+        self.high.copy_(found[:, JUDGED:].amax(0))
         self.learned.fill_(True)
 
 
@@ -97,24 +87,12 @@ def _terms(context: Tensor) -> Tensor:
     return extended[:, rows] * extended[:, columns]
 
 
-def denied(found: Tensor) -> Tensor:
-    """Whether the linear estimates of clear recordings deny their starts, ``(B,)``.
-
-    Parameters
-    ----------
-    found : Tensor, shape (B, FACTS + 1)
-        From `facts`.
-    """
-    weak, clear = found[:, 2] > -math.log(WEAK + LEAST), found[:, 4] > CLEAR / 10
-    return weak & clear & (found[:, FACTS] > FAR)
-
-
 def linear_start(sight: Sight, seen: Look) -> Components:
     """The resolution-normalised linear estimate of the leading components."""
     return Components(linear_maps(sight, seen.coefficients, seen.lambda2)[0], seen.courses)
 
 
-def facts(sight: Sight, seen: Look, answer: Components, positions: Tensor) -> Tensor:
+def facts(sight: Sight, seen: Look, answer: Components) -> Tensor:
     """What can be measured of a learned start, without the truth.
 
     Parameters
@@ -125,18 +103,15 @@ def facts(sight: Sight, seen: Look, answer: Components, positions: Tensor) -> Te
         Recordings.
     answer : Components
         Their learned starts.
-    positions : Tensor, shape (sources, 3)
-        Metres.
 
     Returns
     -------
-    Tensor, shape (B, FACTS + 1)
+    Tensor, shape (B, FACTS)
         What is judged: logarithms of the share of the recording that the start leaves unexplained,
         of how unlike the linear estimate of the recording that of the start's image is, and of how
         weak it is where the start is strongest, relative to its largest. The context: logarithm of
         the share that the linear estimate leaves, the estimated signal-to-noise ratio in 10 dB, and
-        the logarithm of the number of modes. Last, how far apart start and linear estimate are
-        strongest, in mm.
+        the logarithm of the number of modes.
     """
     c = seen.coefficients
     linear = linear_maps(sight, c, seen.lambda2)[0]
@@ -154,7 +129,6 @@ def facts(sight: Sight, seen: Look, answer: Components, positions: Tensor) -> Te
         (_apart(c * passed[:, None], c) + LEAST).log(),
         seen.snr_db / 10,
         modes,
-        1e3 * torch.linalg.vector_norm(positions[place] - positions[power.argmax(1)], dim=1),
     ]
     return torch.stack(found, -1)
 
