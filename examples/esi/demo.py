@@ -86,8 +86,10 @@ for method, estimate in estimates.items():
         steps = f"{result.iterations.float().mean():.0f}"
         certified = (
             f"{result.certificate.kind.name} bound, {int(result.certificate.monotone.sum())} of "
-            f"{SAMPLES} monotone, {int(result.certificate.rejected.sum())} steps refused"
+            f"{len(result.x)} monotone, {int(result.certificate.rejected.sum())} steps refused"
         )
+    if method == "MM-Net" and learned.refused is not None:
+        certified += f"; {int(learned.refused.sum())} starts refused"
     table.add_row(
         method,
         f"{metrics['localization_error']:.1f}",

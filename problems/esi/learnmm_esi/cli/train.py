@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from learnmm_esi.cli.command import OptionGroup
-from learnmm_esi.cli.options import Data
 from learnmm_esi.cli.terminal import say
 from learnmm_esi.cli.threads import Threads, use_threads
 from learnmm_esi.networks.registry import methods
@@ -32,13 +31,19 @@ _PAPER = (
 class TrainingOptions(OptionGroup):
     """What is trained on, and how."""
 
-    data: Annotated[Data, typer.Option(help="Simulated data to train on.")] = Data.erp
+    data: Annotated[
+        str,
+        typer.Option(
+            help="Simulated data to train on: erp, nmm, ranges (any cap and head, with --preset "
+            "ranges), or a TOML file as theirs."
+        ),
+    ] = "erp"
     preset: Annotated[
         str,
         typer.Option(
             help="smoke (minutes; shows that all runs), quick (about 20 minutes on two cores), cpu "
-            "(about half an hour on one), paper (the paper's schedule, for a GPU), or a TOML file "
-            "of your own."
+            "(about half an hour on one), ranges (two hours on two cores, with --data ranges), "
+            "paper (the paper's schedule, for a GPU), or a TOML file of your own."
         ),
     ] = "cpu"
     forward: Annotated[
@@ -57,9 +62,11 @@ class TrainingOptions(OptionGroup):
     def load(self, method: str) -> Preset:
         """Return the preset for a method; what is wrong with it or the start is said."""
         from learnmm.storage import peek_weights
+        from learnmm_esi.simulation.data_sets import load_protocol
         from learnmm_esi.training.presets import load_preset
         from learnmm_esi.training.pretrain import require_learned_start
 
+        load_protocol(self.data)  # whether there is one
         preset = load_preset(self.preset, method)
         if self.start is not None:
             require_learned_start(preset.method, self.start)
@@ -82,7 +89,7 @@ class TrainingOptions(OptionGroup):
         result = trained.result
         return {
             "method": preset.method.name,
-            "data": self.data.value,
+            "data": Path(self.data).stem,
             "preset": Path(self.preset).name,
             "steps": result.steps,
             "batch_size": preset.fit.batch_size,
@@ -115,7 +122,7 @@ def train(
     from learnmm_esi.training.allocation import keep_freed_memory
     from learnmm_esi.training.train import train as run
 
-    data = options.data.value
+    data = Path(options.data).stem
     # What may be wrong with files comes before the head model, which takes minutes to build.
     preset = options.load(method)
     target = folder or Path("out") / "training" / f"{data}-{method}"
@@ -123,7 +130,7 @@ def train(
     use_threads(threads)
     keep_freed_memory()
     model = options.model(preset)
-    trained = run(model, data, preset, target, start=options.start, resume=resume)
+    trained = run(model, options.data, preset, target, start=options.start, resume=resume)
     path = target / "weights.safetensors"
     saved = {"data": data, **preset.as_dict()}
     save_solver(path, trained.solver, saved, options.notes(preset, trained))

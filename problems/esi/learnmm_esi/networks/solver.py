@@ -46,6 +46,7 @@ class SourceSolver(nn.Module):
         super().__init__()
         self.method, self.recordings = method, recordings
         self.head = model
+        self.seen: ArrayLike | Tensor = model.leadfield
         energy = LearnedEnergy(model.leadfield, method.prior, method.start, method.bounds)
         self.unrolled = lmm.UnrolledMM(
             energy,
@@ -68,6 +69,7 @@ class SourceSolver(nn.Module):
         leadfield : array, shape (sensors, sources)
             V/(A m).
         """
+        self.seen = leadfield
         self.energy.see(leadfield)
         for module in self.proposer.modules():
             if isinstance(module, lmm.proposers.DampedInverse):

@@ -72,11 +72,8 @@ class Verdict(nn.Module):
         terms = _terms(context)
         self.usual.copy_(torch.linalg.lstsq(terms.double(), judged.double()).solution)
         self.limits.copy_((judged - terms @ self.usual).quantile(QUANTILE, dim=0))
-        every = found[:, JUDGED:]
-        self.low.copy_(every.quantile(1 - QUANTILE, dim=0))
-        self.high.copy_(every.quantile(QUANTILE, dim=0))
-        # Of these every value between is seen, and the ends often.
-        self.low[-1], self.high[-1] = every[:, -1].min(), every[:, -1].max()
+        self.low.copy_(found[:, JUDGED:].amin(0))
+        self.high.copy_(found[:, JUDGED:].amax(0))
 
 
 def _terms(context: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from learnmm_esi.inverse.fit import MMFit
 from learnmm_esi.recordings.channels import ChannelMatch
 from learnmm_esi.recordings.learned import LearnedInverse
 from learnmm_esi.recordings.plausibility import warn_about_misfit
-from learnmm_esi.recordings.prepared import PreparedRecording, SeenModel
+from learnmm_esi.recordings.prepared import PreparedRecording, SeenModel, Solver
 from learnmm_esi.recordings.settings import InverseSettings, SensorSettings
 
 __all__ = ["Engine"]
@@ -102,13 +102,11 @@ class Engine:
                 error.add_note(f"in {name}")
             raise
 
-    def _solver(
-        self, info: mne.Info, match: ChannelMatch, matrix: NDArray[np.float64]
-    ) -> SourceEnergy | LearnedInverse:
+    def _solver(self, info: mne.Info, match: ChannelMatch, matrix: NDArray[np.float64]) -> Solver:
         if self.learned is not None:
             self.learned.check(info, match, matrix)
             if self.learned.any:
-                self.learned.see(matrix @ self.model.leadfield[match.rows])
+                return self.learned.seeing(matrix @ self.model.leadfield[match.rows])
             return self.learned
         key = match.rows.tobytes() + matrix.tobytes()
         if self._prepared is None or self._prepared[0] != key:

@@ -19,6 +19,7 @@ from learnmm_esi.head.registration import template_regions
 from learnmm_esi.inverse.energy import Reconstruction
 from learnmm_esi.networks.configuration import HOW_TO_TRAIN, Configuration
 from learnmm_esi.networks.files import load_solver
+from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.recordings.channels import ChannelMatch
 
 SHIPPED = Path(__file__).parents[1] / "weights"
@@ -95,19 +96,21 @@ class LearnedInverse:
     ) -> None:
         self.path = find_weights(weights)
         self.solver = load_solver(self.path, model, transfer=transfer)
-        self._seen: bytes | None = None
 
     @property
     def any(self) -> bool:
         """Whether the weights serve any channels, lengths and rates."""
         return self.solver.recordings.any
 
-    def see(self, leadfield: NDArray[np.float64]) -> None:
-        """Take the lead field of the channels in use, projected and whitened as they are."""
-        key = leadfield.tobytes()
-        if self._seen != key:
-            self.solver.see(leadfield)
-            self._seen = key
+    def seeing(self, leadfield: NDArray[np.float64]) -> SeeingInverse:
+        """Return what reconstructs recordings of the channels in use.
+
+        Parameters
+        ----------
+        leadfield : ndarray, shape (channels, sources)
+            Theirs, projected and whitened as they are.
+        """
+        return SeeingInverse(self, leadfield)
 
     @property
     def times(self) -> int:
@@ -191,4 +194,41 @@ class LearnedInverse:
         self, sensors: ArrayLike, *, max_iter: int | None = None, progress: bool = False
     ) -> Reconstruction:
         """Estimate sources of recordings ``(batch, sensors, times)`` in V."""
+        return self.solver.reconstruct(sensors, steps=max_iter, progress=progress)
+
+
+class SeeingInverse:
+    """Weights for any channels, on those of one recording.
+
+    Several share the solver of one `LearnedInverse`, in turns: a generator of epochs may rest while
+    another recording is solved.
+
+    Parameters
+    ----------
+    learned : LearnedInverse
+        The weights.
+    leadfield : ndarray, shape (channels, sources)
+        See `LearnedInverse.seeing`.
+    """
+
+    def __init__(self, learned: LearnedInverse, leadfield: NDArray[np.float64]) -> None:
+        self._learned, self._seen = learned, leadfield
+
+    @property
+    def solver(self) -> SourceSolver:
+        """The method, with this lead field."""
+        solver = self._learned.solver
+        if solver.seen is not self._seen:
+            solver.see(self._seen)
+        return solver
+
+    @property
+    def leadfield(self) -> lmm.linear.MatrixMap:
+        """What the sensors see, divided by its norm."""
+        return self.solver.energy.leadfield
+
+    def reconstruct(
+        self, sensors: ArrayLike, *, max_iter: int | None = None, progress: bool = False
+    ) -> Reconstruction:
+        """Estimate sources of recordings ``(batch, channels, times)`` in V."""
         return self.solver.reconstruct(sensors, steps=max_iter, progress=progress)

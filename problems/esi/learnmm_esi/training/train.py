@@ -15,7 +15,7 @@ from learnmm.training import FitResult, FitSettings, Record, fit
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.networks.method import Recordings
 from learnmm_esi.networks.solver import SourceSolver
-from learnmm_esi.simulation.data_sets import load_protocol
+from learnmm_esi.simulation.data_sets import ERPSettings, load_protocol
 from learnmm_esi.simulation.ranges.simulator import Ranges
 from learnmm_esi.training.data import GroupedRecordings, SimulatedRecordings
 from learnmm_esi.training.judging import judge
@@ -68,8 +68,8 @@ def train(
     ----------
     model : HeadModel
         What the recordings are simulated and reconstructed on.
-    data : {"erp", "nmm"}
-        Which simulator.
+    data : str
+        "erp", "nmm", "ranges", or a file: see `load_protocol`.
     preset : Preset
         What is trained, and how; from `presets.load_preset`.
     folder : path
@@ -96,7 +96,8 @@ def train(
     """
     if start is not None:
         require_learned_start(preset.method, start)
-    simulated = simulate(model, data, preset)
+    simulated = simulate(model, data, preset, progress)
+    data = load_protocol(data).name
     with torch.random.fork_rng(devices=[]):  # the first weights, too, follow from the settings
         torch.manual_seed(preset.training.seed)
         solver = SourceSolver(model, preset.method, simulated.recordings)
@@ -136,10 +137,11 @@ def train(
     return Trained(solver, result, known)
 
 
-def simulate(model: HeadModel, data: str, preset: Preset) -> Simulated:
+def simulate(model: HeadModel, data: str, preset: Preset, progress: bool = False) -> Simulated:
     """Return the data of a training; raise ValueError if a preset lies.
 
-    Its length and rate are those that are simulated, where the simulator has a choice.
+    Its length and rate are those that are simulated, where the simulator has a choice. Heads that
+    recordings over ranges come from are computed, and shown with `progress`.
     """
     setting, asked, window = preset.training, preset.recordings.asked, preset.recordings.window
     sizes = (setting.seed, setting.train_size), (setting.seed + 1, setting.validation_size)
@@ -151,6 +153,7 @@ def simulate(model: HeadModel, data: str, preset: Preset) -> Simulated:
                 f"{', '.join(asked)} out of the preset"
             )
         many, few = (protocol.groups(seed, n) for seed, n in sizes)
+        many.prepare(progress)
         judging = protocol.groups(setting.seed + 3, min(JUDGED, setting.train_size))
         members = preset.fit.batch_size
         return Simulated(
@@ -162,7 +165,7 @@ def simulate(model: HeadModel, data: str, preset: Preset) -> Simulated:
             Recordings(window, None),
             replace(preset.fit, batch_size=1),  # group, of as many recordings
         )
-    made = asked if data == "erp" else {}
+    made = asked if isinstance(protocol.settings, ERPSettings) else {}
     training, validation = (protocol.simulator(model, seed, n, **made) for seed, n in sizes)
     count = min(JUDGED, setting.train_size)
     judging_of = protocol.simulator(model, setting.seed + 3, count, **made)

@@ -45,6 +45,11 @@ class Mixture:
         self.modes = max(one.modes for one in simulators)
         self.most = max(one.settings.patches.most for one in simulators)
 
+    def prepare(self, progress: bool = False) -> None:
+        """Compute ahead the heads that are not on disk yet, see `RangeSimulator.prepare`."""
+        for one in self.simulators:
+            one.prepare(progress)
+
     def __len__(self) -> int:
         return len(self.simulators[0])
 

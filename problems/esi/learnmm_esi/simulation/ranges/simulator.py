@@ -157,6 +157,16 @@ class RangeSimulator:
         template = self.heads.template.head_model(self.heads.template.skin.vertices[:4], "abcd")
         self._patches = Patches(template)
 
+    def prepare(self, progress: bool = False) -> None:
+        """Compute ahead the heads that are not on disk yet.
+
+        Parameters
+        ----------
+        progress : bool
+            Show how far that is.
+        """
+        self.heads.prepare(progress)
+
     @property
     def modes(self) -> int:
         """Most modes that a cap can have."""

@@ -1,0 +1,56 @@
+"""Weights for any channels: recordings that lack some, in turns, each on its own lead field."""
+
+from __future__ import annotations
+
+import mne
+import numpy as np
+import pytest
+
+from eeg_learning import small
+from eeg_recordings import SFREQ, TIMES, assert_same
+from learnmm_esi.networks.files import save_solver
+from learnmm_esi.networks.method import Recordings
+from learnmm_esi.networks.solver import SourceSolver
+from learnmm_esi.recordings.apply import MMInverse
+from learnmm_esi.recordings.settings import InverseSettings
+
+
+@pytest.fixture(scope="module")
+def any_weights(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "any.safetensors"
+    solver = SourceSolver(model, small("mm-net", steps=2), Recordings(TIMES, None))
+    save_solver(path, solver, {"data": "ranges", "training": {}}, {})
+    return path
+
+
+def test_recordings_take_turns(model, evoked, epochs, any_weights) -> None:
+    settings = InverseSettings(weights=any_weights)
+    inverse = MMInverse(model, settings)
+    fewer = evoked.copy().drop_channels(evoked.ch_names[::3])
+    expected = [stc.data for stc in inverse.apply(epochs)]
+    alone = MMInverse(model, settings).apply(fewer).data
+    found = []
+    for stc in inverse.apply(epochs, return_generator=True):
+        found.append(stc.data)
+        assert_same(inverse.apply(fewer).data, alone)
+    for one, other in zip(found, expected, strict=True):
+        assert_same(one, other)
+
+
+def test_any_length_rate_and_projector_will_do(model, evoked, any_weights) -> None:
+    inverse = MMInverse(model, InverseSettings(weights=any_weights))
+    short = evoked.copy().crop(*evoked.times[[3, 3]])
+    assert inverse.apply(short).shape == (60, 1)
+    slow = mne.EvokedArray(evoked.data, model.info(SFREQ / 3), verbose="ERROR")
+    slow.set_eeg_reference(projection=True, verbose="ERROR")
+    assert_same(inverse.apply(slow).data, inverse.apply(evoked).data)
+    weaker = evoked.copy()
+    weaker.data *= 1e-2
+    assert_same(100 * inverse.apply(weaker).data, inverse.apply(evoked).data)
+
+
+def test_a_raw_is_cut_into_seconds(model, raw, any_weights) -> None:
+    inverse = MMInverse(model, InverseSettings(weights=any_weights))
+    stc, fits = inverse.apply(raw, return_result=True)
+    assert len(fits) == 1
+    assert np.isfinite(stc.data).all()
