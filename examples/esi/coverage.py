@@ -34,7 +34,7 @@ from learnmm_esi.simulation.data_sets import load_protocol
 from learnmm_esi.simulation.ranges.simulator import Group, RangeSimulator
 
 RESULTS = Path(__file__).parent / "results"
-TOGETHER = 4  # recordings of one cap
+TOGETHER = 8  # recordings of one cap
 BANDWIDTHS = np.arange(4, 61) / 1e3  # metres, from which one is chosen
 VOLT = 1e-5  # what simulated recordings are scaled to
 CAPS, SNRS = (16, 32, 64, 128, 257), (-5, 0, 5, 10, 20)  # bounds of the rows
@@ -54,10 +54,13 @@ class Case:
     refused: bool
 
 
-def cases(group: Group, number: int, settings: InverseSettings, draws: int) -> list[Case]:
-    """Reconstruct the recordings of a cap and their draws."""
-    engine = Engine(group.model, settings, SensorSettings())
-    info = group.model.info(group.timing.sfreq)
+def cases(
+    group: Group, number: int, positions: np.ndarray, settings: InverseSettings, draws: int
+) -> list[Case]:
+    """Reconstruct the recordings of a cap and their draws; regions lie where the template's do."""
+    info = mne.create_info(list(group.model.channel_names), group.timing.sfreq, "eeg")
+    model = replace(group.model, origin=info, positions=positions)
+    engine = Engine(model, settings, SensorSettings())
     found = []
     for member, sensors in enumerate(group.sensors):
         evoked = mne.EvokedArray(VOLT * sensors.astype(float), info, verbose="ERROR")
@@ -165,7 +168,7 @@ def main() -> None:
     """Read the options, reconstruct, calibrate, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("weights", nargs="?", default="mm-net")
-    parser.add_argument("--caps", type=int, default=48, help=f"of {TOGETHER} recordings each")
+    parser.add_argument("--caps", type=int, default=24, help=f"of {TOGETHER} recordings each")
     parser.add_argument("--times", type=int, default=8, help="longest recording, in samples")
     parser.add_argument("--draws", type=int, default=DRAWS, help="of each recording")
     parser.add_argument("--seed", type=int, default=9137, help="of the recordings")
@@ -189,10 +192,11 @@ def main() -> None:
     solvers = {"linear": InverseSettings(), "learned": InverseSettings(weights=options.weights)}
     found: dict[str, list[Case]] = {name: [] for name in solvers}
     console = Console()
+    weights = find_weights(options.weights)
     for number in track(range(options.caps), "reconstructing", console=console):
         group = simulator[number]
         for name, settings in solvers.items():
-            found[name] += cases(group, number, settings, options.draws)
+            found[name] += cases(group, number, positions, settings, options.draws)
 
     measured, bandwidths = [], {}
     for name, some in found.items():
@@ -205,10 +209,10 @@ def main() -> None:
         table.add_row(*cells(one))
     console.print(table)
     facts = {
-        "command": f"python examples/esi/coverage.py {options.weights} --caps {options.caps} "
+        "command": f"python examples/esi/coverage.py {weights.stem} --caps {options.caps} "
         f"--times {options.times} --draws {options.draws} --seed {options.seed}",
         "bandwidths, m": ", ".join(f"{name} {value:g}" for name, value in bandwidths.items()),
-        "training": describe(find_weights(options.weights)).notes,
+        "training": describe(weights).notes,
         "hardware": hardware(),
         "time": f"{time.process_time() - used:.0f} s of one core, "
         f"{time.perf_counter() - begin:.0f} s in all",

@@ -89,13 +89,13 @@ def levels(positions: Floats, places: NDArray[np.int64], bandwidth: float) -> Fl
     Returns
     -------
     ndarray, shape (sources,)
-        In (0, 1).
+        In (0, 1].
     """
     mass = _masses(positions, places, bandwidth)
     order = np.argsort(-mass, kind="stable")
     sorted_mass = mass[order]
     entered = np.empty(len(mass))
-    entered[order] = np.cumsum(sorted_mass) - sorted_mass / 2
+    entered[order] = np.minimum(np.cumsum(sorted_mass) - sorted_mass / 2, 1)  # of rounding
     return entered
 
 
@@ -118,6 +118,6 @@ def _masses(positions: Floats, places: NDArray[np.int64], bandwidth: float) -> F
     """The density, of sum one."""
     found, counts = np.unique(places, return_counts=True)
     apart = np.linalg.norm(positions[:, None] - positions[found], axis=2)
-    # The share of rounding keeps the order of what is too far away for any number.
     density: Floats = np.exp(-0.5 * (apart / bandwidth) ** 2) @ counts
-    return density / density.sum()
+    mass: Floats = density / density.sum()
+    return mass
