@@ -35,9 +35,11 @@ def standard(names: Sequence[str] = SENSORS) -> mne.Info:
     return mne.pick_info(electrode_info(SFREQ), [ROWS[name] for name in names])
 
 
-def save_untrained(path: Path, model: HeadModel, method: str = "mm-net") -> Path:
-    """Weights of a method that is not trained, but complete."""
-    solver = SourceSolver(model, small(method, steps=2), Recordings(TIMES, SFREQ))
+def save_untrained(
+    path: Path, model: HeadModel, method: str = "mm-net", sfreq: float | None = SFREQ
+) -> Path:
+    """Weights of a method that is not trained, but complete; without a rate, for any channels."""
+    solver = SourceSolver(model, small(method, steps=2), Recordings(TIMES, sfreq))
     save_solver(path, solver, {"data": "erp", "training": {}}, {})
     return path
 

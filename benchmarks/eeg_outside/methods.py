@@ -21,6 +21,7 @@ from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.recordings.learned import find_weights
 
 BASELINE = "sLORETA"
+UNLEARNED = "unlearned"
 LEARNED, START = "learned", "learned, start alone"
 WEIGHTS = "mm-net"
 
@@ -132,7 +133,7 @@ METHODS: dict[str, Prepare] = {
     BASELINE: classical("sLORETA"),
     "eLORETA": classical("eLORETA"),
     "LCMV": lcmv,
-    "unlearned": unlearned,
+    UNLEARNED: unlearned,
     START: learned_start,
     LEARNED: learned,
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..pages import line, table
 from .cells import Cell
-from .methods import BASELINE, LEARNED
+from .methods import BASELINE, LEARNED, START, UNLEARNED
 from .scores import RISING
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -23,25 +23,39 @@ TITLES = {
 }
 DIGITS = {"average_precision": 3, "auc": 3}
 TOLERATED = 1.1
-"""Of sLORETA's: a row whose learned error is larger is lost."""
+"""Of sLORETA's: a row with a larger error is lost."""
 
 HALF = 0.5
 
+OURS = (UNLEARNED, START, LEARNED)
+"""Methods that are compared with the baseline."""
 
-def ratio(row: Mapping[str, Any], metric: str) -> float | None:
-    """Mean of the learned solver over that of the baseline; None where one of them has none."""
-    means = [row.get(name, {}).get(metric, {}).get("mean") for name in (LEARNED, BASELINE)]
+
+def ratio(row: Mapping[str, Any], metric: str, method: str = LEARNED) -> float | None:
+    """Mean of a method over that of the baseline; None where one of them has none."""
+    means = [row.get(name, {}).get(metric, {}).get("mean") for name in (method, BASELINE)]
     if None in means or not means[1]:
         return None
     return float(means[0] / means[1])
 
 
-def lost(row: Mapping[str, Any], metric: str = "localization_error") -> bool:
-    """Whether the learned solver's mean is worse than the baseline's by more than is tolerated."""
-    found = ratio(row, metric)
+def lost(row: Mapping[str, Any], metric: str, method: str = LEARNED) -> bool:
+    """Whether a method's mean is worse than the baseline's by more than is tolerated."""
+    found = ratio(row, metric, method)
     if found is None:
         return False
     return found < 1 / TOLERATED if metric in RISING else found > TOLERATED
+
+
+def compared(row: Mapping[str, Any], metric: str, method: str) -> str:
+    """A method's mean over the baseline's, marked where it is lost, or halves the error."""
+    found = ratio(row, metric, method)
+    if found is None:
+        return "–"
+    mark = " **lost**" if lost(row, metric, method) else ""
+    if metric == "localization_error" and found <= HALF:
+        mark = " ✓"
+    return f"{found:.2f}{mark}"
 
 
 def number(cell: Mapping[str, Any], metric: str) -> str:
@@ -59,15 +73,11 @@ def rows(cells: Sequence[Cell], methods: Sequence[str], results: Results, metric
     lines = []
     for cell in cells:
         row = results[cell.name]
-        found = ratio(row, metric)
-        mark = " **lost**" if lost(row, metric) else ""
-        if metric == "localization_error" and found is not None and found <= HALF:
-            mark = " ✓"
-        told = "–" if found is None else f"{found:.2f}{mark}"
         numbers = [number(row[name], metric) for name in methods]
+        ratios = [compared(row, metric, name) for name in OURS if name in methods]
         share = row.get(LEARNED, {}).get("fell_back")
         fallen = [] if metric != "localization_error" else [_percent(share)]
-        lines.append(line([cell.name, *numbers, told, *fallen]))
+        lines.append(line([cell.name, *numbers, *ratios, *fallen]))
     return lines
 
 
@@ -77,7 +87,7 @@ def section(
     """Tables of some cells, one per metric."""
     lines = [f"## {title}", ""]
     for metric, told in TITLES.items():
-        head = ["cell", *methods, f"{LEARNED} / {BASELINE}"]
+        head = ["cell", *methods, *(f"{name} / {BASELINE}" for name in OURS if name in methods)]
         if metric == "localization_error":
             told += ": median / mean / worst tenth"
             head.append("fell back")
@@ -85,16 +95,24 @@ def section(
     return lines
 
 
-def overview(names: Sequence[str], results: Results) -> list[str]:
-    """How many rows are lost, by metric."""
-    lines = []
+def overview(names: Sequence[str], methods: Sequence[str], results: Results) -> list[str]:
+    """How many rows are lost, by metric and method."""
+    ours = [name for name in OURS if name in methods]
+    counts = []
     for metric, title in TITLES.items():
-        known = [name for name in names if ratio(results[name], metric) is not None]
-        worse = [name for name in known if lost(results[name], metric)]
-        lines.append(f"- {title}: {len(worse)} of {len(known)} rows lost")
-    halved = [name for name in names if (ratio(results[name], "localization_error") or 1.0) <= HALF]
-    lines.append(f"- At most half of {BASELINE}'s localization error: {len(halved)} rows")
-    return [*lines, ""]
+        told = [title]
+        for method in ours:
+            known = [n for n in names if ratio(results[n], metric, method) is not None]
+            worse = [n for n in known if lost(results[n], metric, method)]
+            told.append(f"{len(worse)} of {len(known)}")
+        counts.append(line(told))
+    halves = ["Localization error at most half"]
+    for method in ours:
+        found = [ratio(results[n], "localization_error", method) for n in names]
+        known = [value for value in found if value is not None]
+        halves.append(f"{sum(value <= HALF for value in known)} of {len(known)}")
+    head = [f"rows lost to {BASELINE}", *ours]
+    return [*table(head, counts), *table(["rows", *ours], [line(halves)])]
 
 
 def reasons(names: Sequence[str], results: Results) -> list[str]:
@@ -126,11 +144,11 @@ def page(
         "Every row simulates recordings on caps drawn at random and gives all methods the same. "
         "Heads other than the template are unknown to all methods, as are two millimetres of every "
         "electrode's place. Definitions are those of `learnmm_esi.metrics.SeveralEvaluator`. The "
-        f"last column divides means; a row is lost where {LEARNED} is worse than {BASELINE} by "
-        f"more than {100 * (TOLERATED - 1):.0f} %, and ticked where its localization error is at "
-        "most half. A worst tenth is what a tenth of the recordings are worse than.",
+        f"last columns divide means; a row is lost to {BASELINE} by more than "
+        f"{100 * (TOLERATED - 1):.0f} %, and ticked where the localization error is at most half. "
+        "A worst tenth is what a tenth of the recordings are worse than.",
         "",
-        *overview(names, results),
+        *overview(names, methods, results),
         *reasons(names, results),
         "",
     ]

@@ -131,7 +131,7 @@ def test_rows_are_marked(
         methods.BASELINE: numbers(),
         methods.LEARNED: numbers(localization_error=error, average_precision=precision),
     }
-    assert page.lost(row) is lost[0]
+    assert page.lost(row, "localization_error") is lost[0]
     assert page.lost(row, "average_precision") is lost[1]
     cell = Cell()
     (line,) = page.rows([cell], list(row), {cell.name: row}, "localization_error")
@@ -144,6 +144,8 @@ def test_rows_without_both_methods_have_no_ratio() -> None:
     (line,) = page.rows([cell], list(row), {cell.name: row}, "transport")
     assert line == f"| {cell.name} | 1.0 | – | – |"
     assert "it is away" in page.reasons([cell.name], {cell.name: row})[0]
+    told = page.overview([cell.name], list(row), {cell.name: row})
+    assert "| Localization error, mm | 0 of 0 |" in told
 
 
 def test_arguments_that_make_no_sense_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

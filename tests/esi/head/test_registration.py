@@ -138,6 +138,12 @@ def test_regions_without_sources_have_the_nearest(full, template, folder):
         assert set(template.regions[vertex]) <= {*around, 7, 40}
 
 
+def test_a_source_space_that_is_too_coarse_is_told(full, template):
+    message = r"40 sources become 60 regions, \d\d with one of .* Use a finer spacing, oct5"
+    with pytest.warns(RuntimeWarning, match=message):
+        template_regions(some(full, np.arange(0, N_VERTICES, 520)), template)
+
+
 def test_sources_of_the_template_itself_are_taken_as_they_are(template):
     model = template_regions(template.forward(), template)
     near(model.leadfield, template.leadfield, 1e-12)

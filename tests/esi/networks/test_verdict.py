@@ -13,7 +13,7 @@ from learnmm_esi.networks.components import Components
 from learnmm_esi.networks.files import load_solver, save_solver
 from learnmm_esi.networks.sight import look, sight_of
 from learnmm_esi.networks.solver import SourceSolver
-from learnmm_esi.networks.verdict import FACTS, JUDGED, Verdict, facts, linear_start
+from learnmm_esi.networks.verdict import FACTS, JUDGED, Verdict, denied, facts, linear_start
 from learnmm_esi.recordings.apply import MMInverse
 from learnmm_esi.recordings.settings import InverseSettings
 from learnmm_esi.simulation.erp import ERPSimulator
@@ -23,8 +23,11 @@ from learnmm_esi.training.seen import OneHead
 
 def usual(count: int, seed: int = 0) -> torch.Tensor:
     """Facts that follow from their context but for some noise."""
-    drawn = torch.randn(count, FACTS, generator=torch.Generator().manual_seed(seed))
-    drawn[:, :JUDGED] = 0.5 * drawn[:, JUDGED:] + drawn[:, JUDGED:] ** 2 + 0.1 * drawn[:, :JUDGED]
+    drawn = torch.randn(count, FACTS + 1, generator=torch.Generator().manual_seed(seed))
+    drawn[:, :JUDGED] = 0.1 * drawn[:, :JUDGED]
+    context = drawn[:, JUDGED:FACTS]
+    drawn[:, :JUDGED] += 0.5 * context + context**2
+    drawn[:, FACTS] = 0.0  # start and linear estimate agree
     return drawn
 
 
@@ -49,6 +52,16 @@ def test_what_is_usual_passes_and_what_is_not_does_not() -> None:
             assert not bool(verdict(beyond).any())
 
 
+def test_the_linear_estimate_of_a_clear_recording_can_deny_a_start() -> None:
+    agreed = usual(3)
+    agreed[:, 2], agreed[:, 4], agreed[:, FACTS] = 2.0, 2.0, 40.0  # weak, clear, far
+    assert denied(agreed).tolist() == [True] * 3
+    for fact, value in ((2, 0.5), (4, 0.5), (FACTS, 20.0)):
+        near = agreed.clone()
+        near[:, fact] = value
+        assert denied(near).tolist() == [False] * 3
+
+
 def test_too_few_right_starts_teach_nothing() -> None:
     verdict = Verdict()
     verdict.learn(usual(500), torch.arange(500) < 50)
@@ -60,11 +73,12 @@ def test_facts_have_no_units_and_no_signs(head) -> None:
     y = recordings(head, 5)["sensors"]
     seen = look(y / torch.linalg.vector_norm(y, dim=(1, 2), keepdim=True), modes)
     maps = torch.randn(5, 4, 80, generator=torch.Generator().manual_seed(0))
-    found = facts(sight, seen, Components(maps, seen.courses))
-    scaled = facts(sight, seen, Components(-3e3 * maps, seen.courses))
+    places = torch.from_numpy(np.asarray(head.positions)).float()
+    found = facts(sight, seen, Components(maps, seen.courses), places)
+    scaled = facts(sight, seen, Components(-3e3 * maps, seen.courses), places)
     torch.testing.assert_close(scaled, found, rtol=1e-4, atol=1e-4)
     other = seen._replace(coefficients=-seen.coefficients)
-    turned = facts(sight, other, Components(maps, seen.courses))
+    turned = facts(sight, other, Components(maps, seen.courses), places)
     torch.testing.assert_close(turned, found, rtol=1e-4, atol=1e-4)
 
 
@@ -78,8 +92,10 @@ def doubtful(head) -> SourceSolver:
     seen = solver.energy.look(sensors)
     assert solver.energy.sharpener is not None
     answer = solver.energy.sharpener(solver.energy.sight, seen)
-    first = facts(solver.energy.sight, seen, answer)[:, 0].detach()
-    verdict.limits[0] = first.median()
+    found = facts(solver.energy.sight, seen, answer, solver.energy.positions).detach()
+    verdict.low[:], verdict.high[:], verdict.limits[:] = -1e4, 1e4, 1e4
+    verdict.limits[0] = found[:, 0].median()
+    verdict.learned.fill_(True)
     return solver
 
 
@@ -136,6 +152,7 @@ def test_a_fallback_is_told_in_the_comment_and_the_fit(fsaverage_model, tmp_path
     solver = build(fsaverage_model, "mm-net", start="learned")
     assert solver.energy.verdict is not None
     solver.energy.verdict.limits[:] = -1e4  # nothing passes
+    solver.energy.verdict.learned.fill_(True)
     path = tmp_path / "none.safetensors"
     save_solver(path, solver, {"data": "erp"}, {}, half=False)
     sample = ERPSimulator(fsaverage_model, seed=2, times=TIMES).sample(0)

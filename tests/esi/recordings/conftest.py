@@ -46,3 +46,10 @@ def raw(model, sensors):
 @pytest.fixture(scope="session")
 def weights(model, tmp_path_factory):
     return save_untrained(tmp_path_factory.mktemp("weights") / "tiny.safetensors", model)
+
+
+@pytest.fixture(scope="session")
+def any_weights(model, tmp_path_factory):
+    """Weights that serve any channels, lengths and rates."""
+    path = tmp_path_factory.mktemp("weights") / "any.safetensors"
+    return save_untrained(path, model, sfreq=None)

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import mne
 import numpy as np
-import pytest
 
-from eeg_learning import small
-from eeg_recordings import SFREQ, TIMES, assert_same
-from learnmm_esi.networks.files import save_solver
-from learnmm_esi.networks.method import Recordings
-from learnmm_esi.networks.solver import SourceSolver
+from eeg_recordings import SFREQ, assert_same
 from learnmm_esi.recordings.apply import MMInverse
 from learnmm_esi.recordings.settings import InverseSettings
 
 
-@pytest.fixture(scope="module")
-def any_weights(model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "any.safetensors"
-    solver = SourceSolver(model, small("mm-net", steps=2), Recordings(TIMES, None))
-    save_solver(path, solver, {"data": "ranges", "training": {}}, {})
-    return path
-
-
-def test_recordings_take_turns(model, evoked, epochs, any_weights) -> None:
+def test_recordings_take_turns(model, evoked, epochs, any_weights, monkeypatch) -> None:
+    monkeypatch.setattr("learnmm_esi.recordings.batches.BATCH_VALUES", 1)
     settings = InverseSettings(weights=any_weights)
     inverse = MMInverse(model, settings)
     fewer = evoked.copy().drop_channels(evoked.ch_names[::3])

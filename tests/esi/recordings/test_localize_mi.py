@@ -9,15 +9,21 @@ import mne
 import numpy as np
 import pytest
 
+from eeg_learning import small
 from eeg_stimulation import BAD, CHANNELS, OFFSET, RUNS, SOURCES
+from learnmm_esi.head.from_leadfield import head_model_from_leadfield
+from learnmm_esi.networks.files import save_solver
+from learnmm_esi.networks.method import Recordings as NetworkRecordings
+from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.recordings.localize_mi.contacts import read_site
 from learnmm_esi.recordings.localize_mi.files import find_runs
-from learnmm_esi.recordings.localize_mi.heads import read_head
+from learnmm_esi.recordings.localize_mi.heads import read_head, regions_of
 from learnmm_esi.recordings.localize_mi.methods import (
     METHODS,
     Method,
     SourceMap,
     choose_methods,
+    learned,
     reconstruction,
 )
 from learnmm_esi.recordings.localize_mi.responses import read_response
@@ -65,7 +71,7 @@ def response(run, head):
 # ------------------------------------------------------------------------------------------ places
 
 
-def test_sloreta_finds_every_place_without_noise(trials):
+def test_sloreta_finds_every_place_where_there_is_hardly_noise(trials):
     found = [t for t in trials if t.method == "sLORETA"]
     assert len(found) == len(RUNS) * 3 * len(PROTOCOL.settings(LINEAR))
     for trial in found:
@@ -103,6 +109,38 @@ def test_contacts_are_in_the_units_they_say(stimulation_folder, head):
         np.testing.assert_allclose(site.position, expected, atol=1e-9)
         assert site.contacts == f"{made.contacts[0]}-9"
         assert site.left == (made.source < SOURCES)
+
+
+def test_weights_see_regions_wherever_the_cortex_lies(
+    run, head, coarse_model, head_models, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("LEARNMM_CACHE", str(head_models))
+    solver = SourceSolver(coarse_model, small("mm-net", steps=2), NetworkRecordings(16, None))
+    save_solver(tmp_path / "any.safetensors", solver, {"data": "erp", "training": {}}, {})
+    method = Method("learned", "weights", (str(tmp_path / "any.safetensors"),), learned)
+    found = tried([run], Protocol(channels=(24,), methods=(method,)))
+    assert [t.used for t in found] == 3 * [24]
+    regions = regions_of(head, coarse_model.settings)
+    assert regions.positions.shape == coarse_model.positions.shape
+    apart = np.linalg.norm(regions.positions - coarse_model.positions, axis=1)
+    assert np.median(apart) < 0.015  # as far as sources are from each other
+    np.testing.assert_array_equal(regions.left, regions.positions[:, 0] < 0)
+    nearest = np.linalg.norm(regions.positions - read_site(run).position, axis=1).min()
+    assert {round(t.floor, 6) for t in found} == {round(1e3 * nearest, 6)}
+
+
+def test_weights_of_another_head_serve_no_other(head, response, tmp_path):
+    model = head_model_from_leadfield(
+        head.model.leadfield,
+        head.model.positions,
+        head.model.neighbours,
+        list(head.model.channel_names),
+    )
+    solver = SourceSolver(model, small("mm-net", steps=2), NetworkRecordings(16, None))
+    save_solver(tmp_path / "mine.safetensors", solver, {"data": "erp", "training": {}}, {})
+    estimate = learned(head, response)
+    with pytest.raises(ValueError, match=r"mine.safetensors must be of the template head"):
+        estimate(response.evoked, str(tmp_path / "mine.safetensors"))
 
 
 def test_the_warnings_of_a_method_are_counted(run, head, response):

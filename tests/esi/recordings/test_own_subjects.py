@@ -13,7 +13,7 @@ from learnmm_esi.head.registration import SIDES, template_regions, template_sphe
 from learnmm_esi.recordings.apply import MMInverse
 from learnmm_esi.recordings.settings import InverseSettings
 
-pytestmark = pytest.mark.filterwarnings("ignore:the estimate explains:RuntimeWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:the (estimate|learned start):RuntimeWarning")
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +85,9 @@ def test_samples_called_bad_have_no_estimate(path, settings, raw):
 def test_weights_say_that_the_head_is_another(path, settings, weights):
     with pytest.raises(ValueError, match="for another lead field than the head model's"):
         MMInverse(path, InverseSettings(weights=weights))
+
+
+def test_weights_for_any_channels_serve_it_as_they_are(path, settings, any_weights, evoked):
+    evoked.info["bads"] = ["Cz", "Fz"]
+    inverse = MMInverse(path, InverseSettings(weights=any_weights))
+    assert inverse.apply(evoked).data.shape == (len(inverse.model.positions), TIMES)

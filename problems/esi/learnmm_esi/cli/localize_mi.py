@@ -45,7 +45,7 @@ class TrialOptions(OptionGroup):
     ] = None
     method: Annotated[
         list[str] | None,
-        typer.Option(help="sLORETA, sLORETA-free or MM; may be repeated. Default: all."),
+        typer.Option(help="sLORETA, sLORETA-free, MM or mm-net; may be repeated. Default: all."),
     ] = None
     sources: Annotated[
         int,

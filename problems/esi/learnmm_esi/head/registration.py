@@ -15,6 +15,7 @@ subject's own sources follow by the transposed map, without loss of what the sen
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,10 @@ from learnmm_esi.head.model import Construction, HeadModel, Registration
 __all__ = ["template_regions"]
 
 SIDES = ("lh", "rh")
+# Share of regions with a source of their own. With oct5, 97 % of 994 have one, and the cosine with
+# the column of all vertices is 0.990 (median) and 0.936 (worst tenth); with oct6, 0.998 and 0.988;
+# with oct4, where 48 % have one, 0.90 and 0.46.
+ENOUGH = 0.9
 WHAT_ELSE = (
     "Or do without weights: MMInverse(forward) solves on the sources of the forward solution"
 )
@@ -75,6 +80,11 @@ def template_regions(
         the registered one, no source lies on the cortex of a hemisphere, `template` has no
         regions, or `head_model_from_forward` would refuse the forward solution.
 
+    Warns
+    -----
+    RuntimeWarning
+        If more than a tenth of the regions have no source of their own.
+
     Notes
     -----
     A region without a source of its own has the columns of the nearest sources; how many there
@@ -105,12 +115,15 @@ def template_regions(
     else:
         spheres = _registered(spaces, used, subject, subjects_dir)
         shares, own = _shares(spheres, used, construction)
-    logger.info(
-        "%d sources become %d regions, %d of which have a source of their own",
-        gain.shape[1],
-        len(own),
-        own.sum(),
-    )
+    told = f"{gain.shape[1]} sources become {len(own)} regions, {own.sum()} with one of their own"
+    logger.info(told)
+    if own.mean() < ENOUGH:
+        warnings.warn(
+            f"{told}: columns of the others are those of neighbours, and far off where cortex is "
+            "folded. Use a finer spacing, oct5 or ico4 at least",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     reduced = head_model_from_leadfield(
         (shares @ gain.T).T,
         template.positions,
@@ -119,7 +132,7 @@ def template_regions(
         normals=template.normals,
         distances=template.distances,
     )
-    sensed = Registration(construction, fixed["info"], subject, shares, own)
+    sensed = Registration(construction, fixed["info"], shares, own)
     return replace(reduced, vertices=template.vertices, origin=sensed)
 
 

@@ -22,6 +22,7 @@ from learnmm_esi.networks.sight import Look, Sight, look, sight_of
 from learnmm_esi.networks.start import LearnedStart
 from learnmm_esi.networks.verdict import Verdict, facts, linear_start
 from learnmm_esi.settings import check_positive, check_size
+from learnmm_esi.sources import SourceModel
 
 Start = Literal["learned", "sLORETA", "MNE", "noise"]
 
@@ -91,8 +92,8 @@ class LearnedEnergy(nn.Module):
 
     Parameters
     ----------
-    leadfield : array, shape (sensors, sources)
-        V/(A m).
+    model : SourceModel
+        Head model: lead field in V/(A m), shape (sensors, sources), and positions in metres.
     prior : PriorSettings
         ``Phi`` and ``w``.
     start : {"learned", "sLORETA", "MNE", "noise"}
@@ -107,12 +108,14 @@ class LearnedEnergy(nn.Module):
     vectors: Tensor
     projection: Tensor
     values: Tensor
+    positions: Tensor
 
     def __init__(
-        self, leadfield: ArrayLike, prior: PriorSettings, start: Start, bounds: Bounds
+        self, model: SourceModel, prior: PriorSettings, start: Start, bounds: Bounds
     ) -> None:
         super().__init__()
-        sources = np.shape(leadfield)[1]
+        sources = model.leadfield.shape[1]
+        self.register_buffer("positions", _float(np.asarray(model.positions)), persistent=False)
         self.autoencoder = autoencoder(sources, prior)
         weight = torch.tensor(math.log(prior.first_weight(start)))
         self.log_weight = nn.Parameter(weight, requires_grad=prior.learn_weight)
@@ -123,7 +126,7 @@ class LearnedEnergy(nn.Module):
         if start == "learned":
             self.weight_slopes = nn.Parameter(torch.zeros(2), requires_grad=prior.learn_weight)
         self._bounds = bounds
-        self.see(leadfield)
+        self.see(model.leadfield)
 
     def see(self, leadfield: ArrayLike) -> None:
         """Take another head: the same sources, any channels.
@@ -220,7 +223,7 @@ class LearnedEnergy(nn.Module):
             return self.start(sensors), None
         seen = self.look(sensors)
         learned, linear = self.sharpener(self.sight, seen), linear_start(self.sight, seen)
-        accepted = self.verdict(facts(self.sight, seen, learned))
+        accepted = self.verdict(facts(self.sight, seen, learned, self.positions))
         chosen = torch.where(accepted[:, None, None], learned.maps, linear.maps)
         return peak_one(Components(chosen, seen.courses).sum()), accepted
 

@@ -47,7 +47,7 @@ class SourceSolver(nn.Module):
         self.method, self.recordings = method, recordings
         self.head = model
         self.seen: ArrayLike | Tensor = model.leadfield
-        energy = LearnedEnergy(model.leadfield, method.prior, method.start, method.bounds)
+        energy = LearnedEnergy(model, method.prior, method.start, method.bounds)
         self.unrolled = lmm.UnrolledMM(
             energy,
             method.proposer(energy.matrix, recordings.times),

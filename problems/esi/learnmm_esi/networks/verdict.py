@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -14,8 +16,10 @@ JUDGED, CONTEXT = 3, 3
 FACTS = JUDGED + CONTEXT
 TERMS = 1 + 2 * CONTEXT + CONTEXT * (CONTEXT - 1) // 2  # of a polynomial of second degree
 QUANTILE = 0.99  # of right starts that pass each limit
-UNLIMITED = 1e4
 LEAST = 1e-4  # share that is as good as none
+FAR, WEAK, CLEAR = 25.0, 0.35, 10.0
+"""A start is denied by the linear estimate of a clear recording (in dB) if it is strongest far (mm)
+from where that is, at a place that has a weak share of its largest power."""
 
 
 class Verdict(nn.Module):
@@ -27,33 +31,41 @@ class Verdict(nn.Module):
     of the linear estimate, the signal-to-noise ratio and the number of modes. From starts that
     were right it learns what is usual, as polynomials of second degree, and how far right starts
     deviate. A start that deviates farther is refused, and any start of a recording whose context is
-    beyond what was seen in training: there nobody knows. Before it has learned it accepts
-    everything.
+    beyond what was seen in training: there nobody knows.
+
+    Of clear recordings the linear estimate has a say of its own: a start that it denies is refused
+    (see `denied`). On what training knows that costs little; where sources are unlike all that,
+    the linear estimate is the one that is right.
+
+    Before it has learned it accepts everything.
     """
 
     low: Tensor
     high: Tensor
     usual: Tensor
     limits: Tensor
+    learned: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("low", torch.full((CONTEXT,), -UNLIMITED))
-        self.register_buffer("high", torch.full((CONTEXT,), UNLIMITED))
+        self.register_buffer("low", torch.zeros(CONTEXT))
+        self.register_buffer("high", torch.zeros(CONTEXT))
         self.register_buffer("usual", torch.zeros(TERMS, JUDGED))
-        self.register_buffer("limits", torch.full((JUDGED,), UNLIMITED))
+        self.register_buffer("limits", torch.zeros(JUDGED))
+        self.register_buffer("learned", torch.tensor(False))
 
     def forward(self, found: Tensor) -> Tensor:
         """Which learned starts are accepted, ``(B,)``.
 
         Parameters
         ----------
-        found : Tensor, shape (B, FACTS)
+        found : Tensor, shape (B, FACTS + 1)
             From `facts`.
         """
-        judged, context = found[:, :JUDGED], found[:, JUDGED:]
+        judged, context = found[:, :JUDGED], found[:, JUDGED:FACTS]
         known = ((context >= self.low) & (context <= self.high)).all(1)
-        return known & (judged - _terms(context) @ self.usual <= self.limits).all(1)
+        usual = (judged - _terms(context) @ self.usual <= self.limits).all(1)
+        return (known & usual & ~denied(found)) | ~self.learned
 
     @torch.no_grad()
     def learn(self, found: Tensor, right: Tensor) -> None:
@@ -61,19 +73,20 @@ class Verdict(nn.Module):
 
         Parameters
         ----------
-        found : Tensor, shape (N, FACTS)
+        found : Tensor, shape (N, FACTS + 1)
             Of recordings as those of the training, some hundred or more.
         right : Tensor of bool, shape (N,)
             Whose starts were right.
         """
         if int(right.sum()) < 10 * TERMS:
             return
-        judged, context = found[right, :JUDGED], found[right, JUDGED:]
+        judged, context = found[right, :JUDGED], found[right, JUDGED:FACTS]
         terms = _terms(context)
         self.usual.copy_(torch.linalg.lstsq(terms.double(), judged.double()).solution)
         self.limits.copy_((judged - terms @ self.usual).quantile(QUANTILE, dim=0))
-        self.low.copy_(found[:, JUDGED:].amin(0))
-        self.high.copy_(found[:, JUDGED:].amax(0))
+        self.low.copy_(found[:, JUDGED:FACTS].amin(0))
+        self.high.copy_(found[:, JUDGED:FACTS].amax(0))
+        self.learned.fill_(True)
 
 
 def _terms(context: Tensor) -> Tensor:
@@ -84,12 +97,24 @@ def _terms(context: Tensor) -> Tensor:
     return extended[:, rows] * extended[:, columns]
 
 
+def denied(found: Tensor) -> Tensor:
+    """Whether the linear estimates of clear recordings deny their starts, ``(B,)``.
+
+    Parameters
+    ----------
+    found : Tensor, shape (B, FACTS + 1)
+        From `facts`.
+    """
+    weak, clear = found[:, 2] > -math.log(WEAK + LEAST), found[:, 4] > CLEAR / 10
+    return weak & clear & (found[:, FACTS] > FAR)
+
+
 def linear_start(sight: Sight, seen: Look) -> Components:
     """The resolution-normalised linear estimate of the leading components."""
     return Components(linear_maps(sight, seen.coefficients, seen.lambda2)[0], seen.courses)
 
 
-def facts(sight: Sight, seen: Look, answer: Components) -> Tensor:
+def facts(sight: Sight, seen: Look, answer: Components, positions: Tensor) -> Tensor:
     """What can be measured of a learned start, without the truth.
 
     Parameters
@@ -100,15 +125,18 @@ def facts(sight: Sight, seen: Look, answer: Components) -> Tensor:
         Recordings.
     answer : Components
         Their learned starts.
+    positions : Tensor, shape (sources, 3)
+        Metres.
 
     Returns
     -------
-    Tensor, shape (B, FACTS)
+    Tensor, shape (B, FACTS + 1)
         What is judged: logarithms of the share of the recording that the start leaves unexplained,
         of how unlike the linear estimate of the recording that of the start's image is, and of how
         weak it is where the start is strongest, relative to its largest. The context: logarithm of
         the share that the linear estimate leaves, the estimated signal-to-noise ratio in 10 dB, and
-        the logarithm of the number of modes.
+        the logarithm of the number of modes. Last, how far apart start and linear estimate are
+        strongest, in mm.
     """
     c = seen.coefficients
     linear = linear_maps(sight, c, seen.lambda2)[0]
@@ -126,6 +154,7 @@ def facts(sight: Sight, seen: Look, answer: Components) -> Tensor:
         (_apart(c * passed[:, None], c) + LEAST).log(),
         seen.snr_db / 10,
         modes,
+        1e3 * torch.linalg.vector_norm(positions[place] - positions[power.argmax(1)], dim=1),
     ]
     return torch.stack(found, -1)
 

@@ -37,7 +37,7 @@ def judge(energy: LearnedEnergy, groups: Groups) -> None:
         energy.see(group.model.leadfield)
         seen = energy.look(unit_norm(torch.from_numpy(group.sensors)))
         answer = energy.sharpener(energy.sight, seen)
-        found.append(facts(energy.sight, seen, answer))
+        found.append(facts(energy.sight, seen, answer, energy.positions))
         apart.append(nearest_seed(group, answer.maps.square().sum(1).argmax(1).numpy()))
     right = torch.from_numpy(np.concatenate(apart) <= RIGHT)
     energy.verdict.learn(torch.cat(found), right)

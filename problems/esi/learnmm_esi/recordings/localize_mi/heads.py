@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +13,14 @@ from numpy.typing import NDArray
 
 from learnmm_esi.fif import reading
 from learnmm_esi.head.from_forward import head_model_from_forward
-from learnmm_esi.head.model import HeadModel
+from learnmm_esi.head.fsaverage import fsaverage_head_model
+from learnmm_esi.head.model import HeadModel, Registration
+from learnmm_esi.head.registration import template_regions
+from learnmm_esi.head.settings import HeadModelSettings
+from learnmm_esi.head.shape import write_spheres
 from learnmm_esi.recordings.localize_mi.subsets import farthest_points
 
-__all__ = ["SubjectHead", "read_head"]
+__all__ = ["Regions", "SubjectHead", "read_head", "regions_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +33,13 @@ class SubjectHead:
         Its EEG channels, oriented as in the file.
     model : HeadModel
         The same sources along the normals of the cortex.
+    whole : mne.Forward
+        As `forward`, with all sources of the file.
     """
 
     forward: mne.Forward
     model: HeadModel
+    whole: mne.Forward
 
     @property
     def left(self) -> NDArray[np.bool_]:
@@ -38,6 +47,57 @@ class SubjectHead:
         assert self.model.vertices is not None  # `read_head` has seen to it
         left: NDArray[np.bool_] = np.arange(len(self.model.positions)) < len(self.model.vertices[0])
         return left
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """The regions of the template in a subject's head.
+
+    Attributes
+    ----------
+    model : HeadModel
+        What the sensors see of them (see `template_regions`).
+    positions : ndarray, shape (regions, 3)
+        Of the source nearest to the middle of each region; metres, surface RAS of the subject.
+    left : ndarray of bool, shape (regions,)
+        Which of them lie in the left hemisphere.
+    """
+
+    model: HeadModel
+    positions: NDArray[np.float64]
+    left: NDArray[np.bool_]
+
+
+@functools.lru_cache(maxsize=1)
+def regions_of(head: SubjectHead, settings: HeadModelSettings) -> Regions:
+    """Bring the regions of a template to a head, by the shape of its cortex (`write_spheres`).
+
+    Parameters
+    ----------
+    head : SubjectHead
+        Data sets as this one have no registration of FreeSurfer's.
+    settings : HeadModelSettings
+        Of the template.
+
+    Returns
+    -------
+    Regions
+    """
+    template = fsaverage_head_model(settings, progress=True)
+    with tempfile.TemporaryDirectory() as folder, mne.use_log_level("ERROR"):
+        write_spheres(head.whole, Path(folder))
+        model = template_regions(head.whole, template, folder)
+    assert isinstance(model.origin, Registration)
+    assert model.vertices is not None
+    to_mri = np.linalg.inv(head.whole["mri_head_t"]["trans"])
+    own = mne.transforms.apply_trans(to_mri, head.whole["source_rr"])
+    shares = model.origin.shares.tocsr()
+    middle = (shares @ own) / shares.sum(axis=1).reshape(-1, 1)
+    positions = np.empty((shares.shape[0], 3))
+    for region, place in enumerate(np.asarray(middle)):
+        some = own[shares[[region]].indices]
+        positions[region] = some[np.linalg.norm(some - place, axis=1).argmin()]
+    return Regions(model, positions, np.arange(len(positions)) < len(model.vertices[0]))
 
 
 def read_head(path: Path, sources: int) -> SubjectHead:
@@ -71,8 +131,8 @@ def read_head(path: Path, sources: int) -> SubjectHead:
             f"{', '.join(space['type'] for space in forward['src']) or 'none'}"
         )
     with reading(path, "forward solution"):
-        forward = _thinned(forward, sources)
-        return SubjectHead(forward, head_model_from_forward(forward))
+        thin = _thinned(forward, sources)
+        return SubjectHead(thin, head_model_from_forward(thin), forward)
 
 
 def _thinned(forward: mne.Forward, sources: int) -> mne.Forward:

@@ -9,14 +9,16 @@ import functools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import mne
 import numpy as np
 from numpy.typing import NDArray
 
+from learnmm_esi.networks.files import describe
 from learnmm_esi.recordings.apply import MMInverse
-from learnmm_esi.recordings.localize_mi.heads import SubjectHead
+from learnmm_esi.recordings.learned import find_weights
+from learnmm_esi.recordings.localize_mi.heads import Regions, SubjectHead, regions_of
 from learnmm_esi.recordings.localize_mi.responses import Response
 from learnmm_esi.recordings.settings import InverseSettings, SensorSettings
 
@@ -138,20 +140,60 @@ def reconstruction(
         return MMInverse(head.model, settings(value), sensors=sensors)
 
     def estimate(evoked: mne.Evoked, value: Value) -> SourceMap:
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
-            stc = inverse(value).apply(evoked, verbose="ERROR")
-        warned = any(issubclass(one.category, RuntimeWarning) for one in told)
-        return _source_map(head, stc.data, warned)
+        return _source_map(head, *_applied(inverse(value), evoked))
 
     return estimate
+
+
+def learned(head: SubjectHead, response: Response) -> Estimate:
+    """Prepare `MMInverse` with weights, the values, on the template's regions in the head.
+
+    Parameters
+    ----------
+    head : SubjectHead
+    response : Response
+
+    Raises
+    ------
+    ValueError
+        If weights were trained on another head than the template.
+    """
+
+    @functools.lru_cache(maxsize=1)
+    def inverse(weights: Value) -> tuple[MMInverse, Regions]:
+        path = find_weights(str(weights))
+        template = describe(path).config.head
+        if template is None:
+            raise ValueError(f"weights {path.name} must be of the template head, these are of none")
+        regions = regions_of(head, template)
+        sensors = SensorSettings(noise_cov=response.noise)
+        return MMInverse(regions.model, InverseSettings(weights=path), sensors=sensors), regions
+
+    def estimate(evoked: mne.Evoked, weights: Value) -> SourceMap:
+        solver, regions = inverse(weights)
+        data, warned = _applied(solver, evoked)
+        return SourceMap(regions.positions, regions.left, _strength(data), warned)
+
+    return estimate
+
+
+def _applied(inverse: MMInverse, evoked: mne.Evoked) -> tuple[NDArray[np.float32], bool]:
+    """Return sources and whether a warning says that they are not to be trusted."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        data = inverse.apply(evoked, verbose="ERROR").data
+    return data, any(issubclass(one.category, RuntimeWarning) for one in told)
+
+
+def _strength(sources: NDArray[Any]) -> NDArray[np.float64]:
+    strength: NDArray[np.float64] = np.linalg.norm(sources.astype(np.float64), axis=1)
+    return strength
 
 
 def _source_map(
     head: SubjectHead, sources: NDArray[np.floating], warned: bool = False
 ) -> SourceMap:
-    strength = np.linalg.norm(np.asarray(sources, dtype=np.float64), axis=1)
-    return SourceMap(head.model.positions, head.left, strength, warned)
+    return SourceMap(head.model.positions, head.left, _strength(sources), warned)
 
 
 def plain(value: Value) -> InverseSettings:
@@ -164,6 +206,7 @@ METHODS = (
     Method("sLORETA", "snr", SNRS, functools.partial(linear, False, "sLORETA")),
     Method("sLORETA-free", "snr", SNRS, functools.partial(linear, True, "sLORETA")),
     Method("MM", "weight", (1.0, 0.1), functools.partial(reconstruction, plain)),
+    Method("mm-net", "weights", ("mm-net",), learned),
 )
 """What is compared unless some are chosen. First values are those of a folder of one subject."""
 

@@ -1,0 +1,89 @@
+"""The section of a report: what it shows, and that it can be replaced."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import matplotlib
+import mne
+import numpy as np
+import pytest
+
+from learnmm_esi.head.from_forward import head_model_from_forward
+from learnmm_esi.recordings.apply import MMInverse
+from learnmm_esi.recordings.report import add_to_report
+from learnmm_esi.recordings.settings import InverseSettings, SensorSettings
+
+matplotlib.use("agg")
+
+
+@pytest.fixture
+def report():
+    return mne.Report(title="<bert>", verbose="ERROR")
+
+
+def saved(report, folder) -> str:
+    path = folder / "report.html"
+    report.save(path, open_browser=False, overwrite=True, verbose="ERROR")
+    return path.read_text(encoding="utf-8")
+
+
+def rows(page: str) -> dict[str, str]:
+    return dict(re.findall(r"<tr><th>([^<]*)</th><td>([^<]*)</td></tr>", page))
+
+
+def test_a_section_shows_picture_certificate_and_settings(report, inverse, evoked, tmp_path):
+    evoked.comment, evoked.info["bads"] = "left & <right>", ["Cz"]
+    stc, fit = inverse.apply(evoked, return_result=True)
+    add_to_report(report, evoked, stc, fit, inverse)
+    page = saved(report, tmp_path)
+    assert "Sources of left" in page
+    assert len(re.findall(r"data:image/", page)) > len(
+        re.findall(r"data:image/", saved(mne.Report(verbose="ERROR"), tmp_path))
+    )
+    assert html.escape(str(fit)) in page
+    told = rows(page)
+    assert told["head model"] == "90 sensors, 60 sources of fsaverage"
+    assert told["recording"].startswith("16 samples, -20 to 10 ms, 512 Hz, 1 averages")
+    assert (told["bad channels"], told["max iter"], told["weight"]) == ("Cz", "5", "1.0")
+    assert (told["noise cov"], told["on missing"]) == ("default", "raise")
+
+
+@pytest.mark.filterwarnings("ignore:the estimate explains:RuntimeWarning")
+def test_sections_are_replaced_and_tell_of_weights_and_covariance(
+    report, model, evoked, weights, head_models, monkeypatch, tmp_path
+):
+    """On the sources of a forward solution, drawn as points, which is soon done."""
+    monkeypatch.setenv("LEARNMM_CACHE", str(head_models))
+    sources = head_model_from_forward(model.forward())
+    noise = mne.make_ad_hoc_cov(evoked.info, verbose="ERROR")
+    for settings, sensors in (
+        (InverseSettings(weights=weights, transfer=True), None),
+        (InverseSettings(max_iter=2), SensorSettings(noise_cov=noise)),
+    ):
+        inverse = MMInverse(sources, settings, sensors=sensors)
+        stc, fit = inverse.apply(evoked, return_result=True)
+        add_to_report(report, evoked, stc, fit, inverse, title="Mine", replace=True)
+        page = saved(report, tmp_path)
+        assert page.count("<th>head model</th>") == 1
+        told = rows(page)
+        if settings.weights is None:
+            assert (told["noise cov"], told["diffusion"]) == ("of 90 channels", "10.0")
+        else:
+            assert (told["noise cov"], told["weights"]) == ("default", "tiny.safetensors")
+            assert "diffusion" not in told
+    add_to_report(report, evoked, stc, fit, inverse, title="Other")
+    assert saved(report, tmp_path).count("<th>head model</th>") == 2
+
+
+def test_what_cannot_be_reported_is_named(report, inverse, evoked):
+    stc, fit = inverse.apply(evoked, return_result=True)
+    with pytest.raises(TypeError, match=r"report must be Report, got 'report\.html'"):
+        add_to_report("report.html", evoked, stc, fit, inverse)
+    with pytest.raises(TypeError, match="fit must be MMFit, got None"):
+        add_to_report(report, evoked, stc, None, inverse)
+    short = mne.SourceEstimate(np.zeros((59, 1)), [stc.vertices[0], stc.vertices[1][:-1]], 0, 1)
+    with pytest.raises(ValueError, match="59 sources, the head model 60"):
+        add_to_report(report, evoked, short, fit, inverse)
+    assert report.html == []
