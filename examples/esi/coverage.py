@@ -38,6 +38,7 @@ TOGETHER = 8  # recordings of one cap
 BANDWIDTHS = np.arange(4, 61) / 1e3  # metres, from which one is chosen
 VOLT = 1e-5  # what simulated recordings are scaled to
 CAPS, SNRS = (16, 32, 64, 128, 257), (-5, 0, 5, 10, 20)  # bounds of the rows
+SOLVERS = ("linear", "learned")  # without weights, and with them
 COLUMNS = ("solver", "recordings", "n", "error", "coverage", "regions", "radius", "refused")
 
 
@@ -168,8 +169,9 @@ def main() -> None:
     """Read the options, reconstruct, calibrate, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("weights", nargs="?", default="mm-net")
-    parser.add_argument("--caps", type=int, default=24, help=f"of {TOGETHER} recordings each")
+    parser.add_argument("--caps", type=int, default=20, help=f"of {TOGETHER} recordings each")
     parser.add_argument("--times", type=int, default=8, help="longest recording, in samples")
+    parser.add_argument("--solvers", nargs="+", default=SOLVERS, choices=SOLVERS)
     parser.add_argument("--draws", type=int, default=DRAWS, help="of each recording")
     parser.add_argument("--seed", type=int, default=9137, help="of the recordings")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
@@ -190,6 +192,7 @@ def main() -> None:
         simulator.heads.template.skin.vertices[:4], "abcd"
     ).positions
     solvers = {"linear": InverseSettings(), "learned": InverseSettings(weights=options.weights)}
+    solvers = {name: solvers[name] for name in options.solvers}
     found: dict[str, list[Case]] = {name: [] for name in solvers}
     console = Console()
     weights = find_weights(options.weights)
@@ -210,7 +213,8 @@ def main() -> None:
     console.print(table)
     facts = {
         "command": f"python examples/esi/coverage.py {weights.stem} --caps {options.caps} "
-        f"--times {options.times} --draws {options.draws} --seed {options.seed}",
+        f"--times {options.times} --solvers {' '.join(solvers)} --draws {options.draws} "
+        f"--seed {options.seed}",
         "bandwidths, m": ", ".join(f"{name} {value:g}" for name, value in bandwidths.items()),
         "training": describe(weights).notes,
         "hardware": hardware(),

@@ -26,7 +26,9 @@ DRAWS = 32
 MOST_DRAWS, MOST_SEED = 10_000, 2**63 - 1
 
 BANDWIDTHS = {"linear": 0.020, "learned": 0.020}
-"""Metres, of a solver without weights and with them: examples/esi/coverage.py calibrates them."""
+"""Metres, of a solver without weights and with them: ``examples/esi/coverage.py`` calibrates them,
+and its results say on what. That without weights is not calibrated yet, but set.
+"""
 
 Floats = NDArray[np.float64]
 
@@ -79,13 +81,14 @@ def uncertainty(
     Notes
     -----
     The noise is taken to be white once the recording is projected and whitened, so hand over a
-    noise covariance where it is not. The bandwidth of the smoothing makes 90 % regions cover the
-    centre of the active patch in 90 % of simulated recordings with one patch, over caps, heads,
-    noise and ratios of signal to noise; the table of ``examples/esi/coverage.py`` has what it is
-    for each of them. Where several sources are active the region is that of the strongest.
+    noise covariance where it is not. The bandwidth of the smoothing is one that makes 90 %
+    regions cover the centre of the active patch in 90 % of simulated recordings with one patch,
+    over caps, heads, noise and ratios of signal to noise; ``examples/esi/results/coverage.md`` has
+    what was measured for each of them. The solver without weights is not calibrated yet. Where
+    several sources are active the region is that of the strongest.
     """
     _check(inst, draws, seed)
-    engine = inverse._engine
+    engine = inverse._engine.of(inst.info, verbose)
     found = redrawn(engine, inst, draws, seed, progress=progress, verbose=verbose)
     bandwidth = BANDWIDTHS["linear" if engine.learned is None else "learned"]
     positions = engine.model.positions
@@ -94,8 +97,9 @@ def uncertainty(
         entered = _of_own(inverse._shares, entered)
     course = found.sources[main_sources(found.sources[None])[0]]
     peak = inst.times[np.abs(course).argmax()]
-    assert inverse.model.vertices is not None  # seen to when the inverse was made
-    vertices = [np.array(v) for v in inverse.model.vertices]
+    model = engine.model if inverse.model is None else inverse.model
+    assert model.vertices is not None  # `imaged_model` has seen to it
+    vertices = [np.array(v) for v in model.vertices]
     estimate = mne.SourceEstimate(
         entered[:, None], vertices, peak, 1.0 / inst.info["sfreq"], subject=inverse.subject
     )
