@@ -229,7 +229,7 @@ class MMInverse:
         else:
             raise TypeError(
                 "expected an mne.Evoked, Epochs or Raw, or several Evoked, got "
-                f"{type(inst).__name__}; for arrays use SourceEnergy(model).reconstruct(data)"
+                f"{type(inst).__name__}; for arrays use EvidenceEnergy(model).reconstruct(data)"
             )
         items = pairs if return_result else (stc for stc, _ in pairs)
         return items if return_generator else list(items)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.inverse.energy import Reconstruction, SourceEnergy
+from learnmm_esi.inverse.evidence import EvidenceEnergy
 from learnmm_esi.inverse.fit import REFUSED, MMFit, explained_share, fits_of, unmoved_fit
 from learnmm_esi.recordings.channels import ChannelMatch, match_channels
 from learnmm_esi.recordings.learned import LearnedInverse, SeeingInverse
@@ -29,7 +30,7 @@ from learnmm_esi.recordings.settings import OnMissing
 __all__ = ["PreparedRecording", "Recording", "SeenModel", "Solved", "Solver"]
 
 Recording: TypeAlias = mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
-Solver: TypeAlias = SourceEnergy | LearnedInverse | SeeingInverse
+Solver: TypeAlias = SourceEnergy | EvidenceEnergy | LearnedInverse | SeeingInverse
 
 
 class SeenModel:
@@ -139,7 +140,8 @@ class PreparedRecording:
         y = torch.as_tensor(batch, dtype=leadfield.matrix.dtype)
         if refused is None:
             assert result is not None
-            return fits_of(result, leadfield(result.x), y)
+            image = leadfield(torch.from_numpy(reconstruction.sources).to(y))
+            return fits_of(result, image, y, noise=reconstruction.noise)
         solved: list[MMFit] = []
         if result is not None:
             solved = fits_of(result, leadfield(result.x), y[~refused], "learned")
