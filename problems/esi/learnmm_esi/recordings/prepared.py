@@ -119,16 +119,19 @@ class PreparedRecording:
             check_scale(self.projection @ one[self.used], name)
             sensors.append(self.filter @ one[self.used])
         batch = np.stack(sensors)
-        if self.max_iter is None:
-            reconstruction = self.energy.reconstruct(batch)
-        else:
-            reconstruction = self.energy.reconstruct(batch, max_iter=self.max_iter)
+        reconstruction = self.reconstruct(batch)
         fits = self._fits(reconstruction, batch)
         told = [
             Told(name, fit.explained, self._predicted(one), fit.start == REFUSED)
             for name, fit, one in zip(what, fits, sensors, strict=True)
         ]
         return Solved(reconstruction.sources, fits, told)
+
+    def reconstruct(self, batch: NDArray[np.float64]) -> Reconstruction:
+        """Reconstruct ``(recordings, channels, times)`` of the channels in use, filtered."""
+        if self.max_iter is None:
+            return self.energy.reconstruct(batch)
+        return self.energy.reconstruct(batch, max_iter=self.max_iter)
 
     def _fits(self, reconstruction: Reconstruction, batch: NDArray[np.float64]) -> list[MMFit]:
         """What was done for each recording, those included whose learned start was refused."""
