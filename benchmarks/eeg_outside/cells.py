@@ -86,7 +86,7 @@ class Size:
     others_ico: int = 3
     hops: int = 5
     times: tuple[int, int] = (10, 100)
-    caps: int = 4
+    caps: int = 3
 
 
 FULL_SIZE = Size()

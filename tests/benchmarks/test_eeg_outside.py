@@ -40,13 +40,15 @@ def test_a_small_run_writes_tables_and_goes_on_from_what_it_has(
         assert "sources" in cell["methods"]["learned"]["cannot"]
     assert "learned cannot run in 2 rows" in text
 
-    def again(*_: Any) -> None:
-        raise AssertionError("measured twice")
+    def again(_: Cell, left: dict[str, Any], *__: Any) -> None:
+        raise AssertionError(f"measured again: {list(left)}")
 
     monkeypatch.setattr(program, "scores", again)
     program.main(given)
     lines = [line for line in text.splitlines() if "Time of the run" not in line]
     assert [s for s in output.read_text().splitlines() if "Time of the run" not in s] == lines
+    with pytest.raises(AssertionError, match=r"\['dSPM'\]"):
+        program.main([*given, "dSPM"])
 
 
 def test_cells_hold_what_they_name() -> None:
