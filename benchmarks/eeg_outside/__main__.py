@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -45,18 +46,27 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--methods", nargs="+", choices=list(METHODS), default=list(METHODS), help="columns"
     )
+    parser.add_argument("--sections", nargs="+", help="of the cells, by their titles; all")
     parser.add_argument("--raw", type=Path, default=Path("out/bench"), help="cells so far")
     settings = parser.parse_args(given)
     if settings.samples < 1 or settings.seed < 0:
         parser.error("--samples must be positive and --seed not negative")
     if settings.quick:
         settings.grid, settings.samples = "quick", min(settings.samples, 4)
+    titles = list(GRIDS[settings.grid]())
+    settings.sections = settings.sections or titles
+    if unknown := [title for title in settings.sections if title not in titles]:
+        parser.error(f"there are no sections {unknown} in this grid, but {titles}")
     return settings
 
 
 def command(settings: argparse.Namespace) -> str:
     """What to type for this run."""
     chosen = "--quick" if settings.quick else f"--grid {settings.grid} --samples {settings.samples}"
+    if settings.methods != list(METHODS):
+        chosen += " --methods " + shlex.join(settings.methods)
+    if settings.sections != list(GRIDS[settings.grid]()):
+        chosen += " --sections " + shlex.join(settings.sections)
     return f"python -m benchmarks.eeg_outside {chosen} --seed {settings.seed}"
 
 
@@ -119,7 +129,11 @@ def main(given: list[str] | None = None) -> None:
     settings = arguments(given)
     torch.set_num_threads(1)
     begin = time.perf_counter()
-    sections = GRIDS[settings.grid]()
+    sections = {
+        title: cells
+        for title, cells in GRIDS[settings.grid]().items()
+        if title in settings.sections
+    }
     cells = list(dict.fromkeys(cell for some in sections.values() for cell in some))
     header = {
         "samples": settings.samples,
@@ -132,7 +146,7 @@ def main(given: list[str] | None = None) -> None:
     results = measure(cells, settings, size, cache)
     facts = {
         "Command": f"`{command(settings)}`",
-        "Recordings": f"{settings.samples} a row, on {min(size.caps, settings.samples)} caps",
+        "Recordings": f"{settings.samples} a row, {size.together} on a cap",
         "Weights": f"`{WEIGHTS}`",
         "Hardware": hardware(),
         "Versions": f"Python {platform.python_version()}, numpy {np.__version__}, torch "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -151,10 +152,23 @@ def test_rows_without_both_methods_have_no_ratio() -> None:
 
 
 def test_arguments_that_make_no_sense_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    for given in (["--samples", "0"], ["--seed", "-1"]):
+    for given, message in (
+        (["--samples", "0"], "--samples must be positive"),
+        (["--seed", "-1"], "--seed not negative"),
+        (["--sections", "Hats"], "there are no sections ['Hats'] in this grid"),
+    ):
         with pytest.raises(SystemExit):
             program.arguments(given)
-        assert "--samples must be positive" in capsys.readouterr().err
-    assert program.command(program.arguments(["--samples", "8"])) == (
-        "python -m benchmarks.eeg_outside --grid star --samples 8 --seed 2026"
-    )
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        "--grid star --samples 8",
+        "--grid star --samples 8 --methods MNE 'learned, start alone' --sections Caps 'Other heads'",
+    ],
+)
+def test_a_page_says_what_to_type_for_it(chosen: str) -> None:
+    settings = program.arguments(shlex.split(chosen))
+    assert program.command(settings) == f"python -m benchmarks.eeg_outside {chosen} --seed 2026"
