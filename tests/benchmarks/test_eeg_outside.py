@@ -166,7 +166,7 @@ def test_arguments_that_make_no_sense_are_refused(capsys: pytest.CaptureFixture[
     "chosen",
     [
         "--grid star --samples 8",
-        "--grid star --samples 8 --methods MNE 'learned, start alone' --sections Caps 'Other heads'",
+        "--grid star --samples 8 --methods MNE 'learned, start alone' --sections Caps",
     ],
 )
 def test_a_page_says_what_to_type_for_it(chosen: str) -> None:
