@@ -15,6 +15,7 @@ from eeg_learning import small_head
 from eeg_stimulation import free_forward, write_folder
 from learnmm_esi.head.fsaverage import fsaverage_head_model
 from learnmm_esi.head.model import HeadModel
+from learnmm_esi.head.scalp import scalp_gain
 from learnmm_esi.head.settings import HeadModelSettings
 
 RADIUS = 0.06  # of the cortex, metres
@@ -118,3 +119,13 @@ def hemisphere_normals() -> np.ndarray:
     radial = np.sqrt(1.0 - height**2)
     points = np.stack([radial * np.cos(angle), radial * np.sin(angle), height], axis=1)
     return points[np.argsort(points[:, 0] > 0.0, kind="stable")]
+
+
+@pytest.fixture
+def own_head(head_models, monkeypatch) -> HeadModelSettings:
+    """The template for electrodes anywhere, with few regions and a coarse skull, built once."""
+    monkeypatch.setenv("LEARNMM_CACHE", str(head_models))
+    settings = HeadModelSettings(sources=64, ico=2)
+    with FileLock(head_models / "scalp-lock"):
+        scalp_gain(settings)
+    return settings

@@ -34,6 +34,7 @@ _HOMES = {
     "apply_mm": "recordings.apply",
     "expand_estimate": "recordings.estimates",
     "fsaverage_head_model": "head.fsaverage",
+    "head_model_for": "recordings.template_head",
     "head_model_from_forward": "head.from_forward",
     "head_model_from_leadfield": "head.from_leadfield",
     "inverse_kernel": "inverse.classical",

@@ -149,13 +149,6 @@ def test_a_missing_reference_is_asked_for_and_set(run, files, tmp_path):
     np.testing.assert_allclose(stc.data, expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
 
 
-def test_reconstruct_expands_on_fsaverage(run, files, fsaverage_model, tmp_path):
-    options = ("--ico", 3, "--max-iter", 1, "--condition", 0, "--expand", "--no-picture")
-    run("reconstruct", files / "subject-ave.fif", *options, "--out", tmp_path)
-    stc = mne.read_source_estimate(tmp_path / "subject-left-hand-mm")
-    assert stc.shape == (20484, TIMES)
-
-
 # ------------------------------------------------------------------------------------------ errors
 
 

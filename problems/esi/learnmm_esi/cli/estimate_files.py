@@ -68,15 +68,17 @@ def reconstruct_to_files(
         If a Raw is so long that its estimate would have more than `LARGEST` values.
     """
     for raw in (one for one in recordings if isinstance(one, mne.io.BaseRaw)):
-        _check_duration(raw, 2 * N_VERTICES if expand else len(inverse.model.positions))
-    for name, base, stc, fit, evoked in _estimates(inverse, recordings, stem):
-        saved = expand_estimate(stc, inverse.model) if expand else stc
+        sources = len(inverse.model_for(raw.info).positions)
+        _check_duration(raw, 2 * N_VERTICES if expand else sources)
+    for info, name, base, stc, fit, evoked in _estimates(inverse, recordings, stem):
+        model = inverse.model_for(info)
+        saved = expand_estimate(stc, model) if expand else stc
         paths = [folder / f"{base}-{side}.stc" for side in ("lh", "rh")]
         with replacing(paths[0]) as first:
             saved.save(first.with_name(base), overwrite=True, verbose="ERROR")
             if picture and evoked is not None:
                 title = drawable(f"{stem}: {name}" if name else stem)
-                figure = plot_reconstruction(stc, evoked, inverse.model, title=title)
+                figure = plot_reconstruction(stc, evoked, model, title=title)
                 paths.append(folder / f"{base}.png")
                 figure.savefig(first.with_name(paths[-1].name), dpi=150)
                 plt.close(figure)
@@ -85,8 +87,8 @@ def reconstruct_to_files(
 
 def _estimates(
     inverse: MMInverse, recordings: Sequence[Recording], stem: str
-) -> Iterator[tuple[str, str, mne.SourceEstimate, str, mne.Evoked | None]]:
-    """Name, begin of the files' names, estimate, fit, and what a picture shows beside it."""
+) -> Iterator[tuple[mne.Info, str, str, mne.SourceEstimate, str, mne.Evoked | None]]:
+    """Channels, name, begin of files' names, estimate, fit, and what a picture shows beside it."""
     names = [_file_name(stem, getattr(one, "comment", None)) for one in recordings]
     for k, (one, name) in enumerate(zip(recordings, names, strict=True)):
         if isinstance(one, mne.BaseEpochs):
@@ -94,16 +96,16 @@ def _estimates(
             digits = len(str(max(one.selection)))
             for number, (stc, fit) in zip(one.selection, pairs, strict=True):
                 base = f"{stem}-epoch-{number:0{digits}d}-mm"
-                yield f"epoch {number}", base, stc, str(fit), None
+                yield one.info, f"epoch {number}", base, stc, str(fit), None
             continue
         # Conditions may share a name; then their place in the file tells them apart.
         base = f"{name}-mm" if names.count(name) == 1 else f"{name}-{k}-mm"
         stc, fit = inverse.apply(one, return_result=True, verbose="ERROR")
         if isinstance(one, mne.io.BaseRaw):
             shown = mne.EvokedArray(one.get_data(verbose="ERROR"), one.info, one.times[0])
-            yield "", base, stc, _of_parts(fit), shown
+            yield one.info, "", base, stc, _of_parts(fit), shown
         else:
-            yield one.comment or "", base, stc, str(fit), one
+            yield one.info, one.comment or "", base, stc, str(fit), one
 
 
 def _of_parts(fits: Sequence[MMFit]) -> str:

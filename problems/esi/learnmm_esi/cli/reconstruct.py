@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +17,10 @@ from learnmm_esi.cli.options import MOST_STEPS, Ico
 from learnmm_esi.cli.terminal import counting, say
 
 if TYPE_CHECKING:
+    import mne
+
     from learnmm_esi.head.model import HeadModel
+    from learnmm_esi.head.settings import HeadModelSettings
     from learnmm_esi.recordings.prepared import Recording
     from learnmm_esi.recordings.settings import InverseSettings, SensorSettings
 
@@ -86,14 +90,17 @@ class ModelOptions(OptionGroup):
     panel = "Head model and channels"
     forward: Annotated[
         Path | None,
-        typer.Option(exists=True, help="Your own name-fwd.fif. Default: the fsaverage model."),
+        typer.Option(
+            exists=True,
+            help="Your own name-fwd.fif. Default: fsaverage with the recording's electrodes.",
+        ),
     ] = None
     noise_cov: Annotated[
         Path | None,
         typer.Option(exists=True, help="Noise covariance to whiten with, name-cov.fif."),
     ] = None
     on_missing: Annotated[
-        Missing, typer.Option(help="What to do about channels that the head model lacks.")
+        Missing, typer.Option(help="What to do about channels whose place is not known.")
     ] = Missing.RAISE
     ico: Annotated[
         Ico | None,
@@ -115,21 +122,32 @@ class ModelOptions(OptionGroup):
         covariance = None if self.noise_cov is None else read_covariance(self.noise_cov)
         return SensorSettings(covariance, self.on_missing.value)
 
-    def model(self, weights: str | None) -> HeadModel | Path:
-        """Return the model that was asked for; unless one was, that of the weights."""
+    def model(
+        self, weights: str | os.PathLike[str] | None, infos: Sequence[mne.Info]
+    ) -> HeadModel | HeadModelSettings | Path:
+        """Return the model that was asked for; unless one was, that of weights for one cap.
+
+        Without either, it is the template with the electrodes of the recordings.
+        """
         if self.forward is not None:
             return self.forward
         from learnmm_esi.head.fsaverage import fsaverage_head_model
         from learnmm_esi.head.settings import HeadModelSettings
         from learnmm_esi.networks.files import describe
         from learnmm_esi.recordings.learned import find_weights
+        from learnmm_esi.recordings.template_head import head_model_for
 
+        trained = None if weights is None else describe(find_weights(weights)).config
         settings = HeadModelSettings()
         if self.ico is not None:
             settings = HeadModelSettings(ico=int(self.ico.value))
-        elif weights is not None:
-            settings = describe(find_weights(weights)).config.head or settings
-        return fsaverage_head_model(settings, progress=True)
+        elif trained is not None:
+            settings = trained.head or settings
+        if trained is not None and not trained.recordings.any:
+            return fsaverage_head_model(settings, progress=True)
+        for info in infos:  # kept in this process; here it may show its progress
+            head_model_for(info, settings, on_missing=self.on_missing.value, progress=True)
+        return settings
 
 
 @dataclass(frozen=True)
@@ -152,8 +170,8 @@ class SolveOptions(OptionGroup):
     weights: Annotated[
         str | None,
         typer.Option(
-            help="Reconstruct with a trained method: mm-net, which comes with the library, or "
-            "a file of train. Default: no learning."
+            help="Reconstruct with a trained method: mm-net, which comes with the library, a file "
+            "of train, or none. Default: mm-net on fsaverage, none with --forward or --weight."
         ),
     ] = None
     transfer: Annotated[
@@ -161,12 +179,14 @@ class SolveOptions(OptionGroup):
         typer.Option("--transfer", help="Use weights on another head model with the same sources."),
     ] = False
 
-    def settings(self) -> InverseSettings:
-        """Return these options checked, weights found."""
-        from learnmm_esi.recordings.learned import find_weights
+    def settings(self, template: bool) -> InverseSettings:
+        """Return these options checked, weights found; those for the template by default."""
+        from learnmm_esi.recordings.learned import best_settings, find_weights
         from learnmm_esi.recordings.settings import InverseSettings
 
-        weights = None if self.weights is None else find_weights(self.weights)
+        if template and self == SolveOptions(max_iter=self.max_iter):
+            return best_settings(None, self.max_iter)
+        weights = None if self.weights in (None, "none") else find_weights(self.weights)
         return InverseSettings(self.weight, self.diffusion, self.max_iter, weights, self.transfer)
 
 
@@ -201,8 +221,9 @@ def reconstruct(
     make_writable(target)
     # What may be wrong with files comes before the head model, which takes minutes to build.
     recordings = recording.read(file)
-    settings, sensors = solve.settings(), head.sensors()
-    inverse = MMInverse(head.model(solve.weights), settings, sensors=sensors)
+    settings, sensors = solve.settings(head.forward is None), head.sensors()
+    model = head.model(settings.weights, [one.info for one in recordings])
+    inverse = MMInverse(model, settings, sensors=sensors)
     written = reconstruct_to_files(
         inverse,
         recordings,

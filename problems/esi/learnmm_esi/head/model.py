@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from learnmm_esi.head.cortex import N_VERTICES
-from learnmm_esi.head.electrodes import electrode_info
+from learnmm_esi.head.electrodes import electrode_info, placed_info
 from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.head.to_forward import fixed_forward
 
@@ -34,11 +34,14 @@ class Construction:
         Region of every fsaverage5 vertex, left then right; -1 on the medial wall.
     facts : mapping of str to float
         Numbers that `report` tells (thicknesses, moved vertices, ...).
+    electrodes : ndarray, shape (sensors, 3), optional
+        Where they lie on the skin in metres, surface RAS. Default: as the 90 of `electrode_info`.
     """
 
     settings: HeadModelSettings
     regions: np.ndarray
     facts: Mapping[str, float] = field(default_factory=dict)
+    electrodes: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +130,9 @@ class HeadModel:
     def info(self, sfreq: float) -> mne.Info:
         """Return channel information at a sampling frequency in Hz, with positions if known."""
         if isinstance(self.origin, Construction):
-            return electrode_info(sfreq)
+            if self.origin.electrodes is None:
+                return electrode_info(sfreq)
+            return placed_info(self.channel_names, self.origin.electrodes, sfreq)
         info = mne.create_info(list(self.channel_names), sfreq, "eeg")
         sensed = self.origin
         if isinstance(sensed, mne.Forward):

@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import as_file, files
 from typing import Any
 
 import mne
@@ -36,6 +35,7 @@ from learnmm_esi.cache import (
 from learnmm_esi.head.boundaries import head_boundaries
 from learnmm_esi.head.construction import parcellate, region_sums
 from learnmm_esi.head.cortex import N_VERTICES, fsaverage5
+from learnmm_esi.head.electrodes import head_to_mri, placed_info
 from learnmm_esi.head.gain import CorticalGain, cortical_gains
 from learnmm_esi.head.model import Construction, HeadModel
 from learnmm_esi.head.settings import HeadModelSettings
@@ -157,7 +157,7 @@ class ScalpGain:
             distances=cells["distances"],
             vertices=(cells["vertices_lh"], cells["vertices_rh"]),
             channel_names=tuple(names),
-            origin=Construction(self.settings, cells["regions"]),
+            origin=Construction(self.settings, cells["regions"], electrodes=self.place(points)[0]),
         )
 
 
@@ -222,12 +222,6 @@ def scalp_gain(
     return cache.get(f"scalp-{cache_key(identity)}", read, make)
 
 
-def head_to_mri() -> mne.Transform:
-    """The transform from MNE's head frame to fsaverage's surface RAS, as MNE ships it."""
-    with as_file(files("mne") / "data" / "fsaverage" / "fsaverage-trans.fif") as path:
-        return mne.read_trans(path, verbose="ERROR")
-
-
 def _construct(settings: HeadModelSettings, warp: HeadWarp, stage: StageFactory) -> Arrays:
     cells = parcellate(settings.sources, stage)
     hemispheres = fsaverage5()
@@ -267,16 +261,9 @@ def _summed(
 
 def _electrodes(vertices: np.ndarray) -> Iterator[mne.Info]:
     """Channels at the vertices, some at a time."""
-    to_head = np.linalg.inv(head_to_mri()["trans"])
-    places = mne.transforms.apply_trans(to_head, vertices)
-    for first in range(0, len(places), AT_ONCE):
-        some = places[first : first + AT_ONCE]
-        names = [str(first + i) for i in range(len(some))]
-        info = mne.create_info(names, 1000.0, "eeg")
-        montage = mne.channels.make_dig_montage(
-            dict(zip(names, some, strict=True)), coord_frame="head"
-        )
-        yield info.set_montage(montage, verbose="ERROR")
+    for first in range(0, len(vertices), AT_ONCE):
+        some = vertices[first : first + AT_ONCE]
+        yield placed_info([str(first + i) for i in range(len(some))], some, sfreq=1000.0)
 
 
 def _read(arrays: Arrays, settings: HeadModelSettings) -> ScalpGain:

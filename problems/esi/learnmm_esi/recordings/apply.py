@@ -11,14 +11,16 @@ from typing import Any, TypedDict, Unpack
 import mne
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
-from learnmm_esi.head.from_file import read_head_model
 from learnmm_esi.head.model import HeadModel
+from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.inverse.fit import MMFit
 from learnmm_esi.recordings.batches import batches_of_epochs, parts_of_raw
-from learnmm_esi.recordings.engine import Engine
-from learnmm_esi.recordings.learned import model_for_weights
+from learnmm_esi.recordings.engine import Engine, imaged_model, naming
+from learnmm_esi.recordings.learned import best_settings, find_weights, model_for_weights
 from learnmm_esi.recordings.mne_options import refuse_options
+from learnmm_esi.recordings.own_heads import OwnHeads
 from learnmm_esi.recordings.parallel import mapped
 from learnmm_esi.recordings.plausibility import warn_about_misfit
 from learnmm_esi.recordings.preparation import why_no_epochs
@@ -40,7 +42,7 @@ class ApplyOptions(TypedDict, total=False):
 
 
 class MMInverse:
-    """Source imaging by majorize-minimize steps, prepared for one head model.
+    """Source imaging by majorize-minimize steps.
 
     Preparing takes seconds (a singular value decomposition and a matrix exponential), so keep the
     object where several recordings share a head model: what is prepared is used again as long as
@@ -48,13 +50,16 @@ class MMInverse:
 
     Parameters
     ----------
-    model : HeadModel, mne.Forward or path
-        From `fsaverage_head_model` or `head_model_from_forward`; or a forward solution, or its
+    model : HeadModel, mne.Forward, path or HeadModelSettings, optional
+        Default: the template's head with the electrodes that a recording has (see
+        `head_model_for`); of other settings, if such are given. Or a model from
+        `fsaverage_head_model` or `head_model_from_forward`; or a forward solution, or its
         ``-fwd.fif`` file, with surface source spaces. At most 10 000 sources, unless there are
         weights. Those that were trained on fsaverage see a forward solution through the
         registration of its subject (see `template_regions`); estimates lie on its sources again.
     settings : InverseSettings, optional
-        How to solve.
+        How to solve. Default: without learning; on the template with a recording's own electrodes,
+        with the weights "mm-net", if they are shipped.
     sensors : SensorSettings, optional
         What to do about channels.
     **options
@@ -94,35 +99,54 @@ class MMInverse:
 
     def __init__(
         self,
-        model: HeadModel | mne.Forward | str | os.PathLike[str],
+        model: HeadModel | mne.Forward | str | os.PathLike[str] | HeadModelSettings | None = None,
         settings: InverseSettings | None = None,
         *,
         sensors: SensorSettings | None = None,
         **options: Any,
     ) -> None:
         refuse_options("MMInverse", options)
-        self.settings = given("settings", InverseSettings, settings)
         self.sensors = given("sensors", SensorSettings, sensors)
-        self.model = _head_model(model)
-        solved, self._shares = self.model, None
+        self.model: HeadModel | None = None
+        self._shares: csr_matrix | None = None
+        self._engine: Engine | OwnHeads
+        if model is None or isinstance(model, HeadModelSettings):
+            settings = best_settings(model) if settings is None else settings
+            self.settings = given("settings", InverseSettings, settings)
+            self._engine = OwnHeads(model, self.settings, self.sensors)
+            return
+        self.settings = given("settings", InverseSettings, settings)
+        self.model = solved = imaged_model(model)
         if self.settings.weights is not None:
             solved, self._shares = model_for_weights(self.model, self.settings.weights)
         self._engine = Engine(solved, self.settings, self.sensors)
 
     def __repr__(self) -> str:
         solving = f"weight={self.settings.weight!r}, diffusion={self.settings.diffusion!r}"
-        if self._engine.learned is not None:
-            solving = f"weights={self._engine.learned.path.name!r}"
+        if self.settings.weights is not None:
+            solving = f"weights={find_weights(self.settings.weights).name!r}"
+        if self.model is None:
+            return f"MMInverse({self._engine}, {solving})"
         sensors, sources = self.model.leadfield.shape
         return f"MMInverse({sensors} sensors, {sources} sources, {solving})"
 
     @property
     def subject(self) -> str | None:
         """FreeSurfer subject of the estimates, if known."""
-        if not isinstance(self.model.origin, mne.Forward):
+        if self.model is None or not isinstance(self.model.origin, mne.Forward):
             return "fsaverage"
         subject: str | None = self.model.origin["src"][0].get("subject_his_id")
         return subject
+
+    def model_for(self, info: mne.Info) -> HeadModel:
+        """Return the head model that serves a recording.
+
+        Parameters
+        ----------
+        info : mne.Info
+            Of the recording.
+        """
+        return self._engine.of(info).model if self.model is None else self.model
 
     def apply(
         self,
@@ -212,14 +236,16 @@ class MMInverse:
     def _apply_evoked(
         self, evoked: mne.Evoked, verbose: bool | str | int | None
     ) -> tuple[mne.SourceEstimate, MMFit]:
-        sources, fit = self._engine.solve_evoked(evoked, verbose)
-        return self._estimate(sources, evoked.times[0], evoked.info["sfreq"], [fit]), fit
+        engine = self._engine.of(evoked.info, verbose)
+        sources, fit = engine.solve_evoked(evoked, verbose)
+        axes = evoked.times[0], evoked.info["sfreq"]
+        return self._estimate(sources, [fit], engine, *axes), fit
 
     def _apply_several(
         self, several: Iterable[mne.Evoked], n_jobs: int | None, verbose: bool | str | int | None
     ) -> Iterator[tuple[mne.SourceEstimate, MMFit]]:
         """Estimates of evoked responses, which are asked for one by one."""
-        axes: deque[tuple[float, float]] = deque()  # of those that are under way
+        under_way: deque[tuple[Engine, float, float]] = deque()
 
         def calls() -> Iterator[tuple[Any, ...]]:
             for place, one in enumerate(several):
@@ -228,11 +254,15 @@ class MMInverse:
                         f"several recordings must be mne.Evoked, recording {place} is "
                         f"{type(one).__name__}"
                     )
-                axes.append((one.times[0], one.info["sfreq"]))
+                with naming(place, one):
+                    engine = self._engine.of(one.info, verbose)
+                under_way.append((engine, one.times[0], one.info["sfreq"]))
                 yield place, one, verbose
 
         solved = mapped(self._engine.solve_listed, calls(), n_jobs)
-        return ((self._estimate(sources, *axes.popleft(), [fit]), fit) for sources, fit in solved)
+        return (
+            (self._estimate(sources, [fit], *under_way.popleft()), fit) for sources, fit in solved
+        )
 
     def _apply_epochs(
         self, inst: mne.BaseEpochs, n_jobs: int | None, verbose: bool | str | int | None
@@ -242,19 +272,20 @@ class MMInverse:
         epochs = inst if inst.preload else inst.copy().drop_bad(verbose="ERROR")
         if len(epochs) == 0:
             warnings.warn(why_no_epochs(epochs), RuntimeWarning, stacklevel=3)
-        self._engine.check_length(len(epochs.times))
-        prepared = self._engine.prepare(inst.info, verbose)
-        batches = batches_of_epochs(epochs, prepared.eeg, self._engine.sources, verbose)
+        engine = self._engine.of(inst.info, verbose)
+        engine.check_length(len(epochs.times))
+        prepared = engine.prepare(inst.info, verbose)
+        batches = batches_of_epochs(epochs, prepared.eeg, engine.sources, verbose)
         solved = mapped(prepared.solve, batches, n_jobs)
-        return self._estimates(solved, epochs.times[0], epochs.info["sfreq"])
+        return self._estimates(engine, solved, epochs.times[0], epochs.info["sfreq"])
 
     def _estimates(
-        self, batches: Iterator[Solved], tmin: float, sfreq: float
+        self, engine: Engine, batches: Iterator[Solved], tmin: float, sfreq: float
     ) -> Iterator[tuple[mne.SourceEstimate, MMFit]]:
         for batch in batches:
             warn_about_misfit(batch.told)
             for sources, fit in zip(batch.sources, batch.fits, strict=True):
-                yield self._estimate(sources, tmin, sfreq, [fit]), fit
+                yield self._estimate(sources, [fit], engine, tmin, sfreq), fit
 
     def _apply_raw(
         self,
@@ -263,20 +294,21 @@ class MMInverse:
         n_jobs: int | None,
         verbose: bool | str | int | None,
     ) -> tuple[mne.SourceEstimate, list[MMFit]]:
-        prepared = self._engine.prepare(raw.info, verbose)
+        engine = self._engine.of(raw.info, verbose)
+        prepared = engine.prepare(raw.info, verbose)
         first, last = span.limits(raw)
-        sfreq, learned = raw.info["sfreq"], self._engine.learned
         size = span.buffer_size
         if size is None:
+            learned = engine.learned
             if learned is not None and not learned.any:
                 size = learned.times
             else:
-                size = max(1, round(sfreq))
+                size = max(1, round(raw.info["sfreq"]))
         parts = good_parts(raw, first, last, size, span.reject_by_annotation)
         lengths = {end - begin for begin, end in parts}
         for times in sorted({min(lengths), max(lengths)}):
-            self._engine.check_length(times)
-        sources = np.full((self._engine.sources, last - first), np.nan, dtype=np.float32)
+            engine.check_length(times)
+        sources = np.full((engine.sources, last - first), np.nan, dtype=np.float32)
         fits, told = [], []
         solved = mapped(prepared.solve, parts_of_raw(raw, prepared.eeg, parts), n_jobs)
         for (begin, end), one in zip(parts, solved, strict=True):
@@ -284,17 +316,24 @@ class MMInverse:
             fits += one.fits
             told += one.told
         warn_about_misfit(told)
-        return self._estimate(sources, raw.times[first], sfreq, fits), fits
+        axes = raw.times[first], raw.info["sfreq"]
+        return self._estimate(sources, fits, engine, *axes), fits
 
     def _estimate(
-        self, sources: NDArray[np.float32], tmin: float, sfreq: float, fits: list[MMFit]
+        self,
+        sources: NDArray[np.float32],
+        fits: list[MMFit],
+        engine: Engine,
+        tmin: float,
+        sfreq: float,
     ) -> mne.SourceEstimate:
         if self._shares is not None:  # of the subject's own sources in the template's regions
             own = self._shares.T @ sources
             own[:, np.isnan(sources).all(axis=0)] = np.nan  # samples called bad
             sources = own.astype(sources.dtype)
-        assert self.model.vertices is not None  # `_head_model` has seen to it
-        vertices = [np.array(v) for v in self.model.vertices]
+        model = engine.model if self.model is None else self.model
+        assert model.vertices is not None  # `imaged_model` has seen to it
+        vertices = [np.array(v) for v in model.vertices]
         estimate = mne.SourceEstimate(sources, vertices, tmin, 1.0 / sfreq, subject=self.subject)
         # Of MNE-Python's estimates none has a comment; it goes along with copies.
         starts = sorted({fit.start for fit in fits})
@@ -304,7 +343,7 @@ class MMInverse:
 
 def apply_mm(
     inst: Recording | Iterable[mne.Evoked],
-    model: HeadModel | mne.Forward | str | os.PathLike[str],
+    model: HeadModel | mne.Forward | str | os.PathLike[str] | HeadModelSettings | None = None,
     settings: InverseSettings | None = None,
     *,
     sensors: SensorSettings | None = None,
@@ -316,8 +355,9 @@ def apply_mm(
     ----------
     inst : Evoked, Epochs, Raw or iterable of Evoked
         In V, with an average reference or a projector for it. Not modified.
-    model : HeadModel, mne.Forward or path
-        Head model, or a forward solution with surface source spaces.
+    model : HeadModel, mne.Forward, path or HeadModelSettings, optional
+        Head model, or a forward solution with surface source spaces. Default: the template's head
+        with the electrodes that the recording has.
     settings : InverseSettings, optional
         How to solve.
     sensors : SensorSettings, optional
@@ -340,8 +380,8 @@ def apply_mm(
     --------
     >>> evoked = mne.read_evokeds("left-ave.fif", 0)    # doctest: +SKIP
     >>> evoked.set_eeg_reference(projection=True)       # doctest: +SKIP
-    >>> model = fsaverage_head_model()                  # doctest: +SKIP
-    >>> stc = apply_mm(evoked, model)                   # doctest: +SKIP
+    >>> stc = apply_mm(evoked)                          # doctest: +SKIP
+    >>> model = head_model_from_forward("my-fwd.fif")   # doctest: +SKIP
     >>> smoother = InverseSettings(weight=2.0)          # doctest: +SKIP
     >>> stc = apply_mm(evoked, model, smoother)         # doctest: +SKIP
     """
@@ -349,20 +389,3 @@ def apply_mm(
         "apply_mm", [name for name in options if name not in ApplyOptions.__annotations__]
     )
     return MMInverse(model, settings, sensors=sensors).apply(inst, **options)
-
-
-def _head_model(model: HeadModel | mne.Forward | str | os.PathLike[str]) -> HeadModel:
-    """Return the head model, read or made of what was given, or say why it does not serve."""
-    if isinstance(model, (mne.Forward, str, os.PathLike)):
-        model = read_head_model(model)
-    if not isinstance(model, HeadModel):
-        raise TypeError(
-            "model must be a HeadModel, an mne.Forward or the path of one, got "
-            f"{type(model).__name__}"
-        )
-    if model.vertices is None:
-        raise ValueError(
-            "an mne.SourceEstimate needs sources on two cortical surfaces, which this head "
-            "model does not have; for arrays use SourceEnergy(model).reconstruct(data)"
-        )
-    return model

@@ -18,7 +18,14 @@ from learnmm_esi.recordings.channel_names import (
 )
 from learnmm_esi.recordings.settings import OnMissing
 
-__all__ = ["ChannelMatch", "match_channels"]
+__all__ = [
+    "ChannelMatch",
+    "check_count",
+    "good_eeg",
+    "listed",
+    "match_channels",
+    "why_unknown",
+]
 
 # From 16 on, channels of a response at 5 dB predict each other better than those of noise do, in
 # all of 40 recordings (see `plausibility`). With 8, noise is explained by 99 %, and sources are 3
@@ -78,17 +85,15 @@ def match_channels(
         If there are no EEG channels, some are unknown, two are the same sensor, or fewer than
         `MIN_CHANNELS` are left.
     """
-    picks = mne.pick_types(info, meg=False, eeg=True, exclude="bads")
-    if len(picks) == 0:
-        raise ValueError(_no_eeg(info))
+    picks = good_eeg(info)
     all_names = [info["ch_names"][i] for i in picks]
     rows = np.array(sensor_rows(all_names, sensors), dtype=np.int64)
     unknown = [name for name, row in zip(all_names, rows, strict=True) if row < 0]
     if unknown:
         message = (
-            f"the head model has no sensor named {_listed(unknown)} (its sensors are "
-            f"{_listed(sensors)}), {len(unknown)} of {len(picks)} good EEG channels"
-            f"{_why_unknown(all_names, unknown, sensors)}"
+            f"the head model has no sensor named {listed(unknown)} (its sensors are "
+            f"{listed(sensors)}), {len(unknown)} of {len(picks)} good EEG channels"
+            f"{why_unknown(all_names, unknown, sensors)}"
         )
         if on_missing == "raise":
             raise ValueError(
@@ -108,13 +113,7 @@ def match_channels(
             f"channels {names[k]!r} and {names[k + 1]!r} are both sensor {sensors[rows[k]]!r} of "
             "the head model: drop one of them or mark it as bad"
         )
-    if len(rows) < MIN_CHANNELS:
-        raise ValueError(
-            f"source imaging needs at least {MIN_CHANNELS} good EEG channels that the head model "
-            f"knows, got {len(rows)} ({_listed(names) or 'none'}) of {len(info['ch_names'])} "
-            f"channels, {len(info['bads'])} of which are marked as bad: fewer do not tell a "
-            "response from noise, which sources anywhere explain"
-        )
+    check_count(names, info, "that the head model knows")
     references = references_of(names)
     if len(references) > 1:
         warnings.warn(
@@ -126,7 +125,37 @@ def match_channels(
     return ChannelMatch(picks, rows, names)
 
 
-def _why_unknown(names: Sequence[str], unknown: Sequence[str], sensors: Sequence[str]) -> str:
+def good_eeg(info: mne.Info) -> NDArray[np.int64]:
+    """Return the indices of the good EEG channels, of which there must be some."""
+    picks: NDArray[np.int64] = mne.pick_types(info, meg=False, eeg=True, exclude="bads")
+    if len(picks) == 0:
+        raise ValueError(_no_eeg(info))
+    return picks
+
+
+def check_count(names: Sequence[str], info: mne.Info, which: str) -> None:
+    """Refuse a recording with too few channels to image.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the channels that can be used.
+    info : mne.Info
+        Of the recording.
+    which : str
+        What these are, for the message.
+    """
+    if len(names) < MIN_CHANNELS:
+        raise ValueError(
+            f"source imaging needs at least {MIN_CHANNELS} good EEG channels {which}, got "
+            f"{len(names)} ({listed(names) or 'none'}) of {len(info['ch_names'])} channels, "
+            f"{len(info['bads'])} of which are marked as bad: fewer do not tell a response from "
+            "noise, which sources anywhere explain"
+        )
+
+
+def why_unknown(names: Sequence[str], unknown: Sequence[str], sensors: Sequence[str]) -> str:
+    """Say what names are that the sensors do not have, if that can be told."""
     if biosemi_letters(names, sensors):
         return (
             "; these are names of a BioSemi cap, in which A1, A2, C1 to C6 and F1 to F10 mean "
@@ -134,7 +163,7 @@ def _why_unknown(names: Sequence[str], unknown: Sequence[str], sensors: Sequence
         )
     pairs = bipolar_pairs(unknown, sensors)
     if pairs:
-        return f"; {_listed(pairs)} are differences of two electrodes, which have no topography"
+        return f"; {listed(pairs)} are differences of two electrodes, which have no topography"
     return ""
 
 
@@ -144,10 +173,11 @@ def _no_eeg(info: mne.Info) -> str:
         return f"all {len(bad)} EEG channels of the recording are marked as bad"
     types = sorted(set(info.get_channel_types())) if info["ch_names"] else []
     return (
-        f"the recording has no EEG channels, only {_listed(types) or 'none at all'}; if some are "
+        f"the recording has no EEG channels, only {listed(types) or 'none at all'}; if some are "
         "EEG, say so with set_channel_types"
     )
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Return names for a message, no more than a few."""
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

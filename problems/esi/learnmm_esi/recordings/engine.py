@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +13,7 @@ import numpy as np
 from mne.utils import logger
 from numpy.typing import NDArray
 
+from learnmm_esi.head.from_file import read_head_model
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.inverse.energy import SourceEnergy, check_size
 from learnmm_esi.inverse.fit import MMFit
@@ -19,7 +23,7 @@ from learnmm_esi.recordings.plausibility import warn_about_misfit
 from learnmm_esi.recordings.prepared import PreparedRecording, SeenModel, Solver
 from learnmm_esi.recordings.settings import InverseSettings, SensorSettings
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "imaged_model", "naming"]
 
 
 class Engine:
@@ -59,6 +63,10 @@ class Engine:
         """How many are estimated."""
         return len(self.model.positions)
 
+    def of(self, info: mne.Info, verbose: bool | str | int | None = None) -> Engine:
+        """Return itself: every recording has these sensors."""
+        return self
+
     def prepare(self, info: mne.Info, verbose: bool | str | int | None) -> PreparedRecording:
         """Make ready for recordings with these channels and projectors."""
         return PreparedRecording(
@@ -91,16 +99,8 @@ class Engine:
         self, place: int, evoked: mne.Evoked, verbose: bool | str | int | None
     ) -> tuple[NDArray[np.float32], MMFit]:
         """Solve one evoked response of several; errors say which."""
-        try:
+        with naming(place, evoked):
             return self.solve_evoked(evoked, verbose)
-        except Exception as error:
-            name = f"recording {place}"
-            name += f" ({evoked.comment!r})" if evoked.comment else ""
-            if len(error.args) == 1:
-                error.args = (f"{name}: {error}",)
-            else:
-                error.add_note(f"in {name}")
-            raise
 
     def _solver(self, info: mne.Info, match: ChannelMatch, matrix: NDArray[np.float64]) -> Solver:
         if self.learned is not None:
@@ -115,3 +115,35 @@ class Engine:
             settings = self.settings
             self._prepared = key, SourceEnergy(seen, settings.weight, settings.diffusion)
         return self._prepared[1]
+
+
+@contextlib.contextmanager
+def naming(place: int, evoked: mne.Evoked) -> Iterator[None]:
+    """Say in errors which recording of several they are about."""
+    try:
+        yield
+    except Exception as error:
+        name = f"recording {place}"
+        name += f" ({evoked.comment!r})" if evoked.comment else ""
+        if len(error.args) == 1:
+            error.args = (f"{name}: {error}",)
+        else:
+            error.add_note(f"in {name}")
+        raise
+
+
+def imaged_model(model: HeadModel | mne.Forward | str | os.PathLike[str]) -> HeadModel:
+    """Return the head model, read or made of what was given, or say why it does not serve."""
+    if isinstance(model, (mne.Forward, str, os.PathLike)):
+        model = read_head_model(model)
+    if not isinstance(model, HeadModel):
+        raise TypeError(
+            "model must be a HeadModel, an mne.Forward or the path of one, got "
+            f"{type(model).__name__}"
+        )
+    if model.vertices is None:
+        raise ValueError(
+            "an mne.SourceEstimate needs sources on two cortical surfaces, which this head "
+            "model does not have; for arrays use SourceEnergy(model).reconstruct(data)"
+        )
+    return model

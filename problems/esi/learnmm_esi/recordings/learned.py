@@ -16,14 +16,19 @@ from learnmm.storage import peek_weights
 from learnmm_esi.head.fsaverage import fsaverage_head_model
 from learnmm_esi.head.model import HeadModel, Registration
 from learnmm_esi.head.registration import template_regions
+from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.inverse.energy import Reconstruction
 from learnmm_esi.networks.configuration import HOW_TO_TRAIN, Configuration
 from learnmm_esi.networks.files import load_solver
 from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.recordings.channels import ChannelMatch
+from learnmm_esi.recordings.settings import InverseSettings
 
 SHIPPED = Path(__file__).parents[1] / "weights"
 """Weights that come with the library, ``METHOD-DATA.safetensors``."""
+
+BEST = "mm-net"
+"""Weights for the electrodes of any recording."""
 
 LENGTHS = (0.5, 2.0)  # of a recording, relative to training, from where on a warning says so
 RATE_TOLERANCE = 0.02  # relative; what a kernel of three samples sees changes no more than this
@@ -46,6 +51,22 @@ def find_weights(name: str | os.PathLike[str]) -> Path:
     raise FileNotFoundError(
         f"no weights and no file are called {str(name)!r}; shipped with the library: {known}"
     )
+
+
+def best_settings(head: HeadModelSettings | None, max_iter: int | None = None) -> InverseSettings:
+    """Return how recordings on the template are solved by default.
+
+    Parameters
+    ----------
+    head : HeadModelSettings, optional
+        Of the template. With as many sources as it has by default, it is solved with the weights
+        `BEST`, if these are there.
+    max_iter : int, optional
+        Limit on steps.
+    """
+    same = head is None or head.sources == HeadModelSettings().sources
+    shipped = (SHIPPED / f"{BEST}.safetensors").is_file()
+    return InverseSettings(max_iter=max_iter, weights=BEST if same and shipped else None)
 
 
 def model_for_weights(

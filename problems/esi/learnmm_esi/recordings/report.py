@@ -69,7 +69,7 @@ def add_to_report(
             raise TypeError(f"add_to_report: {name} must be {kind.__name__}, got {value!r}")
     if title is None:
         title = f"Sources of {evoked.comment}" if evoked.comment else "Sources"
-    figure = plot_reconstruction(stc, evoked, inverse.model)
+    figure = plot_reconstruction(stc, evoked, inverse.model_for(evoked.info))
     entry = {"section": title, "tags": TAGS, "replace": replace}
     # Entries of a report are replaced by their titles, which therefore say where they belong.
     report.add_figure(figure, f"{title}: estimate", **entry)
@@ -87,7 +87,7 @@ def _told(inverse: MMInverse, evoked: mne.Evoked) -> dict[str, Any]:
         for field in dataclasses.fields(group)
         if not (learned and field.name in THEIR_OWN)
     }
-    sensors, sources = inverse.model.leadfield.shape
+    sensors, sources = inverse.model_for(evoked.info).leadfield.shape
     times = 1e3 * evoked.times[[0, -1]]
     return {
         "head model": f"{sensors} sensors, {sources} sources of {inverse.subject or 'a subject'}",
