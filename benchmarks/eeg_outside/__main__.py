@@ -147,7 +147,7 @@ def main(given: list[str] | None = None) -> None:
     facts = {
         "Command": f"`{command(settings)}`",
         "Recordings": f"{settings.samples} a row, {size.together} on a cap",
-        "Weights": f"`{WEIGHTS}`",
+        "Weights": f"`{WEIGHTS}`, digest {fingerprint([find_weights(WEIGHTS)])}",
         "Hardware": hardware(),
         "Versions": f"Python {platform.python_version()}, numpy {np.__version__}, torch "
         f"{torch.__version__}, MNE-Python {mne.__version__}",

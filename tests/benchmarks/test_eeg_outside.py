@@ -26,7 +26,7 @@ def test_a_small_run_writes_tables_and_goes_on_from_what_it_has(
 ) -> None:
     output = tmp_path / "results" / "eeg.md"
     given = ["--quick", "--raw", str(tmp_path), "--output", str(output), "--methods"]
-    given += ["MNE", "sLORETA", "learned"]
+    given += ["sLORETA", "LCMV", "learned"]
     program.main(given)
     text = output.read_text()
     assert capsys.readouterr().out.strip() == text.strip()
@@ -35,7 +35,7 @@ def test_a_small_run_writes_tables_and_goes_on_from_what_it_has(
     found = json.loads(output.with_suffix(".json").read_text())
     assert [cell["electrodes"] for cell in found["cells"]] == [19, 24]
     for cell in found["cells"]:
-        for name in ("MNE", "sLORETA"):
+        for name in ("sLORETA", "LCMV"):
             assert cell["methods"][name]["samples"] == 4, name
         # The shipped weights are for other sources than those of the small head: that is told.
         assert "sources" in cell["methods"]["learned"]["cannot"]
