@@ -15,7 +15,7 @@ from sklearn.covariance import ledoit_wolf
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.inverse.classical import Method as Classical
 from learnmm_esi.inverse.classical import apply_kernel, inverse_kernel
-from learnmm_esi.inverse.energy import SourceEnergy
+from learnmm_esi.inverse.evidence import EvidenceEnergy
 from learnmm_esi.networks.files import load_solver
 from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.recordings.learned import find_weights
@@ -94,8 +94,8 @@ def beamformed(
 
 
 def unlearned(model: HeadModel) -> Estimate:
-    """The library's energy with a smoothness that nobody trained."""
-    energy = SourceEnergy(model)
+    """The library's solver that learns nothing, its prior's weight from the noise."""
+    energy = EvidenceEnergy(model)
     return lambda sensors, _: Estimates(energy.reconstruct(sensors).sources)
 
 

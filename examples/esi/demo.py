@@ -23,14 +23,14 @@ from rich.table import Table
 from learnmm_esi.head.fsaverage import fsaverage_head_model
 from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.inverse.classical import mne_python_inverse
-from learnmm_esi.inverse.energy import SourceEnergy
+from learnmm_esi.inverse.evidence import EvidenceEnergy
 from learnmm_esi.metrics import Evaluator
 from learnmm_esi.networks.files import load_solver
 from learnmm_esi.plots.cortex import plot_cortex
 from learnmm_esi.recordings.learned import find_weights
 from learnmm_esi.simulation.erp import ERPSimulator
 
-SAMPLES, SEED, STEPS = 16, 2026, 60
+SAMPLES, SEED, STEPS = 16, 2026, 30
 OUT = Path("out")
 
 console = Console()
@@ -41,7 +41,7 @@ simulator = ERPSimulator(model, seed=SEED, snr_db=5.0)
 recordings = simulator.batch(range(SAMPLES))
 
 # 2. Four reconstructions of each, and what the learned one starts from.
-energy = SourceEnergy(model)
+energy = EvidenceEnergy(model)
 estimates, milliseconds = {}, {}
 for method in ("MNE", "sLORETA"):
     begin = time.perf_counter()

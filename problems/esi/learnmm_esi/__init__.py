@@ -12,6 +12,7 @@ _HOMES = {
     "ERPProblem": "problem",
     "ERPSimulator": "simulation.erp",
     "Evaluator": "metrics",
+    "EvidenceEnergy": "inverse.evidence",
     "HeadModel": "head.model",
     "HeadModelSettings": "head.settings",
     "InverseSettings": "recordings.settings",

@@ -17,7 +17,7 @@ from learnmm_esi.head.gain import source_spaces
 from learnmm_esi.head.model import Registration
 from learnmm_esi.head.registration import SIDES, template_regions, template_spheres
 
-COUNT = 24  # of electrodes
+COUNT = 18  # of electrodes
 
 
 @pytest.fixture(scope="module")

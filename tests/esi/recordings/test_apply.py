@@ -13,6 +13,7 @@ from eeg_recordings import FEW, SFREQ, STEPS, TIMES, assert_same
 from learnmm import Kind, Status
 from learnmm_esi.head.from_leadfield import head_model_from_leadfield
 from learnmm_esi.inverse.energy import SourceEnergy
+from learnmm_esi.inverse.evidence import EvidenceEnergy
 from learnmm_esi.recordings.apply import MMInverse, apply_mm
 from learnmm_esi.recordings.raw_parts import RawSpan
 from learnmm_esi.recordings.settings import InverseSettings, SensorSettings
@@ -32,9 +33,17 @@ def test_an_evoked_gives_an_estimate_on_the_sources_at_its_times(model, inverse,
 
 
 def test_an_evoked_and_the_array_path_agree(model, inverse, evoked, sensors):
-    expected = SourceEnergy(model).reconstruct(sensors[:1], max_iter=STEPS).sources[0]
+    expected = EvidenceEnergy(model).reconstruct(sensors[:1], max_iter=STEPS).sources[0]
     assert_same(inverse.apply(evoked).data, expected)
     assert_same(apply_mm(evoked, model, FEW).data, expected)
+
+
+def test_a_fixed_weight_is_that_of_the_smoothness(model, evoked, sensors):
+    settings = InverseSettings(weight=2.0, diffusion=5.0, max_iter=STEPS)
+    stc, fit = apply_mm(evoked, model, settings, return_result=True)
+    expected = SourceEnergy(model, 2.0, 5.0).reconstruct(sensors[:1], max_iter=STEPS)
+    assert_same(stc.data, expected.sources[0])
+    assert fit.noise is None
 
 
 def test_the_order_of_channels_changes_nothing(inverse, evoked):
@@ -113,6 +122,8 @@ def test_the_fit_tells_energy_and_certificate(inverse, evoked, epochs):
     assert fit.kind is Kind.GLOBAL
     assert fit.status is Status.MAX_ITER
     assert "GLOBAL bound, monotone, 0 candidates above it" in str(fit)
+    assert 0.05 < fit.noise < 0.5  # the simulated recordings have 0.24
+    assert f"{100 * fit.noise:.1f} % taken for noise" in str(fit)
     image = inverse.model.leadfield @ stc.data.astype(float)
     residual = np.linalg.norm(evoked.data - image) ** 2 / np.linalg.norm(evoked.data) ** 2
     assert fit.explained == pytest.approx(1 - residual, abs=1e-4)
@@ -174,7 +185,7 @@ def test_projectors_act_on_both_sides(model, evoked):
     assert_same(inverse.apply(spoilt).data, clean.data, share=1e-3)
     projector = np.eye(90) - np.outer(field, field)
     blind = dataclasses.replace(model, leadfield=projector @ model.leadfield)
-    expected = SourceEnergy(blind).reconstruct((projector @ evoked.data)[None], max_iter=STEPS)
+    expected = EvidenceEnergy(blind).reconstruct((projector @ evoked.data)[None], max_iter=STEPS)
     assert_same(clean.data, expected.sources[0])
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from eeg_learning import small
 from learnmm_esi.inverse.energy import LARGEST, SourceEnergy
+from learnmm_esi.inverse.evidence import EvidenceEnergy
 from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.recordings.apply import MMInverse, apply_mm
 
@@ -42,3 +43,5 @@ def test_sources_that_no_sensor_sees_are_named_early(coarse_model, evoked):
     gain[:, 3] = 7e3  # the same at every sensor: nothing after average reference
     with pytest.raises(ValueError, match=message):
         SourceEnergy(blind)
+    with pytest.raises(ValueError, match=message):
+        EvidenceEnergy(blind)

@@ -68,11 +68,11 @@ def test_other_words_are_python_errors(coarse_model, evoked):
     ("settings", "message"),
     [
         ({"transfer": True}, "transfer=True says how to use weights, and there are none"),
-        ({"weight": -1.0}, "weight and diffusion must be positive, got -1.0, 10.0"),
-        ({"diffusion": np.nan}, "weight and diffusion must be positive, got 1.0, nan"),
+        ({"weight": -1.0}, "weight and diffusion must be positive, got -1.0, None"),
+        ({"diffusion": np.nan}, "weight and diffusion must be positive, got None, nan"),
         (
             {"weights": "w", "weight": 2.0},
-            "a trained method has its own, got 2.0, 10.0 and weights",
+            "a trained method has its own, got 2.0, None and weights",
         ),
     ],
 )

@@ -48,7 +48,7 @@ def settings(weights, subjects, head_models, monkeypatch):
     return InverseSettings(weights=weights, transfer=True)
 
 
-def test_weights_see_regions_and_estimates_lie_on_the_sources(model, path, settings, evoked):
+def test_weights_see_regions_and_estimates_lie_on_the_sources(model, path, settings, evoked, raw):
     inverse = MMInverse(path, settings)
     stc, fit = inverse.apply(evoked, return_result=True)
     forward = mne.read_forward_solution(path, verbose="ERROR")
@@ -65,26 +65,18 @@ def test_weights_see_regions_and_estimates_lie_on_the_sources(model, path, setti
     np.testing.assert_allclose(image, regions.leadfield @ there.data, atol=1e-3 * image.max())
     cosine = (image * evoked.data).sum() / np.linalg.norm(image) / np.linalg.norm(evoked.data)
     assert fit.explained == pytest.approx(cosine**2, abs=1e-4)
+    # Samples called bad have no estimate, there as here.
+    raw.set_annotations(mne.Annotations(40 / SFREQ, 10 / SFREQ, "BAD"))
+    bad = np.isnan(inverse.apply(raw).data)
+    assert bad[:, 41:49].all()
+    assert not bad[:, :40].any()
+    assert not bad[:, 51:].any()
 
 
 def test_without_weights_the_sources_are_its_own(path, monkeypatch, tmp_path):
     monkeypatch.setenv("SUBJECTS_DIR", str(tmp_path))  # where there is no registration
     inverse = MMInverse(path, FEW)
     assert inverse._engine.sources == len(inverse.model.positions) > 1800
-
-
-def test_samples_called_bad_have_no_estimate(path, settings, raw):
-    raw.set_annotations(mne.Annotations(40 / SFREQ, 10 / SFREQ, "BAD"))
-    stc = MMInverse(path, settings).apply(raw)
-    bad = np.isnan(stc.data)
-    assert bad[:, 41:49].all()
-    assert not bad[:, :40].any()
-    assert not bad[:, 51:].any()
-
-
-def test_weights_say_that_the_head_is_another(path, settings, weights):
-    with pytest.raises(ValueError, match="for another lead field than the head model's"):
-        MMInverse(path, InverseSettings(weights=weights))
 
 
 def test_weights_for_any_channels_serve_it_as_they_are(path, settings, any_weights, evoked):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from eeg_recordings import FEW, SFREQ, STEPS, TIMES, assert_same
-from learnmm_esi.inverse.energy import SourceEnergy
+from learnmm_esi.inverse.evidence import EvidenceEnergy
 from learnmm_esi.recordings.apply import MMInverse, apply_mm
 from learnmm_esi.recordings.preparation import MissingReferenceError
 from learnmm_esi.recordings.raw_parts import RawSpan
@@ -142,7 +142,7 @@ def reference_without(model, sensors, left_out):
     kept = [i for i, name in enumerate(model.channel_names) if name not in left_out]
     gain, data = model.leadfield[kept], sensors[:1, kept]
     left = dataclasses.replace(model, leadfield=gain - gain.mean(axis=0))
-    energy = SourceEnergy(left)
+    energy = EvidenceEnergy(left)
     return energy.reconstruct(data - data.mean(axis=1, keepdims=True), max_iter=STEPS).sources[0]
 
 

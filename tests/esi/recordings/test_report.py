@@ -10,6 +10,7 @@ import mne
 import numpy as np
 import pytest
 
+from eeg_recordings import FEW
 from learnmm_esi.head.from_forward import head_model_from_forward
 from learnmm_esi.recordings.apply import MMInverse
 from learnmm_esi.recordings.report import add_to_report
@@ -33,48 +34,38 @@ def rows(page: str) -> dict[str, str]:
     return dict(re.findall(r"<tr><th>([^<]*)</th><td>([^<]*)</td></tr>", page))
 
 
-def test_a_section_shows_picture_certificate_and_settings(report, inverse, evoked, tmp_path):
-    evoked.comment, evoked.info["bads"] = "left & <right>", ["Cz"]
-    stc, fit = inverse.apply(evoked, return_result=True)
-    add_to_report(report, evoked, stc, fit, inverse)
-    page = saved(report, tmp_path)
-    assert "Sources of left" in page
-    assert len(re.findall(r"data:image/", page)) > len(
-        re.findall(r"data:image/", saved(mne.Report(verbose="ERROR"), tmp_path))
-    )
-    assert html.escape(str(fit)) in page
-    told = rows(page)
-    assert told["head model"] == "90 sensors, 60 sources of fsaverage"
-    assert told["recording"].startswith("16 samples, -20 to 10 ms, 512 Hz, 1 averages")
-    assert (told["bad channels"], told["max iter"], told["weight"]) == ("Cz", "5", "1.0")
-    assert (told["noise cov"], told["on missing"]) == ("default", "raise")
-
-
 @pytest.mark.filterwarnings("ignore:the estimate explains:RuntimeWarning")
-def test_sections_are_replaced_and_tell_of_weights_and_covariance(
+def test_a_section_shows_picture_certificate_and_settings_and_is_replaced(
     report, model, evoked, weights, head_models, monkeypatch, tmp_path
 ):
     """On the sources of a forward solution, drawn as points, which is soon done."""
     monkeypatch.setenv("LEARNMM_CACHE", str(head_models))
     sources = head_model_from_forward(model.forward())
+    evoked.comment = "left & <right>"
+    learned = InverseSettings(weights=weights, transfer=True)
+    inverse = MMInverse(sources, learned)
+    stc, fit = inverse.apply(evoked, return_result=True)
+    add_to_report(report, evoked, stc, fit, inverse)
+    page = saved(report, tmp_path)
+    assert re.search(r"<img[^>]*Sources of left[^>]*data:image/", page)
+    assert html.escape(str(fit)) in page
+    told = rows(page)
+    assert told["head model"] == "90 sensors, 60 sources of fsaverage"
+    assert told["recording"].startswith("16 samples, -20 to 10 ms, 512 Hz, 1 averages")
+    assert (told["weights"], told["noise cov"]) == ("tiny.safetensors", "default")
+    assert "diffusion" not in told
+
     noise = mne.make_ad_hoc_cov(evoked.info, verbose="ERROR")
-    for settings, sensors in (
-        (InverseSettings(weights=weights, transfer=True), None),
-        (InverseSettings(max_iter=2), SensorSettings(noise_cov=noise)),
-    ):
-        inverse = MMInverse(sources, settings, sensors=sensors)
-        stc, fit = inverse.apply(evoked, return_result=True)
-        add_to_report(report, evoked, stc, fit, inverse, title="Mine", replace=True)
-        page = saved(report, tmp_path)
-        assert page.count("<th>head model</th>") == 1
-        told = rows(page)
-        if settings.weights is None:
-            assert (told["noise cov"], told["diffusion"]) == ("of 90 channels", "10.0")
-        else:
-            assert (told["noise cov"], told["weights"]) == ("default", "tiny.safetensors")
-            assert "diffusion" not in told
-    add_to_report(report, evoked, stc, fit, inverse, title="Other")
-    assert saved(report, tmp_path).count("<th>head model</th>") == 2
+    evoked.info["bads"] = ["Cz"]
+    inverse = MMInverse(sources, FEW, sensors=SensorSettings(noise_cov=noise))
+    stc, fit = inverse.apply(evoked, return_result=True)
+    add_to_report(report, evoked, stc, fit, inverse, replace=True)
+    page = saved(report, tmp_path)
+    assert page.count("<th>head model</th>") == 1
+    told = rows(page)
+    assert (told["bad channels"], told["max iter"], told["weight"]) == ("Cz", "5", "1.0")
+    assert (told["noise cov"], told["diffusion"]) == ("of 90 channels", "10.0")
+    assert told["on missing"] == "raise"
 
 
 def test_what_cannot_be_reported_is_named(report, inverse, evoked):

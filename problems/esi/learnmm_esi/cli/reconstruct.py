@@ -155,16 +155,23 @@ class SolveOptions(OptionGroup):
     """How sources are reconstructed."""
 
     panel = "Solving"
-    weight: Annotated[float, typer.Option(help="Of smoothness against fit.")] = 1.0
+    weight: Annotated[
+        float | None,
+        typer.Option(help="Of smoothness against fit. Default: from the noise of each recording."),
+    ] = None
     diffusion: Annotated[
-        float, typer.Option(help="Reach of the smoothness, in neighbours squared.")
-    ] = 10.0
+        float | None,
+        typer.Option(
+            help="Reach of patches, in neighbours squared. Default: 3; of the smoothness with a "
+            "weight 10."
+        ),
+    ] = None
     max_iter: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=MOST_STEPS,
-            help="Limit on steps. Default: 60, or what weights were trained for.",
+            help="Limit on steps. Default: 30, 60 with a weight, or what weights were trained for.",
         ),
     ] = None
     weights: Annotated[

@@ -14,6 +14,7 @@ subject's own sources follow by the transposed map, without loss of what the sen
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
 from collections.abc import Sequence
@@ -166,7 +167,7 @@ def _registered(
     used: list[NDArray[Any]],
     subject: str | None,
     subjects_dir: str | os.PathLike[str] | None,
-) -> list[NDArray[np.float64]]:
+) -> Sequence[NDArray[np.float64]]:
     """Where vertices of both surfaces lie on the sphere of fsaverage."""
     if subject == "fsaverage" and max(vertices.max() for vertices in used) < N_VERTICES:
         return template_spheres()  # of its vertices, fsaverage5 are the first
@@ -199,14 +200,15 @@ def _registered(
     return spheres
 
 
-def template_spheres() -> list[NDArray[np.float64]]:
+@functools.lru_cache(maxsize=1)
+def template_spheres() -> tuple[NDArray[np.float64], ...]:
     """Return the places of the vertices of fsaverage5 on its unit spheres, left and right."""
     from nilearn import surface
     from nilearn.datasets import fetch_surf_fsaverage  # takes a second, which few models need
 
     files = fetch_surf_fsaverage("fsaverage5")
     meshes = [surface.load_surf_mesh(files[f"sphere_{side}"]) for side in ("left", "right")]
-    return [_unit(mesh.coordinates) for mesh in meshes]
+    return tuple(_unit(mesh.coordinates) for mesh in meshes)
 
 
 def _unit(points: NDArray[Any]) -> NDArray[np.float64]:
@@ -216,7 +218,7 @@ def _unit(points: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _shares(
-    spheres: list[NDArray[np.float64]], used: list[NDArray[Any]], construction: Construction
+    spheres: Sequence[NDArray[np.float64]], used: list[NDArray[Any]], construction: Construction
 ) -> tuple[sparse.csr_matrix, NDArray[np.bool_]]:
     """Dipoles of each source in each region, ``(regions, sources)``; regions that have a source."""
     n_regions = construction.settings.sources

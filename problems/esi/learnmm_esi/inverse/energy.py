@@ -14,6 +14,7 @@ from torch import Tensor
 import learnmm as lmm
 from learnmm.atoms import SmootherBound
 from learnmm_esi.inverse.classical import inverse_kernel
+from learnmm_esi.inverse.noise import NoiseEstimate
 from learnmm_esi.inverse.scaling import amplitude, normalized, unit_norm
 from learnmm_esi.sources import SourceModel
 
@@ -30,19 +31,22 @@ class Reconstruction:
     sources : ndarray of float32, shape (batch, sources, times)
         Dipole moments in A m.
     result : learnmm.Result, optional
-        In the optimizer's units (see :class:`SourceEnergy`). Without the recordings whose learned
-        start was refused; None if all were.
+        In the optimizer's units (see `SourceEnergy` and `EvidenceEnergy`). Without the recordings
+        whose learned start was refused; None if all were.
     refused : ndarray of bool, shape (batch,), optional
         Recordings whose learned start did not earn its place: their estimate is the linear one as
         it is. None where no start was learned.
     unmoved : ndarray, shape (refusals,), optional
         The energy of these estimates.
+    noise : NoiseEstimate, optional
+        What the recordings' noise was taken to be, where the weight of the prior follows from it.
     """
 
     sources: NDArray[np.float32]
     result: lmm.Result | None
     refused: NDArray[np.bool_] | None = None
     unmoved: NDArray[np.float64] | None = None
+    noise: NoiseEstimate | None = None
 
 
 class SourceEnergy:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import learnmm as lmm
 from learnmm.vectors import expand, norm
+from learnmm_esi.inverse.noise import NoiseEstimate
 
 __all__ = ["MMFit", "explained_share", "fits_of", "unmoved_fit"]
 
@@ -41,6 +42,9 @@ class MMFit:
         Where it started: ``"linear"``; ``"learned"`` where a learned start earned its place, and
         ``"linear (learned one refused)"`` where it did not: the linear estimate then is left as it
         is.
+    noise : float or None
+        Share of the recording's sum of squares that was taken for noise, from which the weight of
+        the prior follows; None where that is fixed or learned.
     """
 
     energies: NDArray[np.float64]
@@ -50,6 +54,7 @@ class MMFit:
     monotone: bool
     violations: int
     start: str = "linear"
+    noise: float | None = None
 
     def __str__(self) -> str:
         promise = "no step was tried"
@@ -58,10 +63,11 @@ class MMFit:
                 f"{self.kind.name} bound, {'' if self.monotone else 'not '}monotone, "
                 f"{self.violations} candidates above it"
             )
+        noise = "" if self.noise is None else f", {100 * self.noise:.1f} % taken for noise"
         return (
             f"{self.start} start; energy {self.energies[0]:.4g} to {self.energies[-1]:.4g} in "
             f"{len(self.energies) - 1} steps, {100 * self.explained:.1f} % of the recording "
-            f"explained; {promise}. {'' if self.status is None else self.status.message}"
+            f"explained{noise}; {promise}. {'' if self.status is None else self.status.message}"
         )
 
 
@@ -83,7 +89,11 @@ def unmoved_fit(energy: float, explained: float) -> MMFit:
 
 
 def fits_of(
-    result: lmm.Result, image: Tensor, recordings: Tensor, start: str = "linear"
+    result: lmm.Result,
+    image: Tensor,
+    recordings: Tensor,
+    start: str = "linear",
+    noise: NoiseEstimate | None = None,
 ) -> list[MMFit]:
     """Read the fit of each recording off a result with history.
 
@@ -97,6 +107,8 @@ def fits_of(
         What they recorded.
     start : str
         See `MMFit`.
+    noise : NoiseEstimate, optional
+        What their noise was taken to be.
 
     Returns
     -------
@@ -124,6 +136,7 @@ def fits_of(
             monotone=bool(certificate.monotone[i]),
             violations=int(certificate.violations[i]),
             start=start,
+            noise=None if noise is None else float(noise.share[i]),
         )
         for i in range(len(explained))
     ]

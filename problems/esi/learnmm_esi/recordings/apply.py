@@ -27,6 +27,7 @@ from learnmm_esi.recordings.preparation import why_no_epochs
 from learnmm_esi.recordings.prepared import Recording, Solved
 from learnmm_esi.recordings.raw_parts import RawSpan, good_parts
 from learnmm_esi.recordings.settings import InverseSettings, SensorSettings, given
+from learnmm_esi.recordings.uncertainty import uncertainty
 
 __all__ = ["MMInverse", "apply_mm"]
 
@@ -228,10 +229,12 @@ class MMInverse:
         else:
             raise TypeError(
                 "expected an mne.Evoked, Epochs or Raw, or several Evoked, got "
-                f"{type(inst).__name__}; for arrays use SourceEnergy(model).reconstruct(data)"
+                f"{type(inst).__name__}; for arrays use EvidenceEnergy(model).reconstruct(data)"
             )
         items = pairs if return_result else (stc for stc, _ in pairs)
         return items if return_generator else list(items)
+
+    uncertainty = uncertainty
 
     def _apply_evoked(
         self, evoked: mne.Evoked, verbose: bool | str | int | None

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from learnmm_esi.head.from_file import read_head_model
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.inverse.energy import SourceEnergy, check_size
+from learnmm_esi.inverse.evidence import EvidenceEnergy
 from learnmm_esi.inverse.fit import MMFit
 from learnmm_esi.recordings.channels import ChannelMatch
 from learnmm_esi.recordings.learned import LearnedInverse
@@ -52,7 +53,7 @@ class Engine:
             check_size(len(model.positions))
         else:
             self.learned = LearnedInverse(settings.weights, model, settings.transfer)
-        self._prepared: tuple[bytes, SourceEnergy] | None = None
+        self._prepared: tuple[bytes, SourceEnergy | EvidenceEnergy] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the distances behind, a large matrix that no recording needs."""
@@ -112,9 +113,18 @@ class Engine:
         if self._prepared is None or self._prepared[0] != key:
             logger.info("Preparing the energy of %d channels", len(match.rows))
             seen = SeenModel(self.model, matrix @ self.model.leadfield[match.rows])
-            settings = self.settings
-            self._prepared = key, SourceEnergy(seen, settings.weight, settings.diffusion)
+            self._prepared = key, _energy(seen, self.settings)
         return self._prepared[1]
+
+
+def _energy(seen: SeenModel, settings: InverseSettings) -> SourceEnergy | EvidenceEnergy:
+    """What solves without learning."""
+    weight, diffusion = settings.weight, settings.diffusion
+    if weight is None:
+        return EvidenceEnergy(seen) if diffusion is None else EvidenceEnergy(seen, diffusion)
+    return (
+        SourceEnergy(seen, weight) if diffusion is None else SourceEnergy(seen, weight, diffusion)
+    )
 
 
 @contextlib.contextmanager
@@ -144,6 +154,6 @@ def imaged_model(model: HeadModel | mne.Forward | str | os.PathLike[str]) -> Hea
     if model.vertices is None:
         raise ValueError(
             "an mne.SourceEstimate needs sources on two cortical surfaces, which this head "
-            "model does not have; for arrays use SourceEnergy(model).reconstruct(data)"
+            "model does not have; for arrays use EvidenceEnergy(model).reconstruct(data)"
         )
     return model

@@ -7,12 +7,15 @@ from collections.abc import Iterable
 __all__ = ["refuse_options"]
 
 _FIXED = "sources are oriented along the cortical normals"
-_WEIGHT = "the weight of the prior regularizes: InverseSettings(weight=1.0); more is smoother"
+_WEIGHT = (
+    "the weight of the prior regularizes, and follows from the noise of each recording; a fixed "
+    "one is InverseSettings(weight=1.0), and more is smoother"
+)
 REASONS = {
     "bound": "descent is proved beforehand. The pointwise bound of SourceEnergy reaches lower "
     "energies, whose sources are farther from the true ones",
     "combine_xyz": f"{_FIXED}, so there are no components to combine",
-    "depth": "the start, sLORETA, has no depth bias and the energy no depth weighting",
+    "depth": "the start, sLORETA, has no depth bias, and patches of any depth start alike",
     "fixed": f"{_FIXED} already",
     "invert": "there is one solver",
     "label": "all sources explain the recording together. Take some with stc.in_label(label)",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.inverse.energy import Reconstruction, SourceEnergy
+from learnmm_esi.inverse.evidence import EvidenceEnergy
 from learnmm_esi.inverse.fit import REFUSED, MMFit, explained_share, fits_of, unmoved_fit
 from learnmm_esi.recordings.channels import ChannelMatch, match_channels
 from learnmm_esi.recordings.learned import LearnedInverse, SeeingInverse
@@ -29,7 +30,7 @@ from learnmm_esi.recordings.settings import OnMissing
 __all__ = ["PreparedRecording", "Recording", "SeenModel", "Solved", "Solver"]
 
 Recording: TypeAlias = mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
-Solver: TypeAlias = SourceEnergy | LearnedInverse | SeeingInverse
+Solver: TypeAlias = SourceEnergy | EvidenceEnergy | LearnedInverse | SeeingInverse
 
 
 class SeenModel:
@@ -118,16 +119,19 @@ class PreparedRecording:
             check_scale(self.projection @ one[self.used], name)
             sensors.append(self.filter @ one[self.used])
         batch = np.stack(sensors)
-        if self.max_iter is None:
-            reconstruction = self.energy.reconstruct(batch)
-        else:
-            reconstruction = self.energy.reconstruct(batch, max_iter=self.max_iter)
+        reconstruction = self.reconstruct(batch)
         fits = self._fits(reconstruction, batch)
         told = [
             Told(name, fit.explained, self._predicted(one), fit.start == REFUSED)
             for name, fit, one in zip(what, fits, sensors, strict=True)
         ]
         return Solved(reconstruction.sources, fits, told)
+
+    def reconstruct(self, batch: NDArray[np.float64]) -> Reconstruction:
+        """Reconstruct ``(recordings, channels, times)`` of the channels in use, filtered."""
+        if self.max_iter is None:
+            return self.energy.reconstruct(batch)
+        return self.energy.reconstruct(batch, max_iter=self.max_iter)
 
     def _fits(self, reconstruction: Reconstruction, batch: NDArray[np.float64]) -> list[MMFit]:
         """What was done for each recording, those included whose learned start was refused."""
@@ -136,7 +140,8 @@ class PreparedRecording:
         y = torch.as_tensor(batch, dtype=leadfield.matrix.dtype)
         if refused is None:
             assert result is not None
-            return fits_of(result, leadfield(result.x), y)
+            image = leadfield(torch.from_numpy(reconstruction.sources).to(y))
+            return fits_of(result, image, y, noise=reconstruction.noise)
         solved: list[MMFit] = []
         if result is not None:
             solved = fits_of(result, leadfield(result.x), y[~refused], "learned")

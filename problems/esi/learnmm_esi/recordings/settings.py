@@ -18,16 +18,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class InverseSettings:
-    """How sources are reconstructed: by the energy as it is, or by a trained method.
+    """How sources are reconstructed: by what the noise of the recording says, or by training.
 
     Parameters
     ----------
-    weight : float, default 1.0
-        Of smoothness against fit (see `SourceEnergy`).
-    diffusion : float, default 10.0
-        How far smoothness reaches, in neighbours squared.
+    weight : float, optional
+        Of smoothness against fit, the same for every recording (see `SourceEnergy`). Default: it
+        follows from the noise of each recording, source by source (see `EvidenceEnergy`).
+    diffusion : float, optional
+        How far patches or smoothness reach, in neighbours squared. Default: 3, or 10 with a weight.
     max_iter : int, optional
-        Limit on steps. Default: 60, or what the weights were trained for.
+        Limit on steps. Default: 30, 60 with a weight, or what the weights were trained for.
     weights : str or path, optional
         Reconstruct with a trained method: the name of weights that come with the library, such
         as ``"mm-net"``, or a file. They serve the head model, all channels and the sampling
@@ -44,22 +45,21 @@ class InverseSettings:
         or diffusion beside them.
     """
 
-    weight: float = 1.0
-    diffusion: float = 10.0
+    weight: float | None = None
+    diffusion: float | None = None
     max_iter: int | None = None
     weights: str | os.PathLike[str] | None = None
     transfer: bool = False
 
     def __post_init__(self) -> None:
-        if not (self.weight > 0 and self.diffusion > 0):
+        if not all(value is None or value > 0 for value in (self.weight, self.diffusion)):
             raise ValueError(
                 "InverseSettings: weight and diffusion must be positive, "
                 f"got {self.weight}, {self.diffusion}"
             )
         if self.transfer and self.weights is None:
             raise ValueError("transfer=True says how to use weights, and there are none")
-        plain = InverseSettings.weight, InverseSettings.diffusion
-        if self.weights is not None and (self.weight, self.diffusion) != plain:
+        if self.weights is not None and not self.weight is self.diffusion is None:
             raise ValueError(
                 "weight and diffusion are those of a solve without learning: a trained method has "
                 f"its own, got {self.weight}, {self.diffusion} and weights"

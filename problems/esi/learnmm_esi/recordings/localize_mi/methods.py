@@ -197,15 +197,15 @@ def _source_map(
 
 
 def plain(value: Value) -> InverseSettings:
-    """Return settings without learning; the value is the weight of the smoothness."""
-    return InverseSettings(weight=float(value))
+    """Return settings without learning; the value is the reach of its patches."""
+    return InverseSettings(diffusion=float(value))
 
 
 SNRS = (3.0, 1.0, 10.0)
 METHODS = (
     Method("sLORETA", "snr", SNRS, functools.partial(linear, False, "sLORETA")),
     Method("sLORETA-free", "snr", SNRS, functools.partial(linear, True, "sLORETA")),
-    Method("MM", "weight", (1.0, 0.1), functools.partial(reconstruction, plain)),
+    Method("MM", "diffusion", (3.0, 10.0), functools.partial(reconstruction, plain)),
     Method("mm-net", "weights", ("mm-net",), learned),
 )
 """What is compared unless some are chosen. First values are those of a folder of one subject."""

@@ -1,0 +1,151 @@
+"""The solver that learns nothing, on the real head: its law, and what it is worth on any cap."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import learnmm as lmm
+from learnmm.checks import assert_majorant
+from learnmm_esi.inverse.classical import apply_kernel, inverse_kernel
+from learnmm_esi.inverse.components import leading_components
+from learnmm_esi.inverse.evidence import EvidenceEnergy
+from learnmm_esi.metrics import Evaluator
+from learnmm_esi.simulation.erp import ERPSimulator
+
+
+def capped(model, channels):
+    """The head with some of its electrodes."""
+    rows = np.sort(np.random.default_rng(channels).permutation(len(model.leadfield))[:channels])
+    leadfield = model.leadfield[rows]
+    return replace(model, leadfield=leadfield - leadfield.mean(axis=0))
+
+
+@pytest.fixture(scope="module")
+def cap(fsaverage_model):
+    return capped(fsaverage_model, 19)
+
+
+@pytest.fixture(scope="module")
+def energy(cap):
+    return EvidenceEnergy(cap)
+
+
+@pytest.fixture(scope="module")
+def recordings(cap):
+    return ERPSimulator(cap, seed=11, times=16, sfreq=128.0).batch(range(4))
+
+
+def test_global_bound_holds_on_the_real_head(energy, recordings):
+    problem = energy.problem(recordings.sensors)
+    assert problem.objective.bound(problem.start).kind is lmm.Kind.GLOBAL
+    assert_majorant(None, problem.objective, problem.start, points=10, search_steps=10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_every_step_is_that_of_the_proposer_and_descends(cap, recordings, dtype):
+    result = EvidenceEnergy(cap, dtype=dtype).reconstruct(recordings.sensors, max_iter=20).result
+    assert result.x.dtype == dtype
+    assert bool(result.certificate.monotone.all())
+    assert int(result.certificate.rejected.sum()) == 0
+    assert int(result.certificate.violations.sum()) == 0
+    assert bool((result.history.value.diff(dim=0) < 0).all())
+
+
+@pytest.mark.parametrize("channels", [19, 32])
+def test_is_closer_than_sloreta_on_every_cap_at_any_number_of_steps(fsaverage_model, channels):
+    model = capped(fsaverage_model, channels)
+    simulator = ERPSimulator(model, seed=5)
+    truth = simulator.batch(range(16))
+    evaluate = Evaluator(model, simulator.sfreq)
+
+    def summary(sources):
+        return evaluate(truth.sources, sources, truth.seed_source).summary()
+
+    linear = summary(apply_kernel(inverse_kernel(model.leadfield), truth.sensors))
+    energy = EvidenceEnergy(model)
+    for steps in (3, 20):
+        ours = summary(energy.reconstruct(truth.sensors, max_iter=steps).sources)
+        error = "localization_error_global"
+        assert ours[error] < 0.8 * linear[error]
+        assert ours["auc"] > linear["auc"] + 0.05
+        assert ours["psnr"] > linear["psnr"] + 5
+
+
+def test_leaves_what_the_noise_explains(cap, energy):
+    """The residual of the estimate has the power of the noise (discrepancy principle)."""
+    for snr_db in (0.0, 10.0):
+        recordings = ERPSimulator(cap, seed=3, snr_db=snr_db).batch(range(8))
+        reconstruction = energy.reconstruct(recordings.sensors)
+        left = recordings.sensors - cap.leadfield @ reconstruction.sources
+        share = (left**2).sum((1, 2)) / (recordings.sensors**2).sum((1, 2))
+        noise = 1 / (1 + 10 ** (snr_db / 10))
+        assert share.mean() == pytest.approx(noise, rel=0.2)
+        assert float(reconstruction.noise.share.mean()) == pytest.approx(noise, rel=0.2)
+
+
+def test_units_do_not_matter_and_amplitude_is_restored(cap, energy, recordings):
+    volts = energy.reconstruct(recordings.sensors, max_iter=5)
+    microvolts = energy.reconstruct(1e6 * recordings.sensors.astype(np.float64), max_iter=5)
+    np.testing.assert_allclose(microvolts.sources, 1e6 * volts.sources, rtol=1e-4, atol=1e-9)
+    explained = cap.leadfield @ volts.sources
+    left = recordings.sensors - explained
+    cosine = (left * explained).sum((1, 2)) / np.linalg.norm(explained, axis=(1, 2))
+    assert np.abs(cosine / np.linalg.norm(recordings.sensors, axis=(1, 2))).max() < 1e-4
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_recordings_of_any_length_are_solved_each_for_itself(energy, recordings, times):
+    sensors = recordings.sensors[:, :, 8 : 8 + times]
+    together = energy.reconstruct(sensors, max_iter=5).sources
+    assert together.shape == (4, 994, times)
+    for one, alone in zip(together, sensors, strict=True):
+        expected = energy.reconstruct(alone[None], max_iter=5).sources[0]
+        np.testing.assert_allclose(one, expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
+
+
+def test_a_recording_of_noise_alone_has_an_estimate(energy):
+    noise = np.random.default_rng(0).standard_normal((2, 19, 10))
+    reconstruction = energy.reconstruct(noise - noise.mean(axis=1, keepdims=True))
+    assert np.isfinite(reconstruction.sources).all()
+    assert float(reconstruction.noise.share.min()) > 0.7
+
+
+def test_components_are_those_above_the_noise():
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(3, 20, 50, generator=generator, dtype=torch.float64)
+    basis = torch.linalg.qr(torch.randn(50, 3, generator=generator, dtype=torch.float64))[0]
+    patterns = torch.linalg.qr(torch.randn(20, 3, generator=generator, dtype=torch.float64))[0]
+    planted = noise.clone()
+    for i, rank in enumerate((0, 1, 3)):
+        planted[i] += 40 * patterns[:, :rank] @ basis[:, :rank].mT
+    parts = leading_components(planted, torch.ones(3, dtype=torch.float64))
+    assert parts.rank.tolist() == [1, 1, 3]  # the strongest always stays
+    assert parts.values.shape == (3, 20, 3)
+    assert not bool(parts.values[:2, :, 1:].any())
+    identity = parts.courses @ parts.courses.mT
+    torch.testing.assert_close(identity, torch.eye(3, dtype=torch.float64).expand(3, -1, -1))
+    signal = (parts.values @ parts.courses)[2]
+    expected = 40 * patterns @ basis.mT
+    assert float((signal - expected).norm() / expected.norm()) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("sensors", "message"),
+    [
+        (np.ones((2, 5, 3)), r"EvidenceEnergy: .* \(batch, 19, times\), got \(2, 5, 3\)"),
+        (np.zeros((1, 19, 3)), "finite and not zero"),
+        (np.full((1, 19, 3), np.nan), "finite and not zero"),
+    ],
+)
+def test_unusable_recordings(energy, sensors, message):
+    with pytest.raises(ValueError, match=message):
+        energy.problem(sensors)
+
+
+def test_settings_without_meaning(cap):
+    with pytest.raises(ValueError, match="EvidenceEnergy: diffusion must be positive, got -1"):
+        EvidenceEnergy(cap, diffusion=-1.0)
