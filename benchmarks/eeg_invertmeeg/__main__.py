@@ -20,11 +20,13 @@ from rich.progress import track
 from learnmm.hardware import hardware
 from learnmm.storage import write_file
 from learnmm_esi.metrics import SeveralEvaluator
+from learnmm_esi.recordings.learned import find_weights
 from learnmm_esi.simulation.ranges.simulator import Group
 
 from .. import pages
 from ..eeg_outside.methods import METHODS, WEIGHTS
 from ..eeg_outside.scores import REFUSALS, summary
+from ..peers.cache import fingerprint
 from .data import DATA_SETS, Size, ask, recordings
 from .ranks import page
 
@@ -117,7 +119,7 @@ def main(given: list[str] | None = None, size: Size = Size()) -> None:  # noqa: 
         "Command": "`python -m benchmarks.eeg_invertmeeg "
         f"--samples {settings.samples} --seed {settings.seed}`",
         "Recordings": f"{settings.samples} a data set, {size.electrodes} electrodes",
-        "Weights": f"`{WEIGHTS}`",
+        "Weights": f"`{WEIGHTS}`, digest {fingerprint([find_weights(WEIGHTS)])}",
         "Hardware": hardware(),
         "invertmeeg": version(settings.python) if settings.solvers else "not run",
         "Time of the run": f"{time.perf_counter() - begin:.0f} s",

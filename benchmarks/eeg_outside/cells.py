@@ -77,8 +77,8 @@ class Size:
         Largest radius of a patch.
     times : (int, int)
         Fewest and most samples of a recording.
-    caps : int
-        Of a cell, which share its recordings.
+    together : int
+        Recordings that share a cap.
     """
 
     sources: int = 994
@@ -86,11 +86,11 @@ class Size:
     others_ico: int = 3
     hops: int = 5
     times: tuple[int, int] = (10, 100)
-    caps: int = 4
+    together: int = 5
 
 
 FULL_SIZE = Size()
-QUICK_SIZE = Size(sources=64, ico=2, others_ico=2, hops=1, times=(20, 40), caps=1)
+QUICK_SIZE = Size(sources=64, ico=2, others_ico=2, hops=1, times=(20, 40))
 
 
 def star() -> dict[str, list[Cell]]:
@@ -145,8 +145,8 @@ GRIDS = {"star": star, "pairs": pairs, "full": full, "quick": quick}
 
 
 def recordings(cell: Cell, samples: int, seed: int, size: Size) -> Iterator[Group]:
-    """Simulate the recordings of a cell, as many caps as the size says or a recording each."""
-    together = -(-samples // min(size.caps, samples))
+    """Simulate the recordings of a cell, some at a time that share a cap."""
+    together = min(size.together, samples)
     counts = tuple(float(count == cell.patches) for count in range(1, cell.patches + 1))
     simulator = copy.copy(_simulator(cell.head, size, seed))
     simulator.settings = Ranges(

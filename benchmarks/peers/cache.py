@@ -31,6 +31,10 @@ class Cache:
             if found["header"] == json.loads(json.dumps(header)):
                 self._content = found
 
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a measurement of this name."""
+        return name in self._content["runs"]
+
     def get(self, name: str, measure: Callable[[], Any]) -> Any:
         """The measurement of this name, made if there is none."""
         runs = self._content["runs"]

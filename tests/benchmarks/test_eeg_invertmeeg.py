@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import mne
+import numpy as np
 import pytest
 
 from benchmarks.eeg_invertmeeg import __main__ as program
@@ -29,6 +31,22 @@ def test_data_sets_hold_what_they_name(name: str) -> None:
     assert chosen.snr_db[0] <= group.snr_db.min() <= group.snr_db.max() <= chosen.snr_db[1]
     if chosen.hops[1] == 0:
         assert ((group.maps > 0).sum(axis=(1, 2)) == counts).all()
+
+
+def test_files_hold_recordings_and_a_gain_of_full_rank(tmp_path: Path) -> None:
+    group = data.recordings("focal", 3, seed=0, size=SMALL)
+    data.ask(tmp_path, {"focal": group})
+    forward = mne.read_forward_solution(tmp_path / "head-fwd.fif", verbose="error")
+    gain = group.model.leadfield[:-1]
+    np.testing.assert_allclose(forward["sol"]["data"], gain, rtol=1e-5, atol=1e-5)
+    assert np.linalg.matrix_rank(gain) == len(gain)
+    with np.load(tmp_path / "focal.question.npz") as question:
+        sensors = question["sensors"]
+    np.testing.assert_allclose(
+        sensors / np.abs(sensors).max(),
+        group.sensors[:, :-1] / np.abs(group.sensors[:, :-1]).max(),
+        rtol=1e-6,
+    )
 
 
 def numbers(value: float) -> dict[str, Any]:

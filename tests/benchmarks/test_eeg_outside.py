@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def test_a_small_run_writes_tables_and_goes_on_from_what_it_has(
 ) -> None:
     output = tmp_path / "results" / "eeg.md"
     given = ["--quick", "--raw", str(tmp_path), "--output", str(output), "--methods"]
-    given += ["MNE", "sLORETA", "learned"]
+    given += ["sLORETA", "LCMV", "learned"]
     program.main(given)
     text = output.read_text()
     assert capsys.readouterr().out.strip() == text.strip()
@@ -34,19 +35,21 @@ def test_a_small_run_writes_tables_and_goes_on_from_what_it_has(
     found = json.loads(output.with_suffix(".json").read_text())
     assert [cell["electrodes"] for cell in found["cells"]] == [19, 24]
     for cell in found["cells"]:
-        for name in ("MNE", "sLORETA"):
+        for name in ("sLORETA", "LCMV"):
             assert cell["methods"][name]["samples"] == 4, name
         # The shipped weights are for other sources than those of the small head: that is told.
         assert "sources" in cell["methods"]["learned"]["cannot"]
     assert "learned cannot run in 2 rows" in text
 
-    def again(*_: Any) -> None:
-        raise AssertionError("measured twice")
+    def again(_: Cell, left: dict[str, Any], *__: Any) -> None:
+        raise AssertionError(f"measured again: {list(left)}")
 
     monkeypatch.setattr(program, "scores", again)
     program.main(given)
     lines = [line for line in text.splitlines() if "Time of the run" not in line]
     assert [s for s in output.read_text().splitlines() if "Time of the run" not in s] == lines
+    with pytest.raises(AssertionError, match=r"\['dSPM'\]"):
+        program.main([*given, "dSPM"])
 
 
 def test_cells_hold_what_they_name() -> None:
@@ -149,10 +152,23 @@ def test_rows_without_both_methods_have_no_ratio() -> None:
 
 
 def test_arguments_that_make_no_sense_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    for given in (["--samples", "0"], ["--seed", "-1"]):
+    for given, message in (
+        (["--samples", "0"], "--samples must be positive"),
+        (["--seed", "-1"], "--seed not negative"),
+        (["--sections", "Hats"], "there are no sections ['Hats'] in this grid"),
+    ):
         with pytest.raises(SystemExit):
             program.arguments(given)
-        assert "--samples must be positive" in capsys.readouterr().err
-    assert program.command(program.arguments(["--samples", "8"])) == (
-        "python -m benchmarks.eeg_outside --grid star --samples 8 --seed 2026"
-    )
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        "--grid star --samples 8",
+        "--grid star --samples 8 --methods MNE 'learned, start alone' --sections Caps",
+    ],
+)
+def test_a_page_says_what_to_type_for_it(chosen: str) -> None:
+    settings = program.arguments(shlex.split(chosen))
+    assert program.command(settings) == f"python -m benchmarks.eeg_outside {chosen} --seed 2026"

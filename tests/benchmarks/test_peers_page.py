@@ -55,7 +55,9 @@ def test_the_quick_mode_writes_a_page_and_goes_on_from_its_cache(
 def test_a_cache_goes_on_or_starts_anew(tmp_path: Path) -> None:
     path = tmp_path / "runs.json"
     cache = Cache(path, {"seconds": 1.0})
+    assert "a" not in cache
     assert cache.get("a", lambda: [1, None]) == [1, None]
+    assert "a" in cache
     assert Cache(path, {"seconds": 1.0}).get("a", lambda: pytest.fail("there is one")) == [1, None]
     assert Cache(path, {"seconds": 2.0}).get("a", lambda: "other") == "other"
     assert list(tmp_path.iterdir()) == [path]
