@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import subprocess
 import time
 from pathlib import Path
@@ -117,7 +118,8 @@ def main(given: list[str] | None = None, size: Size = Size()) -> None:  # noqa: 
         results[f"{name} (invertmeeg)"] = theirs(name, groups, settings.python, settings.raw)
     facts = {
         "Command": "`python -m benchmarks.eeg_invertmeeg "
-        f"--samples {settings.samples} --seed {settings.seed}`",
+        f"--samples {settings.samples} --seed {settings.seed} --solvers "
+        f"{shlex.join(settings.solvers)} --methods {shlex.join(settings.methods)}`",
         "Recordings": f"{settings.samples} a data set, {size.electrodes} electrodes",
         "Weights": f"`{WEIGHTS}`, digest {fingerprint([find_weights(WEIGHTS)])}",
         "Hardware": hardware(),
