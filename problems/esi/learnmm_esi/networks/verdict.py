@@ -14,6 +14,7 @@ JUDGED, CONTEXT = 3, 3
 FACTS = JUDGED + CONTEXT
 TERMS = 1 + 2 * CONTEXT + CONTEXT * (CONTEXT - 1) // 2  # of a polynomial of second degree
 QUANTILE = 0.99  # of right starts that pass each limit
+MARGIN = 0.05  # of what was seen of the context, beyond which nobody knows
 LEAST = 1e-4  # share that is as good as none
 
 
@@ -74,8 +75,9 @@ class Verdict(nn.Module):
         terms = _terms(context)
         self.usual.copy_(torch.linalg.lstsq(terms.double(), judged.double()).solution)
         self.limits.copy_((judged - terms @ self.usual).quantile(QUANTILE, dim=0))
-        self.low.copy_(found[:, JUDGED:].amin(0))
-        self.high.copy_(found[:, JUDGED:].amax(0))
+        low, high = found[:, JUDGED:].amin(0), found[:, JUDGED:].amax(0)
+        self.low.copy_(low - MARGIN * (high - low))
+        self.high.copy_(high + MARGIN * (high - low))
         self.learned.fill_(True)
 
 
