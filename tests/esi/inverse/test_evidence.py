@@ -11,8 +11,8 @@ import torch
 import learnmm as lmm
 from learnmm.checks import assert_majorant
 from learnmm_esi.inverse.classical import apply_kernel, inverse_kernel
-from learnmm_esi.inverse.components import leading_components
 from learnmm_esi.inverse.evidence import EvidenceEnergy
+from learnmm_esi.inverse.signal_components import signal_components
 from learnmm_esi.metrics import Evaluator
 from learnmm_esi.simulation.erp import ERPSimulator
 
@@ -122,7 +122,7 @@ def test_components_are_those_above_the_noise():
     planted = noise.clone()
     for i, rank in enumerate((0, 1, 3)):
         planted[i] += 40 * patterns[:, :rank] @ basis[:, :rank].mT
-    parts = leading_components(planted, torch.ones(3, dtype=torch.float64))
+    parts = signal_components(planted, torch.ones(3, dtype=torch.float64))
     assert parts.rank.tolist() == [1, 1, 3]  # the strongest always stays
     assert parts.values.shape == (3, 20, 3)
     assert not bool(parts.values[:2, :, 1:].any())

@@ -14,11 +14,11 @@ from torch import Tensor
 
 import learnmm as lmm
 from learnmm_esi.inverse.classical import check_silent
-from learnmm_esi.inverse.components import Components, leading_components
 from learnmm_esi.inverse.energy import Reconstruction, check_size, heat_kernel
 from learnmm_esi.inverse.marginal import ConvexBounding, MarginalLikelihood
 from learnmm_esi.inverse.noise import NoiseEstimate, NoiseModes, estimate_noise
 from learnmm_esi.inverse.scaling import amplitude, normalized
+from learnmm_esi.inverse.signal_components import SignalComponents, signal_components
 from learnmm_esi.sources import SourceModel
 
 __all__ = ["EvidenceEnergy", "EvidenceProblem"]
@@ -37,7 +37,7 @@ class EvidenceProblem(NamedTuple):
         What proposes steps.
     start : Tensor, shape (batch, sources)
         First deviations.
-    components : Components
+    components : SignalComponents
         What stands out of the noise, in units of the noise's deviation.
     noise : NoiseEstimate
         Of the recordings.
@@ -46,7 +46,7 @@ class EvidenceProblem(NamedTuple):
     objective: MarginalLikelihood
     proposer: ConvexBounding
     start: Tensor
-    components: Components
+    components: SignalComponents
     noise: NoiseEstimate
 
 
@@ -115,7 +115,7 @@ class EvidenceEnergy:
         y = self._vectors.mT @ y  # (B, modes, times)
         power = y.square().sum((1, 2))
         deviation = (noise.share * power / y[0].numel()).sqrt()
-        parts = leading_components(y / deviation[:, None, None], torch.ones_like(deviation))
+        parts = signal_components(y / deviation[:, None, None], torch.ones_like(deviation))
         objective = MarginalLikelihood(self._matrix, parts.values, parts.rank)
         start = _start(objective)
         return EvidenceProblem(objective, ConvexBounding(objective), start, parts, noise)

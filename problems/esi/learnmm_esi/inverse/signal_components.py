@@ -7,10 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Components", "leading_components"]
+__all__ = ["SignalComponents", "signal_components"]
 
 
-class Components(NamedTuple):
+class SignalComponents(NamedTuple):
     """What stands out of the noise, ``y ~ values @ courses``.
 
     Attributes
@@ -28,7 +28,7 @@ class Components(NamedTuple):
     rank: Tensor
 
 
-def leading_components(y: Tensor, deviation: Tensor) -> Components:
+def signal_components(y: Tensor, deviation: Tensor) -> SignalComponents:
     """Decompose recordings, and keep what noise alone would not reach.
 
     Independent noise of one deviation has singular values up to ``sqrt(r) + sqrt(T)`` times it
@@ -50,4 +50,4 @@ def leading_components(y: Tensor, deviation: Tensor) -> Components:
     rank = kept.sum(1)
     most = int(rank.max())
     values = left[..., :most] * (size * kept)[:, None, :most]
-    return Components(values, courses[:, :most], rank)
+    return SignalComponents(values, courses[:, :most], rank)
