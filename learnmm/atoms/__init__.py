@@ -3,7 +3,7 @@
 from learnmm.atoms.activations import SoftReLU
 from learnmm.atoms.angles import Cosine, cosine
 from learnmm.atoms.autoencoder import AutoencoderBound, AutoencoderPrior
-from learnmm.atoms.base import Atom, Composed, Scaled, Sum
+from learnmm.atoms.base import Atom, Composed, Scaled, Sum, brought
 from learnmm.atoms.cosine_distance import CosineBound, CosineDistance
 from learnmm.atoms.losses import Loss
 from learnmm.atoms.separable import HalfQuadratic, Logistic, Quadratic, least_squares
@@ -29,6 +29,7 @@ __all__ = [
     "SoftReLU",
     "Softmax",
     "Sum",
+    "brought",
     "cosine",
     "least_squares",
 ]

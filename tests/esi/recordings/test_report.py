@@ -63,8 +63,8 @@ def test_a_section_shows_picture_certificate_and_settings_and_is_replaced(
     page = saved(report, tmp_path)
     assert page.count("<th>head model</th>") == 1
     told = rows(page)
-    assert (told["bad channels"], told["max iter"], told["weight"]) == ("Cz", "5", "1.0")
-    assert (told["noise cov"], told["diffusion"]) == ("of 90 channels", "10.0")
+    assert (told["bad channels"], told["max iter"], told["weight"]) == ("Cz", "5", "default")
+    assert (told["noise cov"], told["diffusion"]) == ("of 90 channels", "default")
     assert told["on missing"] == "raise"
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from learnmm import Atom, Bound, Evaluation, Kind, Point, Proposer, Step
-from learnmm.atoms.base import brought
+from learnmm.atoms import brought
 from learnmm.curvature import DiagonalCurvature
 
 __all__ = ["ConvexBounding", "MarginalLikelihood"]
