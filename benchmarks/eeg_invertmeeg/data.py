@@ -53,7 +53,7 @@ def recordings(name: str, samples: int, seed: int, size: Size) -> Group:
         caps=CapRange(
             ("standard_1005",), (size.electrodes, size.electrodes), spread=1.0, bad=0.0, jitter=0.0
         ),
-        heads=HeadRange(sources=size.sources, ico=size.ico, template=1.0),
+        heads=HeadRange(sources=size.sources, ico=size.ico, template=1.0, tilt=0.0),
         patches=PatchRange(
             counts=tuple(float(fewest <= count) for count in range(1, most + 1)), hops=chosen.hops
         ),

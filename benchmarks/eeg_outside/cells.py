@@ -29,7 +29,7 @@ _UNCHANGED = OtherHeads(1, 3, (80.0, 80.0), ("pial",), ("half",), stretch=0.0, s
 """A head that is the template but for the resolution of its boundaries."""
 
 HEADS: dict[str, HeadRange] = {
-    "template": HeadRange(others=replace(_UNCHANGED, count=0), template=1.0),
+    "template": HeadRange(others=replace(_UNCHANGED, count=0), template=1.0, tilt=0.0),
     "conductivity": _only(replace(_UNCHANGED, skull_ratio=(25.0, 25.0))),
     "surface": _only(replace(_UNCHANGED, surfaces=("white",))),
     "skull": _only(replace(_UNCHANGED, skulls=("constant",))),
