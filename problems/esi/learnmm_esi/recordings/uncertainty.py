@@ -25,9 +25,9 @@ __all__ = ["BANDWIDTHS", "DRAWS", "Redrawn", "redrawn", "uncertainty"]
 DRAWS = 32
 MOST_DRAWS, MOST_SEED = 10_000, 2**63 - 1
 
-BANDWIDTHS = {"linear": 0.020, "learned": 0.011}
+BANDWIDTHS = {"linear": 0.010, "learned": 0.011}
 """Metres, of a solver without weights and with them: ``examples/esi/coverage.py`` calibrates them,
-and its results say on what. That without weights is not calibrated yet, but set.
+and its results say on what.
 """
 
 Floats = NDArray[np.float64]
