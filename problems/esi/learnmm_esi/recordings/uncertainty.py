@@ -84,7 +84,7 @@ def uncertainty(
     noise covariance where it is not. The bandwidth of the smoothing is one that makes 90 %
     regions cover the centre of the active patch in 90 % of simulated recordings with one patch,
     over caps, heads, noise and ratios of signal to noise; ``examples/esi/results/coverage.md`` has
-    what was measured for each of them. The solver without weights is not calibrated yet. Where
+    what was measured for each of them. Where
     several sources are active the region is that of the strongest.
     """
     _check(inst, draws, seed)
