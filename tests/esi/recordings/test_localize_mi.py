@@ -11,6 +11,7 @@ import pytest
 
 from eeg_learning import small
 from eeg_stimulation import BAD, CHANNELS, OFFSET, RUNS, SOURCES
+from learnmm_esi.head.farthest import farthest_points
 from learnmm_esi.head.from_leadfield import head_model_from_leadfield
 from learnmm_esi.networks.files import save_solver
 from learnmm_esi.networks.method import Recordings as NetworkRecordings
@@ -33,7 +34,6 @@ from learnmm_esi.recordings.localize_mi.selection import (
     summaries,
     worst_tenth,
 )
-from learnmm_esi.recordings.localize_mi.subsets import farthest_points
 from learnmm_esi.recordings.localize_mi.trials import Protocol, Trial, run_trials
 from learnmm_esi.recordings.settings import InverseSettings
 

@@ -15,27 +15,51 @@ import mne
 import numpy as np
 from mne.coreg import get_mni_fiducials
 
-__all__ = ["ALIASES", "electrode_info", "electrode_names", "head_to_mri", "placed_info"]
+__all__ = [
+    "ALIASES",
+    "electrode_info",
+    "electrode_names",
+    "head_to_mri",
+    "montage_info",
+    "montage_name",
+    "placed_info",
+]
 
 #: Older names of T7, T8, P7 and P8 that the montage lists as well, at the same places.
 ALIASES = ("T3", "T4", "T5", "T6")
-NAMES = ("colin27_1020", "standard_1020")  # the second is the name before MNE 1.14
+TEN_TWENTY = "standard_1020"
 
 
-def _montage() -> mne.channels.DigMontage:
-    for name in NAMES:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # announces the renaming
-                return mne.channels.make_standard_montage(name)
-        except ValueError:
-            continue
-    raise RuntimeError(f"this version of MNE has none of the montages {', '.join(NAMES)}")
+def montage_name(name: str) -> str:
+    """Return what this version of MNE-Python calls a montage: since 1.14, by the head it is of."""
+    renamed = name.replace("standard_", "colin27_")
+    return renamed if renamed in mne.channels.get_builtin_montages() else name
+
+
+def montage_info(name: str, sfreq: float = 1.0) -> mne.Info:
+    """Return EEG channel information of a montage that MNE-Python ships, in its head frame.
+
+    Parameters
+    ----------
+    name : str
+        Its name, the older one of those that were renamed.
+    sfreq : float
+        Sampling frequency in Hz.
+    """
+    montage = _montage(name)
+    info = mne.create_info(montage.ch_names, sfreq, "eeg")
+    return info.set_montage(montage, verbose="ERROR")
+
+
+def _montage(name: str) -> mne.channels.DigMontage:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # announces the renaming
+        return mne.channels.make_standard_montage(montage_name(name))
 
 
 def electrode_names() -> tuple[str, ...]:
     """Return the 90 names, in the montage's order."""
-    return tuple(name for name in _montage().ch_names if name not in ALIASES)
+    return tuple(name for name in _montage(TEN_TWENTY).ch_names if name not in ALIASES)
 
 
 def electrode_info(sfreq: float) -> mne.Info:
@@ -47,7 +71,7 @@ def electrode_info(sfreq: float) -> mne.Info:
         Sampling frequency in Hz.
     """
     info = mne.create_info(list(electrode_names()), sfreq, "eeg")
-    info.set_montage(_montage())
+    info.set_montage(_montage(TEN_TWENTY))
     return info
 
 

@@ -8,15 +8,11 @@ the nearest point of the skin, and the mean of the three vertices around it.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import mne
-import nilearn
 import numpy as np
 import trimesh
 from scipy import sparse
@@ -37,6 +33,13 @@ from learnmm_esi.head.construction import parcellate, region_sums
 from learnmm_esi.head.cortex import N_VERTICES, fsaverage5
 from learnmm_esi.head.electrodes import head_to_mri, placed_info
 from learnmm_esi.head.gain import CorticalGain, cortical_gains
+from learnmm_esi.head.kept import (
+    check_arrays,
+    check_cells,
+    check_finite,
+    identity_of,
+    neighbour_graph,
+)
 from learnmm_esi.head.model import Construction, HeadModel
 from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.head.warp import NO_WARP, HeadWarp
@@ -62,7 +65,9 @@ class ScalpGain:
     free : ndarray of float32, shape (vertices, sources, 3)
         The same of dipoles along the axes of the head frame, one at each vertex of a region.
     cells : dict of str to ndarray
-        The regions, their neighbours, distances, positions and normals, as in `HeadModel`.
+        The regions, their distances, positions and normals, as in `HeadModel`.
+    neighbours : csr_matrix of bool, shape (sources, sources)
+        Which regions touch.
     """
 
     settings: HeadModelSettings
@@ -70,13 +75,7 @@ class ScalpGain:
     gain: np.ndarray
     free: np.ndarray
     cells: dict[str, np.ndarray]
-
-    @cached_property
-    def neighbours(self) -> sparse.csr_matrix:
-        """Which regions touch."""
-        indices, indptr = self.cells["neighbour_indices"], self.cells["neighbour_indptr"]
-        n = len(indptr) - 1
-        return sparse.csr_matrix((np.ones(len(indices), bool), indices, indptr), shape=(n, n))
+    neighbours: sparse.csr_matrix
 
     def place(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Move points to the skin.
@@ -93,7 +92,7 @@ class ScalpGain:
         distance : ndarray, shape (m,)
             How far they were, in metres.
         """
-        placed, distance, _ = closest_point(self.skin, np.asarray(points, dtype=np.float64))
+        placed, distance, _ = self._nearest(points)
         return placed, distance
 
     def corners(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +110,16 @@ class ScalpGain:
         weights : ndarray, shape (m, 3)
             Their shares in an electrode's potential; they sum to one.
         """
-        placed, _, face = closest_point(self.skin, np.asarray(points, dtype=np.float64))
+        placed, _, face = self._nearest(points)
+        return self._corners(placed, face)
+
+    def _nearest(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Nearest points of the skin, their distances, and the triangles they lie in."""
+        nearest: tuple[np.ndarray, np.ndarray, np.ndarray]
+        nearest = closest_point(self.skin, np.asarray(points, dtype=np.float64))
+        return nearest
+
+    def _corners(self, placed: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         weights = points_to_barycentric(self.skin.triangles[face], placed, method="cross")
         weights = np.clip(weights, 0.0, None)
         return self.skin.faces[face], weights / weights.sum(axis=1, keepdims=True)
@@ -129,7 +137,9 @@ class ScalpGain:
         ndarray of float64, shape (m, sources)
             V/(A m).
         """
-        vertices, weights = self.corners(points)
+        return self._referenced(*self.corners(points))
+
+    def _referenced(self, vertices: np.ndarray, weights: np.ndarray) -> np.ndarray:
         gain = np.einsum("mk,mks->ms", weights, self.gain[vertices])
         referenced: np.ndarray = gain - gain.mean(axis=0)
         return referenced
@@ -149,15 +159,16 @@ class ScalpGain:
         HeadModel
         """
         cells = self.cells
+        placed, _, face = self._nearest(points)
         return HeadModel(
-            leadfield=self.leadfield(points),
+            leadfield=self._referenced(*self._corners(placed, face)),
             positions=cells["positions"],
             normals=cells["normals"],
             neighbours=self.neighbours,
             distances=cells["distances"],
             vertices=(cells["vertices_lh"], cells["vertices_rh"]),
             channel_names=tuple(names),
-            origin=Construction(self.settings, cells["regions"], electrodes=self.place(points)[0]),
+            origin=Construction(self.settings, cells["regions"], electrodes=placed),
         )
 
 
@@ -200,14 +211,7 @@ def scalp_gain(
             "scalp_gain: the columns of a cap are sums over regions, between boundaries of the "
             f"library: expected column='sum' and a skull of these, got {settings}"
         )
-    identity: dict[str, Any] = {
-        "format": FORMAT,
-        "settings": dataclasses.asdict(settings),
-        "warp": dataclasses.asdict(warp),
-        "mne": mne.__version__,
-        "nilearn": nilearn.__version__,
-    }
-    identity = json.loads(json.dumps(identity))  # as it comes back from disk
+    identity = identity_of(FORMAT, settings, warp=dataclasses.asdict(warp))
 
     def read(arrays: Arrays, header: Header) -> ScalpGain:
         if header.get("identity") != identity:
@@ -269,22 +273,21 @@ def _electrodes(vertices: np.ndarray) -> Iterator[mne.Info]:
 def _read(arrays: Arrays, settings: HeadModelSettings) -> ScalpGain:
     """Make it of what was kept; a file that does not fit the settings is corrupt."""
     n, vertices = settings.sources, len(arrays.get("skin", ()))
-    shapes = {
-        "skin": (vertices, 3),
-        "gain": (vertices, n),
-        "free": (vertices, n, 3),
-        "positions": (n, 3),
-        "normals": (n, 3),
-        "distances": (n, n),
-        "neighbour_indptr": (n + 1,),
-        "regions": (2 * N_VERTICES,),
-    }
-    for name, shape in shapes.items():
-        array = arrays.get(name)
-        if array is None or array.shape != shape:
-            raise CorruptCacheError(f"expected {name} of shape {shape}")
-        if name != "distances" and not np.isfinite(array).all():
-            raise CorruptCacheError(f"{name} is not finite")
-    skin = trimesh.Trimesh(arrays.pop("skin"), arrays.pop("faces"), process=False)
+    check_arrays(
+        arrays,
+        {
+            "skin": ((vertices, 3), np.float64),
+            "faces": ((len(arrays.get("faces", ())), 3), np.int64),
+            "gain": ((vertices, n), np.float32),
+            "free": ((vertices, n, 3), np.float32),
+        },
+    )
+    for name in ("skin", "gain", "free"):
+        check_finite(arrays, name)
+    faces = arrays.pop("faces")
+    if not 0 <= faces.min() <= faces.max() < vertices:
+        raise CorruptCacheError("its faces are not those of its skin")
+    check_cells(arrays, n)
+    skin = trimesh.Trimesh(arrays.pop("skin"), faces, process=False)
     gain, free = arrays.pop("gain"), arrays.pop("free")
-    return ScalpGain(settings, skin, gain, free, arrays)
+    return ScalpGain(settings, skin, gain, free, arrays, neighbour_graph(arrays, n))

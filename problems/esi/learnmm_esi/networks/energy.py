@@ -16,6 +16,7 @@ from learnmm.atoms import AutoencoderBound, CosineBound
 from learnmm.linear import Form
 from learnmm.storage import short
 from learnmm_esi.inverse.classical import check_silent, inverse_kernel
+from learnmm_esi.inverse.noise import estimate_noise
 from learnmm_esi.inverse.scaling import amplitude, normalized
 from learnmm_esi.networks.components import Components
 from learnmm_esi.networks.sight import Look, Sight, look, sight_of
@@ -93,7 +94,7 @@ class LearnedEnergy(nn.Module):
     Parameters
     ----------
     model : SourceModel
-        Head model: lead field in V/(A m), shape (sensors, sources), and positions in metres.
+        Head model: lead field in V/(A m), shape (sensors, sources).
     prior : PriorSettings
         ``Phi`` and ``w``.
     start : {"learned", "sLORETA", "MNE", "noise"}
@@ -105,7 +106,6 @@ class LearnedEnergy(nn.Module):
 
     matrix: Tensor
     kernel: Tensor
-    vectors: Tensor
     projection: Tensor
     values: Tensor
 
@@ -175,7 +175,8 @@ class LearnedEnergy(nn.Module):
         """``w``, a positive number, or one for each recording."""
         if self.initial != "learned":
             return self.log_weight.exp()
-        facts = cap_facts(self.sight, self.look(sensors))
+        noise = estimate_noise(self.normalized(sensors), self.modes)
+        facts = cap_facts(self.sight, noise.snr_db)
         return (self.log_weight + facts @ self.weight_slopes).exp()
 
     def forward(self, sensors: Tensor) -> lmm.Atom:
@@ -244,10 +245,10 @@ class LearnedEnergy(nn.Module):
         return amplitude(x, sensors, self.leadfield, self.gain)
 
 
-def cap_facts(sight: Sight, seen: Look) -> Tensor:
+def cap_facts(sight: Sight, snr_db: Tensor) -> Tensor:
     """Signal-to-noise ratio of recordings and modes of their cap, each near one, ``(B, 2)``."""
-    modes = (sight.values > 0).sum().to(seen.snr_db).log() - math.log(64)
-    return torch.stack([seen.snr_db / 10, modes.expand(seen.snr_db.shape)], -1)
+    modes = (sight.values > 0).sum().to(snr_db).log() - math.log(64)
+    return torch.stack([snr_db / 10, modes.expand(snr_db.shape)], -1)
 
 
 def autoencoder(sources: int, prior: PriorSettings) -> nn.Sequential:

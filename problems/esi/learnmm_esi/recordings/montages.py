@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Sequence
 
 import mne
@@ -11,7 +10,7 @@ import numpy as np
 from mne.io.constants import FIFF
 from mne.transforms import apply_trans
 
-from learnmm_esi.head.electrodes import ALIASES, head_to_mri
+from learnmm_esi.head.electrodes import ALIASES, head_to_mri, montage_info
 from learnmm_esi.recordings.channel_names import sensor_rows
 from learnmm_esi.recordings.positions import FEWEST, electrode_places, fit_positions
 from learnmm_esi.recordings.scalp_fit import Points
@@ -50,11 +49,8 @@ def fiducials(info: mne.Info) -> Points | None:
 @functools.cache
 def head_frame(kind: str) -> tuple[list[str], Points, Points | None]:
     """Return names, places in MNE's head frame and fiducials of a montage that MNE ships."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # announces that names change
-        montage = mne.channels.make_standard_montage(kind)
-    info = mne.create_info(montage.ch_names, 1.0, "eeg").set_montage(montage, verbose="ERROR")
-    return montage.ch_names, electrode_places(info), fiducials(info)
+    info = montage_info(kind)
+    return info["ch_names"], electrode_places(info), fiducials(info)
 
 
 def named_places(names: Sequence[str]) -> Points:

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from learnmm_esi.simulation.simulator import PatchSimulator
+from learnmm_esi.training.drawn import Drawn, window_begins
 from learnmm_esi.training.seen import Groups
 
 
-class SimulatedRecordings(Dataset[dict[str, Tensor]]):
+class SimulatedRecordings(Drawn[PatchSimulator]):
     """Samples of a simulator.
 
     Parameters
@@ -29,25 +29,17 @@ class SimulatedRecordings(Dataset[dict[str, Tensor]]):
     def __init__(
         self, simulator: PatchSimulator, *, fresh: bool = True, window: int | None = None
     ) -> None:
-        self.simulator, self.fresh, self.window = simulator, fresh, window
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the noise."""
-        self.epoch = epoch if self.fresh else 0
-
-    def __len__(self) -> int:
-        return len(self.simulator)
+        super().__init__(simulator, fresh)
+        self.window = window
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        sample = self.simulator.sample(index, draw=self.epoch)
+        sample = self.source.sample(index, draw=self.epoch)
         sources, sensors = torch.from_numpy(sample.sources), torch.from_numpy(sample.sensors)
         if self.window is not None and self.window < sources.shape[1]:
             seeded = torch.Generator().manual_seed(1_000_003 * self.epoch + index)
             peak = int(sources[sample.seed_source].abs().argmax())
-            first = max(0, peak - self.window + 1)
-            last = min(peak, sources.shape[1] - self.window)
-            begin = int(torch.randint(first, last + 1, (), generator=seeded))
+            begins = window_begins(peak, self.window, sources.shape[1])
+            begin = int(torch.randint(begins.start, begins.stop, (), generator=seeded))
             sources = sources[:, begin : begin + self.window]
             sensors = sensors[:, begin : begin + self.window]
         # Amplitudes play no role, and in A m they are near the smallest float32.
@@ -59,7 +51,7 @@ class SimulatedRecordings(Dataset[dict[str, Tensor]]):
         }
 
 
-class GroupedRecordings(Dataset[dict[str, Any]]):
+class GroupedRecordings(Drawn[Groups]):
     """Recordings over ranges, group by group: a batch is a few recordings of one head and cap.
 
     Parameters
@@ -77,18 +69,11 @@ class GroupedRecordings(Dataset[dict[str, Any]]):
     def __init__(
         self, groups: Groups, *, fresh: bool = True, members: int = 16, window: int | None = None
     ) -> None:
-        self.groups, self.fresh, self.members, self.window = groups, fresh, members, window
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the recordings."""
-        self.epoch = epoch if self.fresh else 0
-
-    def __len__(self) -> int:
-        return len(self.groups)
+        super().__init__(groups, fresh)
+        self.members, self.window = members, window
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        group = self.groups.group(number, draw=self.epoch)
+        group = self.source.group(number, draw=self.epoch)
         few = slice(0, self.members)
         sources, sensors = (
             torch.from_numpy(group.sources[few]),
@@ -98,8 +83,8 @@ class GroupedRecordings(Dataset[dict[str, Any]]):
         if self.window is not None and self.window < times:
             seeded = np.random.default_rng([number, self.epoch])
             peak = int(np.abs(group.courses[few]).sum((0, 1)).argmax())
-            first, last = max(0, peak - self.window + 1), min(peak, times - self.window)
-            begin = int(seeded.integers(first, last + 1))
+            begins = window_begins(peak, self.window, times)
+            begin = int(seeded.integers(begins.start, begins.stop))
             sources = sources[..., begin : begin + self.window]
             sensors = sensors[..., begin : begin + self.window]
         seen = (sources.abs().amax((1, 2)) > 0) & (sensors.abs().amax((1, 2)) > 0)

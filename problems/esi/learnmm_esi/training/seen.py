@@ -7,7 +7,6 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.inverse.scaling import unit_norm
@@ -15,6 +14,7 @@ from learnmm_esi.networks.sight import RANK, look, sight_of
 from learnmm_esi.simulation.ranges.courses import Timing
 from learnmm_esi.simulation.ranges.simulator import Group
 from learnmm_esi.simulation.simulator import FactoredSample, PatchSimulator
+from learnmm_esi.training.drawn import Drawn
 
 __all__ = ["Groups", "OneHead", "SeenRecordings", "seen"]
 
@@ -80,7 +80,7 @@ class OneHead:
         )
 
 
-class SeenRecordings(Dataset[dict[str, Tensor]]):
+class SeenRecordings(Drawn[Groups]):
     """Groups as their caps see them, with modes filled up to the largest cap's.
 
     Parameters
@@ -94,18 +94,11 @@ class SeenRecordings(Dataset[dict[str, Tensor]]):
     """
 
     def __init__(self, groups: Groups, *, fresh: bool = True, workers: int = 0) -> None:
-        self.groups, self.fresh, self.workers = groups, fresh, workers
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the recordings."""
-        self.epoch = epoch if self.fresh else 0
-
-    def __len__(self) -> int:
-        return len(self.groups)
+        super().__init__(groups, fresh)
+        self.workers = workers
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        return seen(self.groups.group(number, draw=self.epoch), self.groups.modes)
+        return seen(self.source.group(number, draw=self.epoch), self.source.modes)
 
 
 def seen(group: Group, modes: int) -> dict[str, Tensor]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from learnmm_esi.simulation.ranges.caps import CapRange, electrodes_of, spread
+from learnmm_esi.head.farthest import farthest_points
+from learnmm_esi.simulation.ranges.caps import CapRange, electrodes_of
 from learnmm_esi.simulation.ranges.courses import RELATIONS, SHAPES, CourseRange, Timing, pink
 from learnmm_esi.simulation.ranges.disturbances import NoiseRange
 from learnmm_esi.simulation.ranges.heads import HeadRange, OtherHeads
@@ -137,7 +138,7 @@ def test_caps_are_drawn_from_montages(simulator) -> None:
     scalp = simulator.heads.template
     assert len(electrodes_of(scalp, "standard_1020")) == 90
     places = electrodes_of(scalp, "standard_1005")
-    far = spread(places, 19, 0)
+    far = farthest_points(places, 19, 0)
     assert len(set(far.tolist())) == 19
     apart = np.linalg.norm(places[far][:, None] - places[far][None], axis=2)
     assert apart[np.triu_indices(19, 1)].min() > 0.02

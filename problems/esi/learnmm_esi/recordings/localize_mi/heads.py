@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnmm_esi.fif import reading
+from learnmm_esi.head.farthest import farthest_points
 from learnmm_esi.head.from_forward import head_model_from_forward
 from learnmm_esi.head.fsaverage import fsaverage_head_model
 from learnmm_esi.head.model import HeadModel, Registration
 from learnmm_esi.head.registration import template_regions
 from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.head.shape import write_spheres
-from learnmm_esi.recordings.localize_mi.subsets import farthest_points
 
 __all__ = ["Regions", "SubjectHead", "read_head", "regions_of"]
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf
 
 from learnmm_esi.fif import reading
+from learnmm_esi.head.farthest import farthest_points
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.recordings.channels import match_channels
 from learnmm_esi.recordings.localize_mi.files import RunFiles
-from learnmm_esi.recordings.localize_mi.subsets import farthest_points
 from learnmm_esi.recordings.localize_mi.tables import number, read_json, read_table
 
 __all__ = ["Response", "read_response"]

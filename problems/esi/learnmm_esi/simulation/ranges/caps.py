@@ -10,9 +10,11 @@ import mne
 import numpy as np
 from numpy.typing import NDArray
 
-from learnmm_esi.head.scalp import ScalpGain, head_to_mri
+from learnmm_esi.head.electrodes import head_to_mri, montage_info, montage_name
+from learnmm_esi.head.farthest import farthest_points
+from learnmm_esi.head.scalp import ScalpGain
 
-__all__ = ["CapRange", "DrawnCap", "electrodes_of", "spread"]
+__all__ = ["CapRange", "DrawnCap", "electrodes_of"]
 
 Floats = NDArray[np.float64]
 
@@ -74,7 +76,7 @@ class CapRange:
         object.__setattr__(self, "electrodes", tuple(self.electrodes))
         known = (*mne.channels.get_builtin_montages(), ANYWHERE)
         for name in self.montages:
-            if _name(name) not in known:
+            if montage_name(name) not in known:
                 raise ValueError(f"CapRange: there is no montage {name!r}; there are {known}")
         if not self.montages:
             raise ValueError("CapRange: montages must name one at least")
@@ -99,7 +101,7 @@ class CapRange:
         count = round(np.exp(generator.uniform(np.log(fewest), np.log(most))))
         count = min(count, len(places))
         if generator.uniform() < self.spread:
-            chosen = spread(places, count, int(generator.integers(len(places))))
+            chosen = farthest_points(places, count, int(generator.integers(len(places))))
         else:
             chosen = generator.permutation(len(places))[:count]
         left_out = int(generator.uniform(0, self.bad) * count)
@@ -107,30 +109,6 @@ class CapRange:
         assumed = places[generator.permutation(chosen)[:kept]]
         moved = self.jitter * generator.standard_normal(assumed.shape)
         return DrawnCap(assumed, assumed + moved if self.jitter else assumed)
-
-
-def spread(places: Floats, count: int, first: int) -> NDArray[np.int64]:
-    """Choose places that keep their distance: each next one is farthest from those before.
-
-    Parameters
-    ----------
-    places : ndarray, shape (n, 3)
-        To choose from.
-    count : int
-        How many.
-    first : int
-        Where to begin.
-
-    Returns
-    -------
-    ndarray of int, shape (count,)
-    """
-    chosen = [first]
-    distance = np.linalg.norm(places - places[first], axis=1)
-    for _ in range(count - 1):
-        chosen.append(int(distance.argmax()))
-        distance = np.minimum(distance, np.linalg.norm(places - places[chosen[-1]], axis=1))
-    return np.array(chosen)
 
 
 @functools.lru_cache(maxsize=64)
@@ -162,14 +140,6 @@ def electrodes_of(scalp: ScalpGain, montage: str) -> Floats:
 @functools.cache
 def _in_mri(montage: str) -> Floats:
     """Electrodes of a montage on the template, before they are placed on its skin."""
-    made = mne.channels.make_standard_montage(_name(montage))
-    info = mne.create_info(made.ch_names, 1000.0, "eeg").set_montage(made, verbose="ERROR")
-    places = np.array([channel["loc"][:3] for channel in info["chs"]])
+    places = np.array([channel["loc"][:3] for channel in montage_info(montage)["chs"]])
     in_mri: Floats = mne.transforms.apply_trans(head_to_mri(), places)
     return in_mri
-
-
-def _name(montage: str) -> str:
-    """What this version of MNE-Python calls a montage."""
-    renamed = montage.replace("standard_", "colin27_")  # of MNE 1.14
-    return renamed if renamed in mne.channels.get_builtin_montages() else montage

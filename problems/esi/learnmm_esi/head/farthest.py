@@ -1,4 +1,4 @@
-"""Few points that cover many: subsets of electrodes and of sources."""
+"""Few points that cover many: electrodes of a cap, subsets of electrodes and of sources."""
 
 from __future__ import annotations
 
