@@ -25,6 +25,19 @@ def test_recordings_take_turns(model, evoked, epochs, any_weights, monkeypatch) 
         assert_same(one, other)
 
 
+def test_a_lead_field_is_decomposed_once_for_recordings_that_share_it(
+    model, evoked, any_weights
+) -> None:
+    inverse = MMInverse(model, InverseSettings(weights=any_weights))
+    first = inverse.apply(evoked)
+    learned = inverse._engine.of(evoked.info).learned
+    modes = learned.solver.energy.modes
+    assert_same(inverse.apply(evoked).data, first.data)
+    assert learned.solver.energy.modes is modes
+    inverse.apply(evoked.copy().drop_channels(evoked.ch_names[:3]))
+    assert learned.solver.energy.modes is not modes
+
+
 def test_any_length_rate_and_projector_will_do(model, evoked, any_weights) -> None:
     inverse = MMInverse(model, InverseSettings(weights=any_weights))
     short = evoked.copy().crop(*evoked.times[[3, 3]])

@@ -53,7 +53,7 @@ class Engine:
             check_size(len(model.positions))
         else:
             self.learned = LearnedInverse(settings.weights, model, settings.transfer)
-        self._prepared: tuple[bytes, SourceEnergy | EvidenceEnergy] | None = None
+        self._prepared: tuple[bytes, Solver] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the distances behind, a large matrix that no recording needs."""
@@ -106,14 +106,14 @@ class Engine:
     def _solver(self, info: mne.Info, match: ChannelMatch, matrix: NDArray[np.float64]) -> Solver:
         if self.learned is not None:
             self.learned.check(info, match, matrix)
-            if self.learned.any:
-                return self.learned.seeing(matrix @ self.model.leadfield[match.rows])
-            return self.learned
         key = match.rows.tobytes() + matrix.tobytes()
         if self._prepared is None or self._prepared[0] != key:
             logger.info("Preparing the energy of %d channels", len(match.rows))
             seen = SeenModel(self.model, matrix @ self.model.leadfield[match.rows])
-            self._prepared = key, _energy(seen, self.settings)
+            if self.learned is None:
+                self._prepared = key, _energy(seen, self.settings)
+            else:
+                self._prepared = key, self.learned.seeing(seen.leadfield)
         return self._prepared[1]
 
 

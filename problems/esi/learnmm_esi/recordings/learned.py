@@ -129,19 +129,15 @@ class LearnedInverse:
         Parameters
         ----------
         leadfield : ndarray, shape (channels, sources)
-            Theirs, projected and whitened as they are.
+            Theirs, projected and whitened as they are. Weights for one head model have that of
+            their own, which is the same (see `check`).
         """
-        return SeeingInverse(self, leadfield)
+        return SeeingInverse(self.solver, leadfield if self.any else self.solver.head.leadfield)
 
     @property
     def times(self) -> int:
         """Samples of the recordings that the weights were trained on."""
         return self.solver.recordings.times
-
-    @property
-    def leadfield(self) -> lmm.linear.MatrixMap:
-        """What the sensors see, divided by its norm."""
-        return self.solver.energy.leadfield
 
     def check(self, info: mne.Info, match: ChannelMatch, matrix: NDArray[np.float64]) -> None:
         """Raise a clear error unless the weights serve a recording.
@@ -211,37 +207,30 @@ class LearnedInverse:
                 stacklevel=2,
             )
 
-    def reconstruct(
-        self, sensors: ArrayLike, *, max_iter: int | None = None, progress: bool = False
-    ) -> Reconstruction:
-        """Estimate sources of recordings ``(batch, sensors, times)`` in V."""
-        return self.solver.reconstruct(sensors, steps=max_iter, progress=progress)
-
 
 class SeeingInverse:
-    """Weights for any channels, on those of one recording.
+    """A trained method on the channels of one recording.
 
     Several share the solver of one `LearnedInverse`, in turns: a generator of epochs may rest while
     another recording is solved.
 
     Parameters
     ----------
-    learned : LearnedInverse
-        The weights.
+    solver : SourceSolver
+        The method.
     leadfield : ndarray, shape (channels, sources)
         See `LearnedInverse.seeing`.
     """
 
-    def __init__(self, learned: LearnedInverse, leadfield: NDArray[np.float64]) -> None:
-        self._learned, self._seen = learned, leadfield
+    def __init__(self, solver: SourceSolver, leadfield: NDArray[np.float64]) -> None:
+        self._solver, self._seen = solver, leadfield
 
     @property
     def solver(self) -> SourceSolver:
         """The method, with this lead field."""
-        solver = self._learned.solver
-        if solver.seen is not self._seen:
-            solver.see(self._seen)
-        return solver
+        if self._solver.seen is not self._seen:
+            self._solver.see(self._seen)
+        return self._solver
 
     @property
     def leadfield(self) -> lmm.linear.MatrixMap:

@@ -16,7 +16,7 @@ from learnmm_esi.inverse.energy import Reconstruction, SourceEnergy
 from learnmm_esi.inverse.evidence import EvidenceEnergy
 from learnmm_esi.inverse.fit import REFUSED, MMFit, explained_share, fits_of, unmoved_fit
 from learnmm_esi.recordings.channels import ChannelMatch, match_channels
-from learnmm_esi.recordings.learned import LearnedInverse, SeeingInverse
+from learnmm_esi.recordings.learned import SeeingInverse
 from learnmm_esi.recordings.plausibility import CrossValidation, Told
 from learnmm_esi.recordings.positions import check_positions
 from learnmm_esi.recordings.preparation import (
@@ -30,7 +30,7 @@ from learnmm_esi.recordings.settings import OnMissing
 __all__ = ["PreparedRecording", "Recording", "SeenModel", "Solved", "Solver"]
 
 Recording: TypeAlias = mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
-Solver: TypeAlias = SourceEnergy | EvidenceEnergy | LearnedInverse | SeeingInverse
+Solver: TypeAlias = SourceEnergy | EvidenceEnergy | SeeingInverse
 
 
 class SeenModel:
