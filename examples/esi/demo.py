@@ -17,6 +17,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 from rich.table import Table
 
@@ -32,6 +33,7 @@ from learnmm_esi.simulation.erp import ERPSimulator
 
 SAMPLES, SEED, STEPS = 16, 2026, 30
 OUT = Path("out")
+PLAIN = "nothing learned"
 
 console = Console()
 
@@ -49,7 +51,7 @@ for method in ("MNE", "sLORETA"):
     milliseconds[method] = 1e3 * (time.perf_counter() - begin) / SAMPLES
 begin = time.perf_counter()
 reconstruction = energy.reconstruct(recordings.sensors, max_iter=STEPS, progress=True)
-milliseconds["learnmm"] = 1e3 * (time.perf_counter() - begin) / SAMPLES
+milliseconds[PLAIN] = 1e3 * (time.perf_counter() - begin) / SAMPLES
 solver = load_solver(find_weights("mm-net"), model, transfer=True)
 begin = time.perf_counter()
 with torch.no_grad():  # what the steps of MM-Net begin with: a network of its own
@@ -59,8 +61,8 @@ milliseconds["MM-Net's start"] = 1e3 * (time.perf_counter() - begin) / SAMPLES
 begin = time.perf_counter()
 learned = solver.reconstruct(recordings.sensors, progress=True)
 milliseconds["MM-Net"] = 1e3 * (time.perf_counter() - begin) / SAMPLES
-results = {"learnmm": reconstruction.result, "MM-Net": learned.result}
-estimates |= {"learnmm": reconstruction.sources, "MM-Net's start": start}
+results = {PLAIN: reconstruction.result, "MM-Net": learned.result}
+estimates |= {PLAIN: reconstruction.sources, "MM-Net's start": start}
 estimates |= {"MM-Net": learned.sources}
 
 # 3. What they are worth. LE is the paper's localisation error: the peak is searched within seven
@@ -112,7 +114,7 @@ shown = int(np.abs(recordings.sources).max((1, 2)).argmax())
 peak = int(np.abs(recordings.sources[shown, recordings.seed_source[shown]]).argmax())
 maps = {"truth": recordings.sources[shown, :, peak]}
 maps |= {method: estimate[shown, :, peak] for method, estimate in estimates.items()}
-units = dict.fromkeys(maps, "nA m") | {"sLORETA": "(standardised)"}
+units = dict.fromkeys(maps, "nA m") | {"sLORETA": "(no unit)"}
 maps = {name: values * (1e9 if units[name] == "nA m" else 1) for name, values in maps.items()}
 figure = plot_cortex(model, maps, unit=units)
 curve, panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
@@ -121,6 +123,7 @@ for axes, (method, result) in zip(panels, results.items(), strict=True):
     axes.plot(values, color="0.7", linewidth=0.8)
     axes.plot(values.mean(1), color="C0", linewidth=2, label="mean")
     axes.set(xlabel="iteration", ylabel="its energy", yscale="log", title=method)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
 curve.suptitle("Every line only ever goes down")
 OUT.mkdir(exist_ok=True)
