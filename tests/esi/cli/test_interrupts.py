@@ -12,6 +12,14 @@ import pytest
 from learnmm_esi.cli.interrupts import persistent_interrupt
 
 
+@pytest.fixture(autouse=True)
+def heard_here():
+    """Processes in the background are started deaf to Ctrl-C; what is tested is not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def deaf(seconds: float) -> None:
     """A library that goes on another way whatever happens, as trimesh does."""
     with contextlib.suppress(BaseException):
