@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 from learnmm_esi.head.scalp import scalp_gain
 from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.networks.files import load_solver, save_solver
+from learnmm_esi.networks.method import Recordings
+from learnmm_esi.networks.registry import method
 from learnmm_esi.simulation.data_sets import DATA, load_protocol, simulator
 from learnmm_esi.simulation.erp import ERPSimulator
 from learnmm_esi.simulation.nmm import NMMSimulator
@@ -104,6 +107,14 @@ def test_a_batch_of_the_steps_is_one_group(files) -> None:
     with pytest.raises(ValueError, match="one group, got batch_size=2"):
         GroupedRecordings.collate([data[0], data[1]])
     model = groups.group(0).model
+    path.write_text(path.read_text().replace("window = 8", "window = 0"))
+    whole = simulate(model, str(ranges), load_preset(path, "mm-net"))
+    assert whole.recordings == Recordings(40, None)  # the longest there are
+    for number in range(4):
+        assert whole.steps[number]["sensors"].shape[2] == groups.group(number).timing.times
+    path.write_text(path.read_text().replace("window = 0", "window = 8"))
+    with pytest.raises(ValueError, match="many lengths, and modgrad has weights for one"):
+        simulate(model, str(ranges), replace(preset, method=method("modgrad")))
     text = path.read_text().replace("window = 8", "window = 8, sfreq = 100.0")
     path.write_text(text)
     asked = load_preset(path, "mm-net")

@@ -152,6 +152,12 @@ def simulate(model: HeadModel, data: str, preset: Preset, progress: bool = False
                 f"the recordings of {data} are of many lengths and rates: leave "
                 f"{', '.join(asked)} out of the preset"
             )
+        if not preset.method.any_length:
+            raise ValueError(
+                f"the recordings of {data} are of many lengths, and {preset.method.name} has "
+                "weights for one: train a method of any length"
+            )
+        longest = window or protocol.settings.courses.times[1]
         many, few = (protocol.groups(seed, n) for seed, n in sizes)
         many.prepare(progress)
         judging = protocol.groups(setting.seed + 3, min(JUDGED, setting.train_size))
@@ -159,10 +165,10 @@ def simulate(model: HeadModel, data: str, preset: Preset, progress: bool = False
         return Simulated(
             many,
             few,
-            GroupedRecordings(many, members=members, window=window),
-            GroupedRecordings(few, fresh=False, members=members, window=window),
+            GroupedRecordings(many, members=members, window=longest),
+            GroupedRecordings(few, fresh=False, members=members, window=longest),
             judging,
-            Recordings(window, None),
+            Recordings(longest, None),
             replace(preset.fit, batch_size=1),  # group, of as many recordings
         )
     made = asked if isinstance(protocol.settings, ERPSettings) else {}
