@@ -15,7 +15,7 @@ import learnmm as lmm
 from learnmm.atoms import SmootherBound
 from learnmm_esi.inverse.classical import inverse_kernel
 from learnmm_esi.inverse.noise import NoiseEstimate
-from learnmm_esi.inverse.scaling import amplitude, normalized, unit_norm
+from learnmm_esi.inverse.scaling import OnLeadfield, unit_norm
 from learnmm_esi.sources import SourceModel
 
 LARGEST = 10_000
@@ -49,7 +49,7 @@ class Reconstruction:
     noise: NoiseEstimate | None = None
 
 
-class SourceEnergy:
+class SourceEnergy(OnLeadfield):
     """``1 - cos(A x, y) + weight (1 - cos(x, S x))`` for every recording ``y`` of a batch.
 
     ``A`` is the lead field and ``S`` a diffusion along the cortical neighbour graph, the cosines
@@ -94,23 +94,21 @@ class SourceEnergy:
             )
         leadfield = np.asarray(model.leadfield, dtype=np.float64)
         check_size(leadfield.shape[1])
+        super().__init__(leadfield, dtype)
         # sLORETA has no depth bias, which the energy would only slowly undo.
         self._start = torch.tensor(inverse_kernel(leadfield, "sLORETA"), dtype=dtype)
         self.weight = float(weight)
-        # Dividing by the norm keeps x, y and gradients near one whatever the units were.
-        self._gain = float(np.linalg.norm(leadfield, 2))
-        self.leadfield = lmm.linear.MatrixMap(torch.tensor(leadfield / self._gain, dtype=dtype))
         smoother = heat_kernel(model.neighbours, diffusion)
         self.smoothness = lmm.LinearSmootherPrior(torch.tensor(smoother, dtype=dtype), bound)
 
     def __call__(self, sensors: ArrayLike | Tensor) -> lmm.Atom:
         """Return the energy of recordings ``(batch, sensors, times)``, in any unit."""
-        fit = lmm.CosineDistance(self._normalized(sensors)) @ self.leadfield
+        fit = lmm.CosineDistance(self.normalized(sensors)) @ self.leadfield
         return fit + self.weight * self.smoothness
 
     def start(self, sensors: ArrayLike | Tensor) -> Tensor:
         """Return the sLORETA estimate at unit norm, ``(batch, sources, times)``."""
-        return unit_norm(self._start @ self._normalized(sensors))
+        return unit_norm(self._start @ self.normalized(sensors))
 
     def reconstruct(
         self, sensors: ArrayLike | Tensor, *, max_iter: int = 60, progress: bool = False
@@ -130,19 +128,12 @@ class SourceEnergy:
         -------
         Reconstruction
         """
-        y = self._normalized(sensors)
+        y = self.normalized(sensors)
         optimizer = lmm.ProjectedMMOptimizer(
             self(y), settings=lmm.SolveSettings(max_iter=max_iter, rtol=1e-5)
         )
         result = optimizer.minimize(self.start(y), history=True, progress=progress)
         return Reconstruction(self.amplitude(result.x, sensors), result)
-
-    def amplitude(self, x: Tensor, sensors: ArrayLike | Tensor) -> NDArray[np.float32]:
-        """Scale estimates to the recordings by least squares, giving A m."""
-        return amplitude(x, sensors, self.leadfield, self._gain)
-
-    def _normalized(self, sensors: ArrayLike | Tensor) -> Tensor:
-        return normalized("SourceEnergy", sensors, self.leadfield)
 
 
 def check_size(sources: int) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 import learnmm as lmm
@@ -17,7 +17,7 @@ from learnmm_esi.inverse.classical import check_silent
 from learnmm_esi.inverse.energy import Reconstruction, check_size, heat_kernel
 from learnmm_esi.inverse.marginal import ConvexBounding, MarginalLikelihood
 from learnmm_esi.inverse.noise import NoiseEstimate, NoiseModes, estimate_noise
-from learnmm_esi.inverse.scaling import amplitude, normalized
+from learnmm_esi.inverse.scaling import OnLeadfield
 from learnmm_esi.inverse.signal_components import SignalComponents, signal_components
 from learnmm_esi.sources import SourceModel
 
@@ -50,7 +50,7 @@ class EvidenceProblem(NamedTuple):
     noise: NoiseEstimate
 
 
-class EvidenceEnergy:
+class EvidenceEnergy(OnLeadfield):
     """Patches of cortex whose strengths are the most probable ones, given the noise.
 
     A recording is ``y = L S u + e``: a patch around each source, the rows of the diffusion ``S``
@@ -92,8 +92,7 @@ class EvidenceEnergy:
         leadfield = np.asarray(model.leadfield, dtype=np.float64)
         check_size(leadfield.shape[1])
         check_silent("EvidenceEnergy: leadfield", leadfield - leadfield.mean(axis=0))
-        self._gain = float(np.linalg.norm(leadfield, 2))
-        self.leadfield = lmm.linear.MatrixMap(torch.tensor(leadfield / self._gain, dtype=dtype))
+        super().__init__(leadfield, dtype)
         self.modes = NoiseModes.of(leadfield)
         patches = torch.tensor(heat_kernel(model.neighbours, diffusion))
         seen = self.modes.vectors.mT @ torch.tensor(leadfield / self._gain) @ patches
@@ -110,7 +109,7 @@ class EvidenceEnergy:
         ValueError
             If their shape does not fit, or one is zero or not finite.
         """
-        y = normalized("EvidenceEnergy", sensors, self.leadfield)
+        y = self.normalized(sensors)
         noise = estimate_noise(y, self.modes)
         y = self._vectors.mT @ y  # (B, modes, times)
         power = y.square().sum((1, 2))
@@ -153,10 +152,6 @@ class EvidenceEnergy:
         result = optimizer.minimize(problem.start, history=True, progress=progress)
         estimate = self.amplitude(self.sources(problem, result.x), sensors)
         return Reconstruction(estimate, result, noise=problem.noise)
-
-    def amplitude(self, x: Tensor, sensors: ArrayLike | Tensor) -> NDArray[np.float32]:
-        """Scale estimates to the recordings by least squares, giving A m."""
-        return amplitude(x, sensors, self.leadfield, self._gain)
 
 
 def _start(objective: MarginalLikelihood) -> Tensor:

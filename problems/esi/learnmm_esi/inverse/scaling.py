@@ -63,3 +63,40 @@ def amplitude(
 
 def _norm(v: Tensor) -> Tensor:
     return expand(norm(v), v)
+
+
+class OnLeadfield:
+    """An energy on a lead field that is divided by its norm.
+
+    That keeps iterates, recordings and gradients near one, whatever the units were.
+
+    Parameters
+    ----------
+    leadfield : ndarray, shape (sensors, sources)
+        V/(A m).
+    dtype : torch.dtype
+        Working precision.
+
+    Attributes
+    ----------
+    leadfield : MatrixMap
+        Divided by its norm.
+    """
+
+    def __init__(self, leadfield: NDArray[np.float64], dtype: torch.dtype) -> None:
+        self._gain = float(np.linalg.norm(leadfield, 2))
+        self.leadfield = lmm.linear.MatrixMap(torch.tensor(leadfield / self._gain, dtype=dtype))
+
+    def normalized(self, sensors: ArrayLike | Tensor) -> Tensor:
+        """Check recordings and scale each to norm one.
+
+        Raises
+        ------
+        ValueError
+            If their shape does not fit, or one is zero or not finite.
+        """
+        return normalized(type(self).__name__, sensors, self.leadfield)
+
+    def amplitude(self, x: Tensor, sensors: ArrayLike | Tensor) -> NDArray[np.float32]:
+        """Scale estimates to the recordings by least squares, giving A m."""
+        return amplitude(x, sensors, self.leadfield, self._gain)
