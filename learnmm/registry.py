@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -39,6 +39,9 @@ class Instance:
         Smallest value of every problem, ``(B,)``, where it is known.
     minimizer : Tensor or None
         A point where it is taken, the shape of `x0`. Facts say if others exist.
+    data : Tensor or None
+        What tells each problem from the others of its family, ``(B, d)``, such as its
+        measurements; learned starts and metrics see it. None: they see the gradient at `x0`.
     facts : Mapping
         Whatever else is known, such as a condition number or convexity.
     """
@@ -48,6 +51,7 @@ class Instance:
     majorant: Majorant | None = None
     optimum: Tensor | None = None
     minimizer: Tensor | None = None
+    data: Tensor | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def optimizer(
@@ -76,6 +80,12 @@ class Problem(ABC):
     Law (``learnmm.checks.assert_problem``): the same `generator` state gives the same instance, in
     every dtype up to rounding, and what an instance says about its solutions is true.
 
+    Attributes
+    ----------
+    shares : str
+        What all its instances have in common, whoever draws them, such as an operator; this is
+        what can be learned. Empty where each is a new one.
+
     Examples
     --------
     In the plug-in's ``pyproject.toml``::
@@ -84,10 +94,19 @@ class Problem(ABC):
         quadratic = "learnmm_problems.quadratic:QuadraticProblem"
     """
 
+    shares: ClassVar[str] = ""
+
     @property
     @abstractmethod
     def name(self) -> str:
         """Name in the registry, equal to that of the entry point."""
+
+    def shifted(self) -> Mapping[str, Problem]:
+        """The same kind of problem drawn from elsewhere, by what is shifted.
+
+        What was learned for a family is tried on these too. By default there is none.
+        """
+        return {}
 
     def instance(
         self,

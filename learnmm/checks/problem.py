@@ -77,6 +77,8 @@ def _check_shapes(instance: Instance, batch: int, dtype: torch.dtype) -> None:
     value, gradient = _evaluated(instance, x0)
     wanted = {"x0": (x0, (batch, *x0.shape[1:])), "gradient": (gradient, x0.shape)}
     wanted["value"] = (value, (batch,))
+    if instance.data is not None:
+        wanted["data"] = (instance.data, (batch, *instance.data.shape[1:2]))
     if instance.optimum is not None:
         wanted["optimum"] = (instance.optimum, (batch,))
     if instance.minimizer is not None:
