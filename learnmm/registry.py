@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -80,12 +80,6 @@ class Problem(ABC):
     Law (``learnmm.checks.assert_problem``): the same `generator` state gives the same instance, in
     every dtype up to rounding, and what an instance says about its solutions is true.
 
-    Attributes
-    ----------
-    shares : str
-        What all its instances have in common, whoever draws them, such as an operator; this is
-        what can be learned. Empty where each is a new one.
-
     Examples
     --------
     In the plug-in's ``pyproject.toml``::
@@ -94,12 +88,18 @@ class Problem(ABC):
         quadratic = "learnmm_problems.quadratic:QuadraticProblem"
     """
 
-    shares: ClassVar[str] = ""
-
     @property
     @abstractmethod
     def name(self) -> str:
         """Name in the registry, equal to that of the entry point."""
+
+    @property
+    def shares(self) -> str:
+        """What all its instances have in common, whoever draws them, such as an operator.
+
+        This is what can be learned. Empty where each is a new one.
+        """
+        return ""
 
     def shifted(self) -> Mapping[str, Problem]:
         """The same kind of problem drawn from elsewhere, by what is shifted.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -12,6 +13,7 @@ from learnmm import AutoencoderPrior, CosineDistance
 from learnmm.atoms import AutoencoderBound
 from learnmm.linear import MatrixMap
 from learnmm.registry import Instance, Problem
+from learnmm_problems.shared import common, shared_by
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class AutoencoderInverseProblem(Problem):
         On the prior.
     bound : {"global", "scalar", "elementwise"}
         Of the prior, see :class:`learnmm.AutoencoderPrior`.
+    operator_seed : int or None
+        Of ``A`` and ``W``, which then are those of every batch. None: each batch has its own.
     """
 
     name: ClassVar[str] = "autoencoder-inverse"
@@ -42,12 +46,26 @@ class AutoencoderInverseProblem(Problem):
     noise: float = 0.1
     weight: float = 1.0
     bound: AutoencoderBound | str = AutoencoderBound.GLOBAL
+    operator_seed: int | None = None
+
+    @property
+    def shares(self) -> str:
+        """Matrix and autoencoder, if they have a seed."""
+        return shared_by(self.operator_seed, "operator and prior")
+
+    def shifted(self) -> Mapping[str, Problem]:
+        """Less of the prior; three times the noise."""
+        return {
+            "conditioning": replace(self, weight=self.weight / 3),
+            "data": replace(self, noise=3 * self.noise),
+        }
 
     def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Draw the matrix, the subspace, truths and noise; start at the back-projection."""
         m, n, k = self.measurements, self.unknowns, self.latent
-        matrix = torch.randn(m, n, generator=generator, dtype=torch.float64) / n**0.5
-        square = torch.randn(n, k, generator=generator, dtype=torch.float64)
+        operator = common(self.operator_seed, generator)
+        matrix = torch.randn(m, n, generator=operator, dtype=torch.float64) / n**0.5
+        square = torch.randn(n, k, generator=operator, dtype=torch.float64)
         code = torch.randn(batch, k, generator=generator, dtype=torch.float64)
         noise = torch.randn(batch, m, generator=generator, dtype=torch.float64)
         subspace = torch.linalg.qr(square).Q
@@ -61,6 +79,7 @@ class AutoencoderInverseProblem(Problem):
             objective=CosineDistance(y.to(dtype)) @ MatrixMap(matrix.to(dtype))
             + self.weight * prior,
             x0=x0.to(dtype),
+            data=torch.nn.functional.normalize(y, dim=1).to(dtype),
             facts={"truth": truth.to(dtype), "convex": False},
         )
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from learnmm import CosineDistance
-from learnmm.linear import MatrixMap
+from learnmm.linear import Form, MatrixMap
 from learnmm.registry import Instance, Problem
+from learnmm_problems.shared import common, shared_by
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,10 @@ class CosineRegressionProblem(Problem):
         Condition number of ``A``.
     noise : float
         Standard deviation of the noise, before the gain.
+    operator_seed : int or None
+        Of ``A``, which then is that of every batch. None: each batch has its own.
+    form : {"structured", "uniform", "separable"}
+        Form of the bound, see :class:`learnmm.linear.MatrixMap`: the first needs a decomposition.
     """
 
     name: ClassVar[str] = "cosine-regression"
@@ -37,11 +43,26 @@ class CosineRegressionProblem(Problem):
     unknowns: int = 8
     condition: float = 10.0
     noise: float = 0.1
+    operator_seed: int | None = None
+    form: Form | str = Form.STRUCTURED
+
+    @property
+    def shares(self) -> str:
+        """The matrix, if it has a seed."""
+        return shared_by(self.operator_seed, "operator")
+
+    def shifted(self) -> Mapping[str, Problem]:
+        """Three times the condition number; three times the noise."""
+        return {
+            "conditioning": replace(self, condition=3 * self.condition),
+            "data": replace(self, noise=3 * self.noise),
+        }
 
     def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Draw the matrix, truths, noise and gains; start at a random direction."""
         m, n = self.measurements, self.unknowns
-        raw = torch.randn(m, n, generator=generator, dtype=torch.float64)
+        operator = common(self.operator_seed, generator)
+        raw = torch.randn(m, n, generator=operator, dtype=torch.float64)
         truth = torch.randn(batch, n, generator=generator, dtype=torch.float64)
         noise = torch.randn(batch, m, generator=generator, dtype=torch.float64)
         gain = 10 ** (6 * torch.rand(batch, 1, generator=generator, dtype=torch.float64) - 3)
@@ -52,10 +73,11 @@ class CosineRegressionProblem(Problem):
         y = gain * (truth @ matrix.mT + self.noise * noise)
         optimum, minimizer = closest(left, values, right, y)
         return Instance(
-            objective=CosineDistance(y.to(dtype)) @ MatrixMap(matrix.to(dtype)),
+            objective=CosineDistance(y.to(dtype)) @ MatrixMap(matrix.to(dtype), form=self.form),
             x0=x0.to(dtype),
             optimum=optimum.to(dtype),
             minimizer=minimizer.to(dtype),
+            data=torch.nn.functional.normalize(y, dim=1).to(dtype),
             facts={"condition": self.condition, "gain": gain[:, 0].to(dtype), "convex": False},
         )
 

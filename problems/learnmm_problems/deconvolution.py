@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -41,11 +43,19 @@ class Deconvolution(Problem):
         On the smoothness.
     """
 
+    shares: ClassVar[str] = "operator"
     loss: Loss | str = Loss.HUBER
     blur: float = 1.0
     noise: float = 0.05
     outliers: float = 0.1
     weight: float = 0.05
+
+    def shifted(self) -> Mapping[str, Problem]:
+        """A wider blur; twice the outliers."""
+        return {
+            "conditioning": replace(self, blur=1.2 * self.blur),
+            "data": replace(self, outliers=2 * self.outliers),
+        }
 
     @abstractmethod
     def truths(self, batch: int, generator: torch.Generator | None) -> Tensor:
@@ -74,5 +84,6 @@ class Deconvolution(Problem):
             objective=fit @ MatrixMap(blur.to(dtype), form="separable")
             + self.weight * (smooth @ MatrixMap(jump.to(dtype), form="separable")),
             x0=self.start(y),
+            data=y,
             facts={"truth": truth.to(dtype), "convex": self.loss in CONVEX},
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from learnmm.registry import Instance, Problem
 from learnmm_problems.bundled import digits
 from learnmm_problems.logistic_regression import ridge_instance
+from learnmm_problems.shared import common, shared_by
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,32 @@ class LogisticDigitsProblem(Problem):
         Images to draw.
     ridge : float
         Positive.
+    operator_seed : int or None
+        Of the choice of images, which then are those of every batch. None: each has its own.
+    flipped : float
+        Share of the labels that are wrong, each problem's own.
+    solved : bool
+        Whether to compute minimizer and optimum.
     """
 
     name: ClassVar[str] = "logistic-digits"
     samples: int = 100
     ridge: float = 0.1
+    operator_seed: int | None = None
+    flipped: float = 0.0
+    solved: bool = True
+
+    @property
+    def shares(self) -> str:
+        """The images, if they have a seed."""
+        return shared_by(self.operator_seed, "data")
+
+    def shifted(self) -> Mapping[str, Problem]:
+        """Less of a ridge; more wrong labels."""
+        return {
+            "conditioning": replace(self, ridge=self.ridge / 5),
+            "data": replace(self, flipped=self.flipped + 0.1),
+        }
 
     def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Draw images and digits; start at zero.
@@ -42,9 +65,13 @@ class LogisticDigitsProblem(Problem):
             Without scikit-learn.
         """
         pixels, labels = digits(self.name)
-        rows = torch.randperm(len(pixels), generator=generator)[: self.samples]
+        choice = common(self.operator_seed, generator)
+        rows = torch.randperm(len(pixels), generator=choice)[: self.samples]
         features = torch.cat([pixels[rows], torch.ones(len(rows), 1, dtype=torch.float64)], 1)
         present = labels[rows].unique()
         one = present[torch.randint(len(present), (batch, 1), generator=generator)]
         signs = torch.where(labels[rows] == one, 1.0, -1.0).double()
-        return ridge_instance(features, signs, self.ridge, dtype, digit=one[:, 0])
+        if self.flipped:
+            chance = torch.rand(signs.shape, generator=generator, dtype=torch.float64)
+            signs = torch.where(chance < self.flipped, -signs, signs)
+        return ridge_instance(features, signs, self.ridge, dtype, self.solved, digit=one[:, 0])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +13,7 @@ from learnmm import Atom, Logistic, Quadratic
 from learnmm.linear import MatrixMap
 from learnmm.registry import Instance, Problem
 from learnmm_problems.newton import newton
+from learnmm_problems.shared import common, shared_by
 
 NEWTON_STEPS = 50
 
@@ -30,25 +32,56 @@ class LogisticRegressionProblem(Problem):
         Rows ``a_i`` and length of ``x``.
     ridge : float
         Positive.
+    condition : float
+        Largest over smallest scale of the features, spaced evenly on a logarithmic scale.
+    operator_seed : int or None
+        Of the features, which then are those of every batch. None: each batch has its own.
+    size : float
+        Of the true weights: the larger, the less classes overlap.
+    solved : bool
+        Whether to compute minimizer and optimum.
     """
 
     name: ClassVar[str] = "logistic-regression"
     samples: int = 40
     unknowns: int = 8
     ridge: float = 0.1
+    condition: float = 1.0
+    operator_seed: int | None = None
+    size: float = 1.0
+    solved: bool = True
+
+    @property
+    def shares(self) -> str:
+        """The features, if they have a seed."""
+        return shared_by(self.operator_seed, "operator")
+
+    def shifted(self) -> Mapping[str, Problem]:
+        """Less of a ridge; classes that overlap less."""
+        return {
+            "conditioning": replace(self, ridge=self.ridge / 5),
+            "data": replace(self, size=3 * self.size),
+        }
 
     def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Draw features, true weights and labels; start at zero."""
         m, n = self.samples, self.unknowns
-        features = torch.randn(m, n, generator=generator, dtype=torch.float64)
-        weights = torch.randn(batch, n, generator=generator, dtype=torch.float64)
+        operator = common(self.operator_seed, generator)
+        features = torch.randn(m, n, generator=operator, dtype=torch.float64)
+        features = features * self.condition ** -torch.linspace(0, 1, n, dtype=torch.float64)
+        weights = self.size * torch.randn(batch, n, generator=generator, dtype=torch.float64)
         chance = torch.rand(batch, m, generator=generator, dtype=torch.float64)
         labels = torch.where(chance < torch.sigmoid(weights @ features.mT), 1.0, -1.0).double()
-        return ridge_instance(features, labels, self.ridge, dtype)
+        return ridge_instance(features, labels, self.ridge, dtype, self.solved)
 
 
 def ridge_instance(
-    features: Tensor, labels: Tensor, ridge: float, dtype: torch.dtype, **facts: Any
+    features: Tensor,
+    labels: Tensor,
+    ridge: float,
+    dtype: torch.dtype,
+    solved: bool = True,
+    **facts: Any,
 ) -> Instance:
     """Logistic regressions with a ridge that share their features; start at zero.
 
@@ -62,21 +95,24 @@ def ridge_instance(
         Positive.
     dtype : torch.dtype
         Of the instance.
+    solved : bool
+        Whether to compute minimizer and optimum.
     **facts
         To state besides.
     """
-    minimizer = solution(features, labels, ridge)
+    shape = (len(labels), features.shape[1])
+    minimizer = solution(features, labels, ridge) if solved else None
 
     def objective(dtype: torch.dtype) -> Atom:
-        square = Quadratic(torch.zeros(minimizer.shape, dtype=dtype), ridge)
+        square = Quadratic(torch.zeros(shape, dtype=dtype), ridge)
         return Logistic(labels.to(dtype)) @ MatrixMap(features.to(dtype)) + square
 
     largest = float(torch.linalg.matrix_norm(features, 2)) ** 2 / 4
     return Instance(
         objective=objective(dtype),
-        x0=torch.zeros(minimizer.shape, dtype=dtype),
-        optimum=objective(torch.float64)(minimizer).to(dtype),
-        minimizer=minimizer.to(dtype),
+        x0=torch.zeros(shape, dtype=dtype),
+        optimum=None if minimizer is None else objective(torch.float64)(minimizer).to(dtype),
+        minimizer=None if minimizer is None else minimizer.to(dtype),
         facts={"condition_bound": largest / ridge + 1, "convex": True, **facts},
     )
 

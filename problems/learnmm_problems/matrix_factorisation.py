@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -111,6 +112,13 @@ class MatrixFactorisationProblem(Problem):
     samples: int = 24
     rank: int = 4
     ridge: float = 0.1
+
+    def shifted(self) -> Mapping[str, Problem]:
+        """Ten times the ridge, and a tenth of it."""
+        return {
+            "conditioning": replace(self, ridge=self.ridge / 10),
+            "ridge": replace(self, ridge=10 * self.ridge),
+        }
 
     def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Draw images; start at small random factors.

@@ -8,10 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from learnmm.objective import BatchFunction
 from learnmm.registry import Instance, Problem
 from learnmm_problems.mgh_fixed import FIXED
 from learnmm_problems.mgh_function import Function
 from learnmm_problems.mgh_scalable import SCALABLE
+from learnmm_problems.turned import Turned, rotations
 
 FUNCTIONS: dict[str, Function] = {function.name: function for function in (*FIXED, *SCALABLE)}
 """All 35 by name, in the order of the paper."""
@@ -36,6 +38,9 @@ class MGHProblem(Problem):
         A name from ``FUNCTIONS``.
     unknowns : int or None
         Length of ``x``, for functions that come in many sizes. None: the standard one.
+    turned : bool
+        Whether each problem has a rotation of its own, ``f(Q x)``: else all are the same function,
+        and only their starts differ.
 
     Raises
     ------
@@ -55,6 +60,12 @@ class MGHProblem(Problem):
     name: ClassVar[str] = "mgh"
     function: str = "powell-singular"
     unknowns: int | None = None
+    turned: bool = False
+
+    @property
+    def shares(self) -> str:
+        """The function, unless it is turned."""
+        return "" if self.turned else "function"
 
     def __post_init__(self) -> None:
         """Refuse functions and sizes that do not exist."""
@@ -72,11 +83,19 @@ class MGHProblem(Problem):
         function = FUNCTIONS[self.function]
         n = self.unknowns or function.unknowns
         least, point = function.solution.least(n), function.solution.minimizer
+        start = starts(function.start(n), batch, generator)
+        minimizer = None if point is None else point(n).double().repeat(batch, 1)
+        objective: BatchFunction = function
+        if self.turned:
+            turn = Turned(function, rotations(batch, n, generator))
+            start = turn.back(start)
+            minimizer = None if minimizer is None else turn.back(minimizer)
+            objective = Turned(function, turn.rotations.to(dtype))
         return Instance(
-            objective=function,
-            x0=starts(function.start(n), batch, generator).to(dtype),
+            objective=objective,
+            x0=start.to(dtype),
             optimum=None if least is None else torch.full((batch,), least, dtype=dtype),
-            minimizer=None if point is None else point(n).to(dtype).repeat(batch, 1),
+            minimizer=None if minimizer is None else minimizer.to(dtype),
             facts={"convex": False, "number": function.number, **function.facts},
         )
 

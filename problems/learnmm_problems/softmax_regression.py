@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -13,6 +14,7 @@ from learnmm.linear import MatrixMap
 from learnmm.registry import Instance, Problem
 from learnmm_problems.bundled import datasets
 from learnmm_problems.newton import newton
+from learnmm_problems.shared import common, shared_by
 
 NEWTON_STEPS = 20
 
@@ -23,21 +25,44 @@ class SoftmaxRegressionProblem(Problem):
 
     Rows ``a_i`` and classes ``k(i)`` come from scikit-learn (the extra ``toy``), features divided
     by their root mean square and a constant one added. The generator draws which rows, the same
-    for the whole batch, and a ridge per problem, evenly on a logarithmic scale from 0.01 to 1: a
+    for the whole batch, and a ridge per problem, evenly on a logarithmic scale between limits: a
     batch is a choice of regularization. Strictly convex: the minimizer is unique, and is computed
     by Newton's method in float64. Unknowns are ``(features + 1, classes)``.
 
     Parameters
     ----------
-    data : {"iris", "digits"}
-        150 flowers with 4 features in 3 classes (Fisher 1936), or 1797 images of 64 pixels in 10.
+    data : {"iris", "wine", "digits"}
+        150 flowers with 4 features in 3 classes (Fisher 1936), 178 wines with 13 in 3 (Forina
+        1988), or 1797 images of 64 pixels in 10.
     samples : int
         Rows to draw, at most those there are.
+    ridges : tuple of float
+        Least and largest ridge.
+    operator_seed : int or None
+        Of the choice of rows, which then are those of every batch. None: each has its own.
+    solved : bool
+        Whether to compute minimizer and optimum.
     """
 
     name: ClassVar[str] = "softmax-regression"
-    data: Literal["iris", "digits"] = "iris"
+    data: Literal["iris", "wine", "digits"] = "iris"
     samples: int = 100
+    ridges: tuple[float, float] = (0.01, 1.0)
+    operator_seed: int | None = None
+    solved: bool = True
+
+    @property
+    def shares(self) -> str:
+        """The rows, if they have a seed."""
+        return shared_by(self.operator_seed, "data")
+
+    def shifted(self) -> Mapping[str, Problem]:
+        """Smaller ridges; fewer rows."""
+        least, _ = self.ridges
+        return {
+            "conditioning": replace(self, ridges=(least / 10, least)),
+            "size": replace(self, samples=self.samples // 2),
+        }
 
     def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Draw rows and ridges; start at zero.
@@ -48,11 +73,14 @@ class SoftmaxRegressionProblem(Problem):
             Without scikit-learn.
         """
         features, labels = load(self.data)
-        rows = torch.randperm(len(features), generator=generator)[: self.samples]
+        choice = common(self.operator_seed, generator)
+        rows = torch.randperm(len(features), generator=choice)[: self.samples]
         features, targets = features[rows], torch.nn.functional.one_hot(labels)[rows].double()
-        ridge = 10 ** (-2 * torch.rand(batch, 1, 1, generator=generator, dtype=torch.float64))
+        least, largest = self.ridges
+        chance = torch.rand(batch, 1, 1, generator=generator, dtype=torch.float64)
+        ridge = largest * (least / largest) ** chance
         shape = (batch, features.shape[1], targets.shape[1])
-        minimizer = solution(features, targets, ridge)
+        minimizer = solution(features, targets, ridge) if self.solved else None
 
         def objective(dtype: torch.dtype) -> Atom:
             fit = Softmax(targets.expand(batch, -1, -1).to(dtype)) @ MatrixMap(features.to(dtype))
@@ -62,8 +90,9 @@ class SoftmaxRegressionProblem(Problem):
         return Instance(
             objective=objective(dtype),
             x0=torch.zeros(shape, dtype=dtype),
-            optimum=objective(torch.float64)(minimizer).to(dtype),
-            minimizer=minimizer.to(dtype),
+            optimum=None if minimizer is None else objective(torch.float64)(minimizer).to(dtype),
+            minimizer=None if minimizer is None else minimizer.to(dtype),
+            data=ridge.log()[:, :, 0].to(dtype),
             facts={"convex": True, "condition_bound": largest / float(ridge.min()) + 1},
         )
 
@@ -71,7 +100,11 @@ class SoftmaxRegressionProblem(Problem):
 def load(data: str) -> tuple[Tensor, Tensor]:
     """Features ``(rows, p)`` with a constant one last, float64, and class numbers ``(rows,)``."""
     bundled = datasets(SoftmaxRegressionProblem.name)
-    loaders = {"iris": bundled.load_iris, "digits": bundled.load_digits}
+    loaders = {
+        "iris": bundled.load_iris,
+        "wine": bundled.load_wine,
+        "digits": bundled.load_digits,
+    }
     if data not in loaders:
         raise ValueError(f"data must be one of {tuple(loaders)}, got {data!r}")
     values, labels = loaders[data](return_X_y=True)

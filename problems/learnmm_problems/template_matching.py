@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from learnmm import CosineDistance
-from learnmm.linear import MatrixMap
+from learnmm.linear import Form, MatrixMap
 from learnmm.registry import Instance, Problem
 from learnmm_problems.cosine_regression import closest
 
@@ -41,6 +42,8 @@ class TemplateMatchingProblem(Problem):
         Share of templates in a signal.
     noise : float
         Standard deviation of the noise relative to the signal, before the gain.
+    form : {"structured", "uniform", "separable"}
+        Form of the bound, see :class:`learnmm.linear.MatrixMap`: the first needs a decomposition.
     """
 
     name: ClassVar[str] = "template-matching"
@@ -49,6 +52,8 @@ class TemplateMatchingProblem(Problem):
     tones: int = 2
     active: float = 0.2
     noise: float = 0.1
+    form: Form | str = Form.STRUCTURED
+    shares: ClassVar[str] = "operator"
 
     def __post_init__(self) -> None:
         """Refuse more columns than samples: every signal would be matched."""
@@ -57,6 +62,13 @@ class TemplateMatchingProblem(Problem):
                 "TemplateMatchingProblem needs 1 to length/2 templates, got places * tones = "
                 f"{self.places * self.tones} for {self.length} samples"
             )
+
+    def shifted(self) -> Mapping[str, Problem]:
+        """More templates at once; three times the noise."""
+        return {
+            "data": replace(self, active=min(1.0, 3 * self.active)),
+            "noise": replace(self, noise=3 * self.noise),
+        }
 
     def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Draw amplitudes, phases, noise and gains; start at the correlations ``A^T y``."""
@@ -74,10 +86,11 @@ class TemplateMatchingProblem(Problem):
         left, values, right = torch.linalg.svd(matrix, full_matrices=False)
         optimum, minimizer = closest(left, values, right, y)
         return Instance(
-            objective=CosineDistance(y.to(dtype)) @ MatrixMap(matrix.to(dtype)),
+            objective=CosineDistance(y.to(dtype)) @ MatrixMap(matrix.to(dtype), form=self.form),
             x0=torch.nn.functional.normalize(y @ matrix, dim=1).to(dtype),
             optimum=optimum.to(dtype),
             minimizer=minimizer.to(dtype),
+            data=torch.nn.functional.normalize(y, dim=1).to(dtype),
             facts={"convex": False, "amplitude": amplitude.to(dtype), "phase": phase.to(dtype)},
         )
 

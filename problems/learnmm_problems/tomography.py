@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -46,6 +47,14 @@ class TomographyProblem(Problem):
     noise: float = 0.02
     weight: float = 0.02
     edge: float = 0.05
+    shares: ClassVar[str] = "operator"
+
+    def shifted(self) -> Mapping[str, Problem]:
+        """Sharper edges, less smoothed; five times the noise."""
+        return {
+            "conditioning": replace(self, edge=self.edge / 3, weight=self.weight / 2),
+            "data": replace(self, noise=5 * self.noise),
+        }
 
     def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Draw ellipses and noise; start at zero."""
@@ -62,6 +71,7 @@ class TomographyProblem(Problem):
             objective=least_squares(MatrixMap(matrix.to(dtype), form="separable"), y.to(dtype))
             + self.weight * (smooth @ MatrixMap(jump.to(dtype), form="separable")),
             x0=torch.zeros(batch, side * side, dtype=dtype),
+            data=y.to(dtype),
             facts={"truth": truth.to(dtype), "convex": True},
         )
 

@@ -74,8 +74,8 @@ def test_features_are_scaled_and_have_a_constant(data: str, shape: int, classes:
 
 
 def test_other_data_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"one of \('iris', 'digits'\), got 'wine'"):
-        SoftmaxRegressionProblem("wine").instance(1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"one of \('iris', 'wine', 'digits'\), got 'barley'"):
+        SoftmaxRegressionProblem("barley").instance(1)  # type: ignore[arg-type]
 
 
 def test_scikit_learn_is_asked_for_by_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
