@@ -257,11 +257,16 @@ def _varied(name: str, **settings: Any) -> lmm.Problem:
 
 @dataclass(frozen=True)
 class ProblemCase:
-    """An installed problem, or a variant of one; `certain` says that its bound is `GLOBAL`."""
+    """An installed problem, or a variant of one; `certain` says that its bound is `GLOBAL`.
+
+    The bound of a `costly` one takes many Hessian-vector products through a long computation: the
+    laws of problems hold for it, those of the optimizer are tried on others of its kind.
+    """
 
     label: str
     load: Callable[[], lmm.Problem]
     certain: bool = True
+    costly: bool = False
 
 
 PROBLEMS = [
@@ -291,4 +296,25 @@ PROBLEMS = [
         lambda: _varied("autoencoder-inverse", bound="elementwise"),
         certain=False,
     ),
+    ProblemCase("sparse-deconvolution", lambda: lmm.problem("sparse-deconvolution")),
+    ProblemCase("lasso", lambda: lmm.problem("lasso")),
+    ProblemCase(
+        "inverse-kinematics", lambda: lmm.problem("inverse-kinematics"), certain=False, costly=True
+    ),
+    ProblemCase(
+        "spectral-peaks", lambda: lmm.problem("spectral-peaks"), certain=False, costly=True
+    ),
+    ProblemCase(
+        "phase-retrieval", lambda: lmm.problem("phase-retrieval"), certain=False, costly=True
+    ),
+    ProblemCase("pendulum", lambda: lmm.problem("pendulum"), certain=False, costly=True),
+    ProblemCase(
+        "poisson-regression", lambda: lmm.problem("poisson-regression"), certain=False, costly=True
+    ),
+    ProblemCase("smoothing", lambda: lmm.problem("smoothing")),
+    ProblemCase(
+        "matrix-completion", lambda: lmm.problem("matrix-completion"), certain=False, costly=True
+    ),
+    ProblemCase("camera-pose", lambda: lmm.problem("camera-pose"), certain=False, costly=True),
+    ProblemCase("photograph-deblurring", lambda: lmm.problem("photograph-deblurring")),
 ]

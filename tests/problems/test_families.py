@@ -27,6 +27,7 @@ def one(name: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_there_are_families_of_both_kinds() -> None:
+    assert len(SHARING) >= 14
     assert len(FAMILIES) - len(SHARING) >= 4
     assert {"random-quadratic", "turned-rosenbrock"}.isdisjoint(SHARING)
 

@@ -87,7 +87,8 @@ def test_the_known_minimizer_attains_the_known_optimum(case: ProblemCase) -> Non
 @by_problem
 def test_solving_descends_to_the_optimum(case: ProblemCase) -> None:
     drawn = case.load().instance(BATCH, generator=seeded())
-    result = drawn.optimizer(settings=lmm.SolveSettings(max_iter=100)).minimize(drawn.x0)
+    steps = 10 if drawn.optimum is None else 100  # how far down is known, or that it is down
+    result = drawn.optimizer(settings=lmm.SolveSettings(max_iter=steps)).minimize(drawn.x0)
     assert (result.fun < result.initial_fun).all()
     if drawn.optimum is not None:
         assert (result.fun >= drawn.optimum - 1e-12).all()

@@ -17,7 +17,9 @@ from learnmm.solve.safeguard import rounding_slack
 BATCH = 3
 STEPS = 12
 
-by_problem = pytest.mark.parametrize("case", PROBLEMS, ids=lambda case: case.label)
+by_problem = pytest.mark.parametrize(
+    "case", [case for case in PROBLEMS if not case.costly], ids=lambda case: case.label
+)
 by_atom = pytest.mark.parametrize("case", ATOMS, ids=lambda case: case.name)
 by_dtype = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 by_projection = pytest.mark.parametrize(
