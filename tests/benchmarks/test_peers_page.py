@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,13 @@ from benchmarks.peers.solvers import BASELINE, IN_BATCHES, SOLVERS, Solver
 from benchmarks.peers.suite import BATCHES, singles
 
 
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trace and no more: steps that were compiled in earnest are those of test_peers_counts."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+
+
+@pytest.mark.usefixtures("no_compiler")
 def test_the_quick_mode_writes_a_page_and_goes_on_from_its_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,6 +141,7 @@ def test_batches_are_summed_up_by_solver(monkeypatch: pytest.MonkeyPatch) -> Non
     assert together["seconds"] == [32 + 64, 32 + 63, None]
 
 
+@pytest.mark.usefixtures("no_compiler")
 def test_batches_are_solved() -> None:
     case = BATCHES["logistic-regression"](40)
     for solver in SOLVERS:

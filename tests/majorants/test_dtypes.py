@@ -40,7 +40,8 @@ PRECISIONS: dict[str, tuple[Function, torch.dtype]] = {
 def test_iterates_keep_their_precision(name: str, proposer: lmm.Proposer | None) -> None:
     fun, dtype = PRECISIONS[name]
     x0 = torch.ones(3, dtype=dtype)
-    result = lmm.minimize(fun, x0, proposer=proposer)
+    few = lmm.SolveSettings(max_iter=20)
+    result = lmm.minimize(fun, x0, proposer=proposer, settings=few)
     assert bool(result.fun < result.initial_fun)
     assert result.x.dtype == result.gradient.dtype == dtype
     batched = lmm.objective.CallableObjective(fun, single=True)
@@ -54,9 +55,7 @@ def test_iterates_keep_their_precision(name: str, proposer: lmm.Proposer | None)
         lmm.majorants.LanczosMajorant(batched),
         lmm.majorants.PowerIterationMajorant(batched),
     ):
-        solver = lmm.ProjectedMMOptimizer(
-            batched, majorant=majorant, settings=lmm.SolveSettings(max_iter=20)
-        )
+        solver = lmm.ProjectedMMOptimizer(batched, majorant=majorant, settings=few)
         assert solver.minimize(x0[None]).x.dtype == dtype
 
 

@@ -49,8 +49,8 @@ def assert_true_to_itself(optimizer: lmm.ProjectedMMOptimizer) -> None:
 @pytest.mark.parametrize("at", ["point", "curvature", "memory", "proposing"])
 @pytest.mark.parametrize("whole", [False, True], ids=["multipliers", "step"])
 def test_proposers_do_not_reach_the_iterate(write: Write, at: str, whole: bool) -> None:
-    proposer = Writing(write, at, whole=whole)
-    assert_true_to_itself(lmm.ProjectedMMOptimizer(quadratic, proposer=proposer))
+    proposer, few = Writing(write, at, whole=whole), lmm.SolveSettings(max_iter=50)
+    assert_true_to_itself(lmm.ProjectedMMOptimizer(quadratic, proposer=proposer, settings=few))
 
 
 def test_what_a_proposer_does_to_the_curvature_does_not_change_the_own_step() -> None:

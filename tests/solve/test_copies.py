@@ -93,7 +93,12 @@ def test_optimizers_that_have_compiled(
 ) -> None:
     torch.compiler.reset()
     x0 = DATA.point() if fun is valley else DATA.point()[0]
-    optimizer = lmm.ProjectedMMOptimizer(fun, proposer=lmm.LimitedMemory(2), settings=BRIEF)
+    optimizer = lmm.ProjectedMMOptimizer(
+        fun,
+        majorant=lmm.majorants.LipschitzMajorant(300.0),
+        proposer=lmm.LimitedMemory(2),
+        settings=BRIEF,
+    )
     with monkeypatch.context() as patched:
         patched.setattr(torch, "compile", partial(torch.compile, backend="eager"))
         result = optimizer.minimize(x0, compiled=True)

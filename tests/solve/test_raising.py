@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -93,6 +93,7 @@ def test_a_numerical_exception_is_a_refused_candidate(
     assert (result.certificate.rejected[[1, 4, 5]] > 0).all()
 
 
+@settings(max_examples=40)  # of 254
 @given(holes=st.sets(st.integers(0, BATCH - 1), min_size=1), steps=st.booleans())
 def test_the_others_take_the_steps_that_they_take_without(holes: set[int], steps: bool) -> None:
     """The same, to the bit, as under an objective that is NaN where this one raises."""

@@ -105,13 +105,12 @@ def test_a_compiled_run_compiles_once_and_takes_the_same_steps(
 def test_more_optimizers_compile_than_torch_lets_one_function(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The limit, 8 unless set otherwise, is that of each of them."""
+    """The limit, 8 unless set otherwise as it is here, is that of each of them."""
     torch.compiler.reset()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
-    bumps = (torch.sin, torch.cos, torch.tanh, torch.atan, torch.erf, torch.sigmoid, torch.square,
-             torch.sinc, torch.asinh, torch.exp)  # fmt: skip
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 2)
     kept = []  # torch forgets what it compiled for those that are gone
-    for bump in bumps:
+    for bump in (torch.sin, torch.cos, torch.tanh, torch.atan):
         optimizer = lmm.ProjectedMMOptimizer(
             lambda x, f=bump: f(x).sum(1) + valley(x),
             proposer=lmm.LimitedMemory(2),
@@ -171,8 +170,9 @@ def gradients(optimizer: lmm.ProjectedMMOptimizer, step: Step, x0: Tensor) -> tu
     """Loss after three steps, and its gradients in all parameters."""
     assert optimizer.proposer is not None
     torch.manual_seed(1)
-    state = optimizer.init(x0)
-    for _ in range(3):
+    # From a state that carries gradients to others: one graph serves them all.
+    state, _ = optimizer.step(optimizer.init(x0))
+    for _ in range(2):
         state, _ = step(state)
     loss = state.value.sum() + state.x.square().sum()
     return loss.detach(), torch.autograd.grad(loss, list(optimizer.proposer.parameters()))
