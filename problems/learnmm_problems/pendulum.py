@@ -17,14 +17,14 @@ GRAVITY = 9.81
 
 @dataclass(frozen=True)
 class PendulumProblem(Problem):
-    """``f(u) = step sum_k [1 - cos a_k + w_k^2/10 + effort/2 u_{k-1}^2] + final (1 - cos a_T)``.
+    """``f(u) = step/2 sum_k [a_k^2 + w_k^2/10 + effort u_{k-1}^2] + final/2 a_T^2``.
 
     A pendulum of unit length and mass has the angle ``a`` from the upright and the speed ``w``, and
     is driven by the torque ``u_k`` from time ``k`` on: ``w_{k+1} = w_k + step (gravity sin a_k -
     damping w_k + u_k)`` and ``a_{k+1} = a_k + step w_{k+1}``. Unknown is the torque over the
     horizon, ``(B, horizon)``; each problem starts from an angle and a speed of its own. Upright is
-    unstable, so early torques count much more than late ones. Not convex; no closed form of the
-    optimum, no majorant in closed form.
+    unstable, so early torques count much more than late ones; a full turn is no way to get there.
+    Not convex; no closed form of the optimum, no majorant in closed form.
 
     Parameters
     ----------
@@ -64,9 +64,8 @@ class PendulumProblem(Problem):
 
         def objective(torque: Tensor) -> Tensor:
             angle, speed = self.motion(first, torque)
-            high = 1 - angle.cos()
-            running = high + speed.square() / 10 + self.effort / 2 * torque.square()
-            return self.step * running.sum(1) + self.final * high[:, -1]
+            cost = angle.square() + speed.square() / 10 + self.effort * torque.square()
+            return (self.step * cost.sum(1) + self.final * angle[:, -1].square()) / 2
 
         return Instance(
             objective=objective,
