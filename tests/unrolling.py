@@ -50,5 +50,5 @@ def proposing(name: str, energy: Energy) -> lmm.Proposer:
     )
 
 
-def loss_of(solved: lmm.learn.Unrolled) -> Tensor:
+def loss_of(solved: lmm.unroll.Unrolled) -> Tensor:
     return lmm.CosineDistance(torch.ones_like(solved.x))(solved.x).sum() + solved.values[-1].sum()

@@ -138,7 +138,7 @@ class Instances(Dataset[Drawn]):
         return items[0]
 
 
-def outer_loss(solved: lmm.learn.Unrolled, drawn: Drawn) -> Tensor:
+def outer_loss(solved: lmm.unroll.Unrolled, drawn: Drawn) -> Tensor:
     """Mean logarithm of the gap over the steps: every step should gain."""
     return drawn.gaps(solved.values)[1:].log().mean()
 

@@ -144,7 +144,7 @@ def test_descent_holds_where_the_objective_breaks() -> None:
 def test_gradients_flow_through_the_steps() -> None:
     x0, y = normal(2, 4, seed=1), normal(2, 3, seed=2)
 
-    def solved(matrix: Tensor, steps: int) -> lmm.learn.Unrolled:
+    def solved(matrix: Tensor, steps: int) -> lmm.unroll.Unrolled:
         def energy(y: Tensor) -> lmm.Atom:
             return lmm.HalfQuadratic(y) @ lmm.linear.MatrixMap(matrix, form="separable")
 

@@ -14,7 +14,7 @@ from torch import Tensor
 import learnmm as lmm
 from draws import normal
 from learnmm.hessian import hessian_product
-from learnmm.learn.implicit import implicit_gradient
+from learnmm.unroll.implicit import implicit_gradient
 
 DOUBLE = torch.float64
 THREADS, TASKS = 4, 12

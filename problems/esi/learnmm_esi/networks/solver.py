@@ -90,7 +90,7 @@ class SourceSolver(nn.Module):
         batch: Tensor | Mapping[str, Tensor],
         steps: int | None = None,
         verified: bool = True,
-    ) -> lmm.learn.Unrolled:
+    ) -> lmm.unroll.Unrolled:
         """Unroll on recordings ``(B, sensors, times)``, or on a batch that holds ``"sensors"``.
 
         A batch that holds ``"leadfield"`` is of another head, which is taken.
@@ -98,7 +98,7 @@ class SourceSolver(nn.Module):
         if not isinstance(batch, Tensor) and "leadfield" in batch:
             self.see(batch["leadfield"])
         sensors = batch if isinstance(batch, Tensor) else batch["sensors"]
-        solved: lmm.learn.Unrolled = self.unrolled(sensors, steps=steps, verified=verified)
+        solved: lmm.unroll.Unrolled = self.unrolled(sensors, steps=steps, verified=verified)
         return solved
 
     def optimizer(self, sensors: Tensor, steps: int | None = None) -> lmm.ProjectedMMOptimizer:

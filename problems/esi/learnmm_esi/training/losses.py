@@ -12,7 +12,7 @@ import learnmm as lmm
 from learnmm.atoms import cosine
 from learnmm_esi.networks.solver import SourceSolver
 
-OuterLoss = Callable[[lmm.learn.Unrolled, Mapping[str, Tensor]], Any]
+OuterLoss = Callable[[lmm.unroll.Unrolled, Mapping[str, Tensor]], Any]
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
 def paper_loss(solver: SourceSolver) -> OuterLoss:
     """MM-Net Eq. 11: ``[1 - cos(x_K, x)] + [1 - cos(x_K, Phi(x_K))]``."""
 
-    def loss(solved: lmm.learn.Unrolled, batch: Mapping[str, Tensor]) -> Any:
+    def loss(solved: lmm.unroll.Unrolled, batch: Mapping[str, Tensor]) -> Any:
         estimate = distance(solved.x, batch["sources"])
         prior = distance(solved.x, solver.energy.autoencoder(solved.x))
         return estimate + prior, {"estimate": estimate, "prior": prior}
@@ -40,7 +40,7 @@ def deep_loss(solver: SourceSolver) -> OuterLoss:
     energy leads where the estimate should go.
     """
 
-    def loss(solved: lmm.learn.Unrolled, batch: Mapping[str, Tensor]) -> Any:
+    def loss(solved: lmm.unroll.Unrolled, batch: Mapping[str, Tensor]) -> Any:
         truth, iterates = batch["sources"], solved.iterates[1:]
         count = len(iterates)
         weights = torch.arange(1, count + 1, device=truth.device) / (count * (count + 1) / 2)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import learnmm as lmm
-from learnmm.learn.implicit import least_norm_solve
+from learnmm.unroll.implicit import least_norm_solve
 from unrolling import DTYPE
 
 

@@ -14,9 +14,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from learnmm.bound import Majorant
-from learnmm.learn.backward import Backward, Path
-from learnmm.learn.hidden import warn_of_hidden
-from learnmm.learn.implicit import implicit_gradient
 from learnmm.nested import refill, tensors_of
 from learnmm.objective import Objective
 from learnmm.proposers.base import Proposer
@@ -26,6 +23,9 @@ from learnmm.solve.record import StepInfo, Tally
 from learnmm.solve.settings import SolveSettings
 from learnmm.solve.state import State
 from learnmm.solve.validation import watched
+from learnmm.unroll.backward import Backward, Path
+from learnmm.unroll.hidden import warn_of_hidden
+from learnmm.unroll.implicit import implicit_gradient
 
 EnergyFor = Callable[[Any], Objective | Callable[[Tensor], Tensor]]
 
