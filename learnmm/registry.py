@@ -61,11 +61,14 @@ class Instance:
         proposer: Proposer | None = None,
         settings: SolveSettings = SolveSettings(),  # noqa: B008 - frozen
     ) -> ProjectedMMOptimizer:
-        """Return an optimizer for this batch, by default with the majorant of the instance."""
+        """Return an optimizer for this batch, by default with the majorant of the instance.
+
+        A proposer that looks at the data of problems is given those of this batch.
+        """
         return ProjectedMMOptimizer(
             self.objective,
             majorant=majorant or self.majorant,
-            proposer=proposer,
+            proposer=None if proposer is None else proposer.given(self.data),
             settings=settings,
         )
 

@@ -65,9 +65,10 @@ def assert_proposer(proposer: Proposer, x: Tensor, steps: int = 3) -> None:
 def _proposals(proposer: Proposer, x: Tensor, steps: int) -> list[Tensor]:
     """Proposals of a few steps, at points that differ from step to step."""
     name = type(proposer).__name__
-    with unmodified(x, name):
-        memory = proposer.init_memory(x)
-    proposals = []
+    begin = _point(x, 0)
+    with unmodified(begin, name):
+        memory, start = proposer.prepare(begin.x, begin.gradient)
+    proposals = [] if start is None else [start]
     for k in range(steps):
         _batch_first(memory, x)
         point, before = _point(x, k), memory

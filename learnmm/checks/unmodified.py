@@ -79,8 +79,8 @@ def assert_unmodified(optimizer: ProjectedMMOptimizer, x0: Tensor, steps: int = 
         with unmodified((x, first.aux, memory), _name(majorant)):
             optimizer.bound(x, first.aux, memory)
         if proposer is not None:
-            with unmodified(x, _name(proposer)):
-                proposer.init_memory(x)
+            with unmodified((x, first.gradient), _name(proposer)):
+                proposer.prepare(x, first.gradient)
         state = optimizer.init(x)
         for _ in range(steps):
             with unmodified((state.x, state.aux, state.majorant_memory), _name(majorant)):

@@ -86,5 +86,5 @@ class Ring:
         return {
             name: part.item() if name in NUMBERS else part
             for name, part in self.pairs._asdict().items()
-            if name not in ("x", "gradient")
+            if name not in ("x", "gradient", "metric", "favour")
         }

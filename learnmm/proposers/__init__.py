@@ -5,6 +5,7 @@ from learnmm.proposers.base import (
     LearnedPreconditioner,
     Multipliers,
     Point,
+    Prepared,
     Proposer,
     Step,
     relative_step,
@@ -15,6 +16,7 @@ from learnmm.proposers.constant import Constant
 from learnmm.proposers.conv_lstm import CellMemory, ConvLSTMCell, DualConvLSTM
 from learnmm.proposers.coordinatewise import CoordinatewiseLSTM, SpectralLSTM
 from learnmm.proposers.limited_memory import LimitedMemory
+from learnmm.proposers.metric import KnownHessian, Metric
 from learnmm.proposers.unprojected import DampedInverse, Unprojected
 
 __all__ = [
@@ -25,10 +27,13 @@ __all__ = [
     "DampedInverse",
     "DualConvLSTM",
     "Features",
+    "KnownHessian",
     "LearnedPreconditioner",
     "LimitedMemory",
+    "Metric",
     "Multipliers",
     "Point",
+    "Prepared",
     "Proposer",
     "SpectralLSTM",
     "Step",

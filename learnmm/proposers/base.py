@@ -83,6 +83,22 @@ class Point(NamedTuple):
         return Features(scale_free(self.x), scale_free(self.gradient))
 
 
+class Prepared(NamedTuple):
+    """What a proposer has ready before the first step.
+
+    Attributes
+    ----------
+    memory : Any
+        Its memory before the first iterate.
+    start : Tensor or None
+        Where it would start, ``(B, *shape)``. It is evaluated once, and taken for those problems
+        whose objective is lower there than at the start that was given.
+    """
+
+    memory: Any
+    start: Tensor | None = None
+
+
 class Proposer(nn.Module, ABC):
     """What proposes steps: it observes every iterate once, and proposes there.
 
@@ -120,6 +136,14 @@ class Proposer(nn.Module, ABC):
     def init_memory(self, x: Tensor) -> Any:
         """Return the memory before the first iterate; None remembers nothing."""
         return None
+
+    def given(self, data: Tensor | None) -> Proposer:
+        """Return what proposes for problems with this data, ``(B, d)``; most need none."""
+        return self
+
+    def prepare(self, x: Tensor, gradient: Tensor) -> Prepared:
+        """Return that memory, and a start of its own, from the start that was given."""
+        return Prepared(self.init_memory(x))
 
     def observe(self, point: Point, memory: Any) -> Any:
         """Return the memory with an iterate in it; called once for each, the start included."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from learnmm.curvature import Curvature
 from learnmm.precision import full_precision
-from learnmm.proposers.base import Point, Proposer, Step
-from learnmm.vectors import expand, norm
+from learnmm.proposers.base import Point, Prepared, Proposer, Step
+from learnmm.proposers.metric import Metric
+from learnmm.vectors import dot, expand, norm
 
 STRETCH = 2.0
 """Factor on the step after each one that has seen no positive curvature."""
@@ -38,6 +40,10 @@ class Pairs(NamedTuple):
         Place of the newest pair, ``(B,)``.
     stretch : Tensor
         Factor on the step, ``(B,)``; above 1 after steps without positive curvature.
+    metric : Any
+        Of the metric, if there is one.
+    favour : Tensor or None
+        By how much the pairs speak for the metric and against the majorant, ``(B,)``.
     """
 
     x: Tensor
@@ -48,6 +54,8 @@ class Pairs(NamedTuple):
     products: Tensor
     newest: Tensor
     stretch: Tensor
+    metric: Any = None
+    favour: Tensor | None = None
 
 
 class LimitedMemory(Proposer):
@@ -63,15 +71,24 @@ class LimitedMemory(Proposer):
     Nothing confines such steps: they are verified, and shortened where they are refused, twice
     before the majorant's own step comes. None is longer than four times the one before it.
 
+    With a metric, its operator ``M`` takes the place of ``B`` in ``H_0``, and the first step is
+    ``M^-1 g``. The pairs judge it, per problem: ``<s, y>^2 / (<s, M s> <y, M^-1 y>)`` is 1 where
+    ``M`` has the Hessian's action along a pair up to a factor, and less elsewhere, whatever the
+    units. Where the product of these over all pairs is smaller than that of ``B``, ``B`` is taken.
+
     Parameters
     ----------
     history : int
         Pairs to keep, at least 1. Each costs two copies of the iterate.
+    metric : Metric, optional
+        What is known of the Hessian beforehand. Default: the majorant's ``B``.
 
     Raises
     ------
     ValueError
         If the history is not a positive integer.
+    TypeError
+        If the metric is no `Metric`.
 
     Examples
     --------
@@ -90,11 +107,23 @@ class LimitedMemory(Proposer):
     curvature_from_steps = True
     remembers_points = True
 
-    def __init__(self, history: int = 10) -> None:
+    def __init__(self, history: int = 10, metric: Metric | None = None) -> None:
         super().__init__()
+        if not (metric is None or isinstance(metric, Metric)):
+            raise TypeError(f"metric must be a Metric, got {type(metric).__name__}")
         if not (isinstance(history, int) and history >= 1):
             raise ValueError(f"history must be an integer of at least 1, got {history!r}")
         self.history = history
+        self.metric = metric
+
+    def prepare(self, x: Tensor, gradient: Tensor) -> Prepared:
+        """No pairs, and what the metric has ready."""
+        pairs = self.init_memory(x)
+        if self.metric is not None:
+            with full_precision(x):
+                known = self.metric.prepare(x, gradient)
+            pairs = pairs._replace(metric=known, favour=x.new_zeros(len(x)))
+        return Prepared(pairs)
 
     def init_memory(self, x: Tensor) -> Pairs:
         """No pairs."""
@@ -114,15 +143,41 @@ class LimitedMemory(Proposer):
     def observe(self, point: Point, memory: Pairs) -> Pairs:
         """Put the pair of the step to this iterate in place of the oldest."""
         with full_precision(point.x):
-            return append(memory, point.x, point.gradient)
+            pairs = append(memory, point.x, point.gradient)
+            if self.metric is None or memory.favour is None:
+                return pairs
+            move, change = point.x - memory.x, point.gradient - memory.gradient
+            known = self.metric.curvature(point.x, memory.metric)
+            return pairs._replace(
+                metric=self.metric.observe(move, change, memory.metric),
+                favour=memory.favour + judged(move, change, point.curvature, known),
+            )
 
     def propose(self, point: Point, memory: Pairs) -> Step:
         """Apply ``H``."""
         with full_precision(point.x):
-            return Step(step_from(memory, point))
+            if self.metric is None:
+                return Step(step_from(memory, point))
+            known = self.metric.curvature(point.x, memory.metric)
+            return Step(step_from(memory, point, known))
 
 
-def step_from(pairs: Pairs, point: Point) -> Tensor:
+def judged(move: Tensor, change: Tensor, own: Curvature, known: Curvature) -> Tensor:
+    """How much a pair speaks for a metric ``M`` and against the majorant's ``B``, ``(B,)``.
+
+    ``log (<s, B s> <y, B^-1 y>) - log (<s, M s> <y, M^-1 y>)``; zero for pairs that are not kept.
+    """
+    seen = dot(move, change) > 0
+    spread = []
+    for curvature in (own, known):
+        # Two logarithms: the product of the two may overflow.
+        along, back = curvature.quad(move), dot(change, curvature.solve(change).to(change.dtype))
+        seen = seen & (along > 0) & (back > 0) & torch.isfinite(along) & torch.isfinite(back)
+        spread.append(torch.where(seen, along, 1.0).log() + torch.where(seen, back, 1.0).log())
+    return torch.where(seen, spread[0] - spread[1], 0.0).to(move.dtype)
+
+
+def step_from(pairs: Pairs, point: Point, known: Curvature | None = None) -> Tensor:
     """``H g`` of the pairs there are, stretched: the two loops of Nocedal & Wright (2006,
     Algorithm 7.4) as triangular systems.
 
@@ -132,7 +187,10 @@ def step_from(pairs: Pairs, point: Point) -> Tensor:
     """
     weights = _times(pairs.inverse, _inner(pairs.moves, point.gradient))
     rest = _combined(point.gradient, pairs.changes, -weights)
-    step = _initial(pairs, point, rest)
+    step = _initial(pairs, point.curvature, rest)
+    if known is not None and pairs.favour is not None:
+        believed = expand(pairs.favour >= 0, step)
+        step = torch.where(believed, _initial(pairs, known, rest), step)
     weights = pairs.stretch[:, None] * pairs.products * weights
     second = _times(pairs.inverse.mT, weights - _inner(pairs.changes, step))
     return _combined(step, pairs.moves, second)
@@ -186,18 +244,20 @@ def extend(pairs: Pairs, x: Tensor, gradient: Tensor, move: Tensor, change: Tens
         stretch=torch.where(
             useful, 1.0, torch.where(length > 0, STRETCH * pairs.stretch, pairs.stretch)
         ),
+        metric=pairs.metric,
+        favour=pairs.favour,
     )
 
 
-def _initial(pairs: Pairs, point: Point, v: Tensor) -> Tensor:
-    """``H_0 v``, stretched."""
+def _initial(pairs: Pairs, curvature: Curvature, v: Tensor) -> Tensor:
+    """``H_0 v`` from a curvature, stretched."""
     # Not take_along_dim, which makes an index of the size of the iterate.
     newest = pairs.changes[torch.arange(len(v), device=v.device), pairs.newest]
     product = torch.take_along_dim(pairs.products, pairs.newest[:, None], 1).squeeze(1)
-    bend = _inner(newest[:, None], point.curvature.solve(newest).to(v.dtype))[:, 0]
+    bend = _inner(newest[:, None], curvature.solve(newest).to(v.dtype))[:, 0]
     scale = torch.where(bend > 0, product / torch.where(bend > 0, bend, 1.0), 1.0)
     # A curvature may be as wide as the values of the objective; the pairs are not.
-    return point.curvature.scaled(1 / (pairs.stretch * scale)).solve(v).to(v.dtype)
+    return curvature.scaled(1 / (pairs.stretch * scale)).solve(v).to(v.dtype)
 
 
 def _inner(stack: Tensor, v: Tensor) -> Tensor:

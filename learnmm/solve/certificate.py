@@ -50,6 +50,9 @@ class Certificate:
         Range of the factor on the uncertain part of the curvature.
     clipped : Tensor
         Mean share of multipliers that the projection changed.
+    started : Tensor of bool
+        Whether the run began at the proposer's own start, because the objective is lower there
+        than at ``x0``.
     proposer : str or None
         What the proposer is.
 
@@ -72,6 +75,7 @@ class Certificate:
     relaxation_min: Tensor
     relaxation_max: Tensor
     clipped: Tensor
+    started: Tensor
     proposer: str | None = None
 
     @staticmethod
@@ -92,6 +96,7 @@ class Certificate:
             relaxation_min=tally.relaxation_min,
             relaxation_max=tally.relaxation_max,
             clipped=tally.clipped / tally.iterations.clamp(min=1),
+            started=tally.started,
             proposer=proposer,
         )
 
@@ -114,6 +119,8 @@ class Certificate:
         taken = f"{int(self.accepted.sum())} steps taken"
         if bool(self.proposed.any()):
             taken += f" ({int(self.proposed.sum())} of {self.proposer or 'the proposer'})"
+        if bool(self.started.any()):
+            taken = f"{int(self.started.sum())} starts and {taken}"
         text = (
             f"{promise}. {taken}, {int(self.rejected.sum())} refused, "
             f"{int(self.violations.sum())} {above}; "

@@ -196,7 +196,7 @@ class ProjectedMMOptimizer:
             begin = x0.detach().clone()  # the result must not share memory with x0
             with sparse_gradients_explained():
                 state = solver.init(begin[None] if single else begin, strict=strict)
-            initial = state.value.clone()  # without a step it would be that of the result
+            initial = state.initial.clone()  # without a step it would be that of the result
             for _ in range(self.settings.steps):
                 if not bool(state.running.any()):
                     break

@@ -81,6 +81,8 @@ class Tally(NamedTuple):
         Sum of shares of clipped multipliers.
     kind : Tensor of int
         Weakest kind of bound so far.
+    started : Tensor of bool
+        Whether the run began at the proposer's start.
     """
 
     iterations: Tensor
@@ -95,9 +97,10 @@ class Tally(NamedTuple):
     relaxation_max: Tensor
     clipped: Tensor
     kind: Tensor
+    started: Tensor
 
     @staticmethod
-    def start(value: Tensor) -> Tally:
+    def start(value: Tensor, started: Tensor | None = None) -> Tally:
         """Totals before the first step."""
         # Each its own tensor: torch.compile would take shared ones for a special case.
         zero = {name: torch.zeros_like(value) for name in _MEASURED}
@@ -105,7 +108,9 @@ class Tally(NamedTuple):
         zero["worst_increase"] -= torch.inf
         zero["relaxation_min"] += 1
         zero["relaxation_max"] += 1
-        return Tally(**zero, **none)
+        if started is None:
+            started = torch.zeros_like(value, dtype=torch.bool)
+        return Tally(**zero, **none, started=started)
 
     def counted(self, running: Tensor, info: StepInfo, trial: Trial, verdict: Verdict) -> Tally:
         """Totals after one more step."""
@@ -127,6 +132,7 @@ class Tally(NamedTuple):
             relaxation_max=torch.maximum(self.relaxation_max, info.relaxation),
             clipped=self.clipped + info.clipped,
             kind=torch.maximum(self.kind, running * int(bound.kind)),
+            started=self.started,
         )
 
 

@@ -11,8 +11,10 @@ from learnmm.bound import Bound
 from learnmm.nested import check, mapped, select
 from learnmm.objective import DomainError, Evaluation
 from learnmm.precision import full_precision
+from learnmm.proposers.base import Prepared
 from learnmm.solve.projection import Proposal
 from learnmm.solve.proposing import ask
+from learnmm.solve.raising import evaluate_candidates
 from learnmm.solve.record import Tally
 from learnmm.solve.safeguard import rounding_slack
 from learnmm.solve.state import State
@@ -25,7 +27,7 @@ from learnmm.solve.validation import (
     lent,
     require,
 )
-from learnmm.vectors import peak
+from learnmm.vectors import expand, peak
 
 if TYPE_CHECKING:
     from learnmm.solve.optimizer import ProjectedMMOptimizer
@@ -36,6 +38,9 @@ def start(solver: ProjectedMMOptimizer, x0: Tensor, *, strict: bool) -> State:
     check_start(x0)
     x0 = x0.clone()  # what the caller does to it later is nothing to the state
     there = _evaluated(solver, x0, strict=strict)
+    prepared = _prepared(solver, x0, there.gradient)
+    initial = there.value.detach().clone()
+    x0, there, started = _better(solver, x0, there, prepared)
     memory, bound = _bounded(solver, x0, there)
     valid = bound.curvature.valid()
     with full_precision(x0):
@@ -51,7 +56,7 @@ def start(solver: ProjectedMMOptimizer, x0: Tensor, *, strict: bool) -> State:
     status = torch.where(valid, status, int(Status.BAD_BOUND))
     status = torch.where(done, int(Status.GRADIENT), status)
     status = torch.where(finite, status, int(Status.NON_FINITE))
-    proposal, remembered = _asked(solver, x0, there.gradient, bound)
+    proposal, remembered = _asked(solver, x0, there.gradient, bound, prepared)
     return State(
         x=x0,
         value=value,
@@ -67,9 +72,9 @@ def start(solver: ProjectedMMOptimizer, x0: Tensor, *, strict: bool) -> State:
         relaxation=torch.ones_like(value),
         gradient_norm=gradient_norm,
         steepest=gradient_norm.clone(),
-        initial=value.detach().clone(),
+        initial=initial,
         status=status,
-        tally=Tally.start(value),
+        tally=Tally.start(value, started),
     )
 
 
@@ -93,6 +98,40 @@ def _evaluated(solver: ProjectedMMOptimizer, x0: Tensor, *, strict: bool) -> Eva
     return Evaluation(value, gradient, aux)
 
 
+def _prepared(solver: ProjectedMMOptimizer, x0: Tensor, gradient: Tensor) -> Prepared | None:
+    """What the proposer has ready, checked."""
+    proposer = solver.proposer
+    if proposer is None:
+        return None
+    name = type(proposer).__name__
+    with lent((x0, gradient), f"the proposer {name}") as (x, slope):
+        memory, begin = proposer.prepare(x, slope)
+    check(memory, len(x0), f"the memory of {name}")
+    if begin is not None and (begin.shape != x0.shape or begin.dtype != x0.dtype):
+        raise ValueError(
+            f"{name} must start from a tensor of shape {tuple(x0.shape)} and {x0.dtype}, as x0 "
+            f"has, got {tuple(begin.shape)} and {begin.dtype}"
+        )
+    return Prepared(memory, begin)
+
+
+def _better(
+    solver: ProjectedMMOptimizer, x0: Tensor, there: Evaluation, prepared: Prepared | None
+) -> tuple[Tensor, Evaluation, Tensor]:
+    """The start of the proposer where the objective is lower there, the one given elsewhere."""
+    never = torch.zeros_like(there.value, dtype=torch.bool)
+    if prepared is None or prepared.start is None:
+        return x0, there, never
+    finite = torch.isfinite(prepared.start).flatten(1).all(1)
+    candidate = torch.where(expand(finite, x0), prepared.start, x0)
+    other = evaluate_candidates(solver.evaluate_at, candidate, x0, there, ~never)
+    usable = torch.isfinite(other.value) & torch.isfinite(peak(other.gradient)) & finite
+    lower = usable & ~(other.value.detach() >= there.value.detach())
+    owner = f"the aux of the objective {type(solver.objective).__name__}"
+    chosen = Evaluation(*select(lower, tuple(other), tuple(there), owner))
+    return torch.where(expand(lower, x0), candidate, x0), chosen, lower
+
+
 def _bounded(solver: ProjectedMMOptimizer, x0: Tensor, there: Evaluation) -> tuple[Any, Bound]:
     """The memory of the majorant, if it has one, and the bound at the start."""
     who, memory = f"the majorant {type(solver.majorant).__name__}", None
@@ -105,17 +144,17 @@ def _bounded(solver: ProjectedMMOptimizer, x0: Tensor, there: Evaluation) -> tup
 
 
 def _asked(
-    solver: ProjectedMMOptimizer, x0: Tensor, gradient: Tensor, bound: Bound
+    solver: ProjectedMMOptimizer,
+    x0: Tensor,
+    gradient: Tensor,
+    bound: Bound,
+    prepared: Prepared | None,
 ) -> tuple[Proposal | None, Any]:
     """What the proposer says at the start, and what it remembers."""
     proposer = solver.proposer
-    if proposer is None:
+    if proposer is None or prepared is None:
         return None, None
-    name = type(proposer).__name__
-    owner = f"the memory of {name}"
-    with lent(x0, f"the proposer {name}") as x:
-        memory = proposer.init_memory(x)
-    check(memory, len(x0), owner)
+    owner, memory = f"the memory of {type(proposer).__name__}", prepared.memory
     iterate = x0, gradient
     kept = mapped(Tensor.clone, memory)  # it may write into it
     proposal, remembered = ask(proposer, solver.settings, iterate, bound.curvature, kept)

@@ -25,6 +25,7 @@ from closures import (
     train,
     with_zero_grad,
 )
+from learnmm.solve import Certificate
 
 by_style = pytest.mark.parametrize("style", STYLES, ids=lambda style: style.__name__)
 
@@ -61,7 +62,7 @@ def test_a_resumed_run_takes_the_same_steps(style: Any, dtype: torch.dtype) -> N
     assert all(torch.equal(a, b) for a, b in zip(*map(vectors, certificates), strict=True))
 
 
-def vectors(certificate: lmm.Certificate) -> list[Tensor]:
+def vectors(certificate: Certificate) -> list[Tensor]:
     return [value for value in vars(certificate).values() if isinstance(value, Tensor)]
 
 

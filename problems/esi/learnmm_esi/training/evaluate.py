@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import learnmm as lmm
-from learnmm.solve import Tally
+from learnmm.solve import Certificate, Tally
 from learnmm_esi.metrics import Evaluator, SourceMetrics
 from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.simulation.samples import Sample
@@ -159,7 +159,7 @@ def _evaluate_batch(
     terms = [solver.energy.terms(start, y)]
     after: dict[int, Look] = {}
 
-    def look(steps: int, x: Tensor, totals: Tally | lmm.Certificate, iterations: Tensor) -> None:
+    def look(steps: int, x: Tensor, totals: Tally | Certificate, iterations: Tensor) -> None:
         after[steps] = Look(
             compare(batch.sources, x, batch.seed_source),
             (totals.worst_increase <= 0).cpu().numpy(),
