@@ -26,7 +26,6 @@ from learnmm.atoms import (
 )
 from learnmm.bound import Bound, Majorant
 from learnmm.kind import Kind
-from learnmm.learn import Backward, UnrolledMM
 from learnmm.objective import Evaluation, Objective
 from learnmm.proposers import (
     LearnedPreconditioner,
@@ -38,7 +37,6 @@ from learnmm.proposers import (
 )
 from learnmm.registry import Instance, Problem, problem, problems
 from learnmm.solve import (
-    Certificate,
     ProjectedMMOptimizer,
     Projection,
     Relaxation,
@@ -51,8 +49,10 @@ from learnmm.solve import (
     minimize,
 )
 from learnmm.storage import load_weights, save_weights
+from learnmm.unroll import Backward, UnrolledMM
 
 if TYPE_CHECKING:
+    from learnmm.families import learn
     from learnmm.training import AdamSettings, FitSettings, Record, fit
 
 __all__ = [
@@ -61,7 +61,6 @@ __all__ = [
     "AutoencoderPrior",
     "Backward",
     "Bound",
-    "Certificate",
     "CosineDistance",
     "Evaluation",
     "FitSettings",
@@ -96,6 +95,7 @@ __all__ = [
     "checks",
     "curvature",
     "fit",
+    "learn",
     "least_squares",
     "linear",
     "load_weights",
@@ -110,10 +110,16 @@ __all__ = [
 
 __version__ = "0.1.0"
 
+LATER = {
+    "training": ("AdamSettings", "FitSettings", "Record", "fit"),
+    "families": ("learn",),
+}
+
 
 def __getattr__(name: str) -> Any:
     """Import training where it is asked for: the rest needs torch alone."""
-    if name in {"AdamSettings", "FitSettings", "Record", "fit", "training"}:
-        training = import_module("learnmm.training")
-        return training if name == "training" else getattr(training, name)
+    for package, names in LATER.items():
+        if name in (package, *names):
+            module = import_module(f"learnmm.{package}")
+            return module if name == package else getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

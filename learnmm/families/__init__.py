@@ -1,0 +1,7 @@
+"""Families of problems: what can be learned of those that are solved again and again."""
+
+from learnmm.families.learned import LearnedMemory, Under
+from learnmm.families.learning import LearnSettings, learn
+from learnmm.families.report import Counts, Report
+
+__all__ = ["Counts", "LearnSettings", "LearnedMemory", "Report", "Under", "learn"]
