@@ -1,0 +1,1 @@
+"""What learning buys on families of problems, in and out of distribution."""

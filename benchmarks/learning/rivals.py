@@ -1,0 +1,88 @@
+"""Solvers that learn nothing about a family, or verify nothing: evaluations to given gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from learnmm.families.solved import solve
+from learnmm.objective import as_objective
+from learnmm.registry import Instance, Problem
+
+RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
+"""Of Adam; the best one is chosen per family and gap, with hindsight."""
+
+MOST = 1000
+ALONE = 12
+"""Problems that torch's L-BFGS solves, one at a time."""
+
+
+def adam(instance: Instance, optimum: Tensor, gaps: tuple[float, ...]) -> dict[float, Tensor]:
+    """Evaluations of Adam at its best rate, per gap and instance."""
+    best: dict[float, Tensor] = {}
+    for rate in RATES:
+        x = instance.x0.clone().requires_grad_()
+        steps = torch.optim.Adam([x], lr=rate)
+        objective = as_objective(instance.objective)
+        values = []
+        for _ in range(MOST):
+            with torch.no_grad():
+                value, gradient, _ = objective.evaluate(x.detach())
+            values.append(value)
+            x.grad = torch.nan_to_num(gradient)
+            steps.step()
+        counts = counted(torch.stack(values), optimum, gaps)
+        for gap, count in counts.items():
+            if gap not in best or count.median() < best[gap].median():
+                best[gap] = count
+    return best
+
+
+def torch_lbfgs(family: Problem, seed: int, gaps: tuple[float, ...]) -> dict[float, Tensor]:
+    """Evaluations of torch's L-BFGS with the strong Wolfe search, one problem at a time."""
+    found: list[dict[float, Tensor]] = []
+    for number in range(ALONE):
+        generator = torch.Generator().manual_seed(9_000_011 * (seed + 1) + number)
+        instance = family.instance(1, generator=generator, dtype=torch.float64)
+        values = _searched(as_objective(instance.objective).evaluate, instance.x0)
+        optimum = torch.minimum(solve(instance).optimum, values.amin(0))
+        found.append(counted(values, optimum, gaps))
+    return {gap: torch.cat([one[gap] for one in found]) for gap in gaps}
+
+
+def _searched(evaluate: Callable[..., tuple[Tensor, Tensor, object]], x0: Tensor) -> Tensor:
+    x = x0.clone().requires_grad_()
+    values: list[Tensor] = []
+
+    def closure() -> Tensor:
+        with torch.no_grad():
+            value, gradient, _ = evaluate(x.detach())
+        values.append(value)
+        x.grad = gradient
+        return value.sum()
+
+    search = torch.optim.LBFGS(
+        [x],
+        max_iter=MOST,
+        max_eval=MOST,
+        history_size=10,
+        tolerance_grad=0.0,
+        tolerance_change=0.0,
+        line_search_fn="strong_wolfe",
+    )
+    search.step(closure)
+    return torch.stack(values)
+
+
+def counted(values: Tensor, optimum: Tensor, gaps: tuple[float, ...]) -> dict[float, Tensor]:
+    """Evaluations after which so little of the gap is left, ``(N,)``, infinite where never."""
+    values = torch.nan_to_num(values, nan=torch.inf)
+    left = (values.cummin(0).values - optimum) / (values[0] - optimum).clamp(min=1e-300)
+    counts = {}
+    for gap in gaps:
+        hit = left <= gap
+        count = hit.double().argmax(0).double() + 1
+        counts[gap] = torch.where(hit.any(0), count, torch.inf)
+    return counts
