@@ -40,7 +40,7 @@ INTRODUCTION = (
     "Evaluations of value and gradient until so much of `f(x0) - f*` is left, learned / limited "
     "memory (10 pairs), on 64 instances that nothing was trained or chosen on; the evaluation of "
     "`x0`, that of the learned start and those of refused candidates are counted. `never` is more "
-    "than 1000. Training: `lmm.learn` with its default settings. What is used was chosen on "
+    "than 400. Training: `lmm.learn` with its default settings. What is used was chosen on "
     "held-out instances; where that is nothing, the solver is limited memory. Break-even is the "
     "number of solves, one at a time, after which training has paid for itself, in time and in "
     "evaluations (a Hessian-vector product counts as two)."

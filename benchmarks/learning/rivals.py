@@ -14,7 +14,7 @@ from learnmm.registry import Instance, Problem
 RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 """Of Adam; the best one is chosen per family and gap, with hindsight."""
 
-MOST = 1000
+MOST = 400
 ALONE = 12
 """Problems that torch's L-BFGS solves, one at a time."""
 

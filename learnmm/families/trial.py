@@ -17,7 +17,7 @@ GAPS = (1e-3, 1e-6)
 CLOSE = 1e-9
 """Counted too, since what is at 1e-6 at once may still need a metric to come closer."""
 
-MOST = 1000
+MOST = 400
 """Evaluations after which a solve is given up."""
 
 
