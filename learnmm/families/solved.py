@@ -56,7 +56,7 @@ class Solved:
     def tensors(self) -> dict[str, Tensor]:
         """By name, for a file."""
         parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: part for name, part in parts.items() if part is not None}
+        return {name: part.contiguous() for name, part in parts.items() if part is not None}
 
     @staticmethod
     def joined(parts: list[Solved]) -> Solved:
