@@ -146,6 +146,7 @@ def test_unusable_recordings(energy, sensors, message):
         energy.problem(sensors)
 
 
-def test_settings_without_meaning(cap):
-    with pytest.raises(ValueError, match="EvidenceEnergy: diffusion must be positive, got -1"):
-        EvidenceEnergy(cap, diffusion=-1.0)
+@pytest.mark.parametrize("diffusion", [-1.0, (1.0, -1.0), ()], ids=str)
+def test_settings_without_meaning(cap, diffusion):
+    with pytest.raises(ValueError, match="EvidenceEnergy: diffusion must not be negative, got"):
+        EvidenceEnergy(cap, diffusion=diffusion)

@@ -162,8 +162,8 @@ class SolveOptions(OptionGroup):
     diffusion: Annotated[
         float | None,
         typer.Option(
-            help="Reach of patches, in neighbours squared. Default: 3; of the smoothness with a "
-            "weight 10."
+            help="Reach of patches, in neighbours squared. Default: several, of which the "
+            "recording chooses; of the smoothness with a weight 10."
         ),
     ] = None
     max_iter: Annotated[

@@ -15,6 +15,7 @@ from torch import Tensor
 import learnmm as lmm
 from learnmm_esi.inverse.classical import check_silent
 from learnmm_esi.inverse.energy import Reconstruction, check_size, heat_kernel
+from learnmm_esi.inverse.likely_patches import Patches, likely_patches
 from learnmm_esi.inverse.marginal import ConvexBounding, MarginalLikelihood
 from learnmm_esi.inverse.noise import NoiseEstimate, NoiseModes, estimate_noise
 from learnmm_esi.inverse.scaling import OnLeadfield
@@ -23,7 +24,13 @@ from learnmm_esi.sources import SourceModel
 
 __all__ = ["EvidenceEnergy", "EvidenceProblem"]
 
-_LEAST = 0.01  # of the noise: what is left of a recording that has less power than its noise
+DIFFUSIONS = (0.0, 1.0, 4.0, 12.0)
+"""Widths of patches, from a single region on."""
+
+UNEXPLAINED = 0.2
+"""Of a recording's signal: what no patch explains, twice, as white noise and as seen of sources
+everywhere alike. Heads, electrodes and shapes of patches are known no better, and a cortex is not
+silent elsewhere. Without it, patches are invented for the rest at high signal-to-noise ratios."""
 
 
 class EvidenceProblem(NamedTuple):
@@ -32,11 +39,13 @@ class EvidenceProblem(NamedTuple):
     Attributes
     ----------
     objective : MarginalLikelihood
-        What is minimized over the deviations of the patches.
+        What is minimized over how much stronger than at first the patches are.
     proposer : ConvexBounding
         What proposes steps.
-    start : Tensor, shape (batch, sources)
-        First deviations.
+    start : Tensor, shape (batch, patches)
+        One for the patches that a recording asks for, zero for the others.
+    patches : Patches
+        Where patches are, and how strong at first.
     components : SignalComponents
         What stands out of the noise, in units of the noise's deviation.
     noise : NoiseEstimate
@@ -46,55 +55,58 @@ class EvidenceProblem(NamedTuple):
     objective: MarginalLikelihood
     proposer: ConvexBounding
     start: Tensor
+    patches: Patches
     components: SignalComponents
     noise: NoiseEstimate
 
 
 class EvidenceEnergy(OnLeadfield):
-    """Patches of cortex whose strengths are the most probable ones, given the noise.
+    """Few patches of cortex, as many, as wide and as strong as is most probable given the noise.
 
-    A recording is ``y = L S u + e``: a patch around each source, the rows of the diffusion ``S``
-    along the cortical neighbour graph; their moments ``u_j``, normal with deviations ``q_j`` to be
-    found; white noise ``e``, whose power the recording itself tells (`estimate_noise`). Deviations
-    are those of the largest marginal likelihood (see `MarginalLikelihood`), which leaves most
-    patches none; the estimate is the mean of ``S u`` given ``y`` and the deviations. So the weight
-    of the prior follows from the noise, source by source, and serves any electrodes and any number
-    of samples. Components of the recording that do not stand out of the noise are left out.
+    A recording is ``y = L S u + e``: patches of several widths around each source, the rows of
+    diffusions ``S`` along the cortical neighbour graph, with moments ``u``; noise ``e``, whose
+    power the recording itself tells (`estimate_noise`), and a floor for all that the model does not
+    know (`UNEXPLAINED`). Patches are taken one after another while the evidence asks for more, each
+    spread over the places and widths that it leaves probable (`likely_patches`). Then steps raise
+    the marginal likelihood over their strengths (see `MarginalLikelihood`); the estimate is the
+    mean of ``S u`` given ``y`` and the strengths. So the weight of the prior follows from the
+    noise, and serves any electrodes and any number of samples. Components of the recording that do
+    not stand out of the noise are left out.
 
     Parameters
     ----------
     model : SourceModel
         Head model: lead field in V/(A m), for whitened recordings whitened too, and neighbours.
-    diffusion : float
-        How far a patch ``S = exp(-diffusion L / d)`` spreads, in neighbours squared (see
-        `heat_kernel`).
+    diffusion : float or tuple of float
+        How far patches ``S = exp(-diffusion L / d)`` spread, in neighbours squared (see
+        `heat_kernel`); zero is a single region.
     dtype : torch.dtype
         Working precision.
 
     Raises
     ------
     ValueError
-        If diffusion is not positive, there are more sources than a dense matrix serves, or no
-        sensor sees some of them.
-
-    Notes
-    -----
-    The start knows what the sensors can tell: the standardized power ``z_j`` of the patches
-    (sLORETA with the regularization that the noise asks for) has no depth bias, and the first
-    variances are proportional to ``z_j^2``.
+        If there is no diffusion or one is negative, there are more sources than a dense matrix
+        serves, or no sensor sees some of them.
     """
 
     def __init__(
-        self, model: SourceModel, diffusion: float = 3.0, dtype: torch.dtype = torch.float64
+        self,
+        model: SourceModel,
+        diffusion: float | tuple[float, ...] = DIFFUSIONS,
+        dtype: torch.dtype = torch.float64,
     ) -> None:
-        if not diffusion > 0:
-            raise ValueError(f"EvidenceEnergy: diffusion must be positive, got {diffusion}")
+        widths = diffusion if isinstance(diffusion, tuple) else (diffusion,)
+        if not widths or not all(width >= 0 for width in widths):
+            raise ValueError(f"EvidenceEnergy: diffusion must not be negative, got {diffusion}")
         leadfield = np.asarray(model.leadfield, dtype=np.float64)
         check_size(leadfield.shape[1])
         check_silent("EvidenceEnergy: leadfield", leadfield - leadfield.mean(axis=0))
         super().__init__(leadfield, dtype)
         self.modes = NoiseModes.of(leadfield)
-        patches = torch.tensor(heat_kernel(model.neighbours, diffusion))
+        patches = torch.tensor(
+            np.hstack([heat_kernel(model.neighbours, width) for width in widths])
+        )
         seen = self.modes.vectors.mT @ torch.tensor(leadfield / self._gain) @ patches
         size = torch.linalg.vector_norm(seen, dim=0)
         self._vectors = self.modes.vectors.to(dtype)
@@ -115,14 +127,23 @@ class EvidenceEnergy(OnLeadfield):
         power = y.square().sum((1, 2))
         deviation = (noise.share * power / y[0].numel()).sqrt()
         parts = signal_components(y / deviation[:, None, None], torch.ones_like(deviation))
-        objective = MarginalLikelihood(self._matrix, parts.values, parts.rank)
-        start = _start(objective)
-        return EvidenceProblem(objective, ConvexBounding(objective), start, parts, noise)
+        signal = (1 - noise.share) / noise.share
+        everywhere = 1 + self.modes.values.to(y)  # per mode; of mean one beside white noise
+        floor = 1 + UNEXPLAINED * signal[:, None] * everywhere
+        patches = likely_patches(self._matrix, parts.values, parts.rank, floor)
+        columns = self._matrix[:, patches.places].movedim(1, 0) * patches.deviations[:, None]
+        objective = MarginalLikelihood(columns, parts.values, parts.rank, floor)
+        start = patches.asked.to(y)
+        return EvidenceProblem(objective, ConvexBounding(objective), start, patches, parts, noise)
 
-    def sources(self, problem: EvidenceProblem, deviations: Tensor) -> Tensor:
-        """Return the estimates for deviations, ``(batch, sources, times)``, up to their scale."""
-        moments = self._patches @ problem.objective.mean(deviations)
-        sources: Tensor = moments @ problem.components.courses
+    def sources(self, problem: EvidenceProblem, strengths: Tensor) -> Tensor:
+        """Return the estimates for strengths, ``(batch, sources, times)``, up to their scale."""
+        patches, parts = problem.patches, problem.components
+        moments = patches.deviations[..., None] * problem.objective.mean(strengths)
+        moments = moments.flatten(1, 2)  # (B, places of all patches, components)
+        places = patches.places.flatten(1)[..., None].expand_as(moments)
+        everywhere = moments.new_zeros(len(moments), self._patches.shape[1], moments.shape[2])
+        sources: Tensor = self._patches @ everywhere.scatter_add(1, places, moments) @ parts.courses
         return sources
 
     def reconstruct(
@@ -152,13 +173,3 @@ class EvidenceEnergy(OnLeadfield):
         result = optimizer.minimize(problem.start, history=True, progress=progress)
         estimate = self.amplitude(self.sources(problem, result.x), sensors)
         return Reconstruction(estimate, result, noise=problem.noise)
-
-
-def _start(objective: MarginalLikelihood) -> Tensor:
-    """Deviations as sharp as the standardized power, as strong as the recording."""
-    modes, sources = objective.matrix.shape
-    power = objective.samples.square().sum((1, 2)) / objective.count
-    level = (power - modes).clamp(min=_LEAST * modes) / sources  # the trace of A A^T is `sources`
-    alike = level.sqrt()[:, None].expand(-1, sources)
-    sharp = objective.standardized(alike)
-    return alike * sharp / sharp.square().mean(1, keepdim=True).sqrt()

@@ -13,35 +13,35 @@ from learnmm.curvature import DiagonalCurvature
 
 __all__ = ["ConvexBounding", "MarginalLikelihood"]
 
-PART_VALUES = 2**22
-"""Numbers of a working array: batches are taken in parts of this size (32 MiB in float64)."""
-
 
 class _Moments(NamedTuple):
-    """Of a batch: ``log det C``, ``<Y, C^-1 Y> / K``, and per source the terms of the gradient."""
+    """Of a batch: ``log det C``, ``<Y, C^-1 Y> / K``, and the terms of gradient and bound."""
 
     determinant: Tensor  # (B,)
     misfit: Tensor  # (B,)
-    spread: Tensor  # (B, n): w_j = a_j^T C^-1 a_j
-    power: Tensor  # (B, n): e_j = |a_j^T C^-1 Y|^2 / K
+    spread: Tensor  # (B, n): w_j = tr(A_j^T C^-1 A_j)
+    power: Tensor  # (B, n): e_j = |A_j^T C^-1 Y|^2 / K
+    reach: Tensor  # (B, n): sum_i |a_ji| |a_ji^T C^-1 Y| / sqrt(K), the columns i of A_j
 
 
 class MarginalLikelihood(Atom):
-    """``F(q) = log det C + <Y, C^-1 Y> / K`` with ``C = I + A diag(q^2) A^T``.
+    """``F(q) = log det C + <Y, C^-1 Y> / K`` with ``C = diag(v) + sum_j q_j^2 A_j A_j^T``.
 
     Twice the negative logarithm of the probability of K samples ``Y`` per sample, up to a
-    constant, if ``Y = A x + e`` with noise ``e`` of variance one and sources ``x_j`` of variance
-    ``q_j^2``. Where it is low, most ``q_j`` are zero (sparse Bayesian learning: Tipping 2001; for
-    EEG Wipf et al. 2010). ``F >= 0``.
+    constant, if ``Y = sum_j A_j x_j + e`` with noise ``e`` of variances ``v`` and sources ``x_j``,
+    the m entries of each independent and of variance ``q_j^2``. Where it is low, most ``q_j`` are
+    zero (sparse Bayesian learning: Tipping 2001; for EEG Wipf et al. 2010). ``F >= 0``.
 
     Parameters
     ----------
-    matrix : Tensor, shape (r, n)
-        ``A``, no column zero.
+    matrix : Tensor, shape (B, r, n, m)
+        ``A_j`` of each recording, no column zero.
     samples : Tensor, shape (B, r, k)
         ``Y``, padded by columns of zeros.
     count : Tensor, shape (B,)
         ``K`` of each.
+    floor : Tensor, shape (B, r)
+        ``v``, at least one.
 
     Notes
     -----
@@ -49,36 +49,37 @@ class MarginalLikelihood(Atom):
     `GLOBAL`, the sum of two:
 
     - ``log det`` is concave in ``q^2``, so its tangent there lies above: curvature ``2 w_j``;
-    - ``<Y, C^-1 Y> = min_u |Y - A diag(q) u|^2 + |u|^2``, and ``u`` stays that of this point:
-      curvature ``2 diag(u) A^T A diag(u)``, which Jensen's inequality makes diagonal. With
-      ``m_j = |u_j| / sqrt(K) = q_j sqrt(e_j)`` it is ``2 |a_j| m_j sum_i |a_i| m_i``.
+    - ``<Y, C^-1 Y> = min_u |Y - sum_j q_j A_j u_j|^2 + |u|^2``, the first norm in the metric of
+      ``1 / v``, and ``u`` stays that of this point. Jensen's inequality makes its curvature
+      diagonal: with ``m_j = sum_i |a_ji| |u_ji| / sqrt(K)`` it is ``2 m_j sum_i m_i``.
     """
 
-    def __init__(self, matrix: Tensor, samples: Tensor, count: Tensor) -> None:
-        self.matrix, self.samples, self.count = matrix, samples, count
-        self._columns = torch.linalg.vector_norm(matrix, dim=0)
+    def __init__(self, matrix: Tensor, samples: Tensor, count: Tensor, floor: Tensor) -> None:
+        self.matrix, self.samples, self.count, self.floor = matrix, samples, count, floor
+        scaled = matrix.flatten(2) / floor.sqrt()[..., None]
+        self._columns = torch.linalg.vector_norm(scaled, dim=1)  # (B, n m)
 
     def measure(self, x: Tensor) -> tuple[Tensor, Any]:
         """Value, and what the bound needs."""
         moments = self._moments(x)
-        return moments.determinant + moments.misfit, (moments.spread, moments.power)
+        return moments.determinant + moments.misfit, moments[2:]
 
     def evaluate(self, x: Tensor) -> Evaluation:
         """Closed form."""
-        value, (spread, power) = self.measure(x)
-        return Evaluation(value, 2 * x * (spread - power), (spread, power))
+        value, (spread, power, reach) = self.measure(x)
+        return Evaluation(value, 2 * x * (spread - power), (spread, power, reach))
 
     def bound_at(self, x: Tensor, aux: Any) -> Bound:
         """Diagonal curvature, see the notes."""
-        spread, power = brought(self, aux, 2)
-        reach = self._columns * x.abs() * power.sqrt()  # |a_j| m_j
+        spread, _, reach = brought(self, aux, 3)
+        reach = x.abs() * reach  # m_j
         return Bound(
             Kind.GLOBAL, DiagonalCurvature(2 * (spread + reach * reach.sum(1, keepdim=True)))
         )
 
     def check(self, x: Tensor) -> None:
-        """One deviation per source and recording."""
-        expected = len(self.samples), self.matrix.shape[1]
+        """One deviation per group of sources and recording."""
+        expected = len(self.samples), self.matrix.shape[2]
         if x.shape != expected or x.dtype != self.matrix.dtype:
             raise ValueError(
                 f"MarginalLikelihood expects deviations of shape {expected} and "
@@ -86,70 +87,52 @@ class MarginalLikelihood(Atom):
             )
 
     def mean(self, x: Tensor) -> Tensor:
-        """Most probable sources for deviations ``x``: ``diag(q^2) A^T C^-1 Y``, ``(B, n, k)``."""
-        parts = []
-        for part, y in zip(self._parts(x), self._parts(self.samples), strict=True):
-            images = self.matrix.mT @ torch.cholesky_solve(y, self._factor(part))
-            parts.append(part.square()[..., None] * images)
-        return torch.cat(parts)
-
-    def standardized(self, x: Tensor) -> Tensor:
-        """Power of the sources over that of the estimate by chance, ``e_j / w_j``, ``(B, n)``.
-
-        For ``x`` the same everywhere that is the square of sLORETA.
-        """
-        moments = self._moments(x)
-        return moments.power / moments.spread
+        """Most probable sources for deviations: ``q_j^2 A_j^T C^-1 Y``, ``(B, n, m, k)``."""
+        images = self.matrix.flatten(2).mT @ torch.cholesky_solve(self.samples, self._factor(x))
+        means: Tensor = x.square()[..., None, None] * images.unflatten(1, self.matrix.shape[2:])
+        return means
 
     def power(self, x: Tensor) -> Tensor:
         """``e``, at half of what an evaluation costs."""
-        parts = []
-        for part, y, count in zip(*map(self._parts, (x, self.samples, self.count)), strict=True):
-            images = self.matrix.mT @ torch.cholesky_solve(y, self._factor(part))
-            parts.append(images.square().sum(2) / count[:, None])
-        return torch.cat(parts)
+        images = self.matrix.flatten(2).mT @ torch.cholesky_solve(self.samples, self._factor(x))
+        return self._grouped(images.square().sum(2)) / self.count[:, None]
 
     def _moments(self, x: Tensor) -> _Moments:
-        parts = [
-            self._part(*part)
-            for part in zip(*map(self._parts, (x, self.samples, self.count)), strict=True)
-        ]
-        return _Moments(*(torch.cat(pieces) for pieces in zip(*parts, strict=True)))
-
-    def _part(self, x: Tensor, y: Tensor, count: Tensor) -> _Moments:
         factor = self._factor(x)  # R with R R^T = C
+        columns = self.matrix.shape[2] * self.matrix.shape[3]
         # One triangular system for both: R^-1 [A, Y].
-        sides = torch.cat([self.matrix.expand(len(x), -1, -1), y], 2)
+        sides = torch.cat([self.matrix.flatten(2), self.samples], 2)
         matrix, white = torch.linalg.solve_triangular(factor, sides, upper=False).split(
-            [x.shape[1], y.shape[2]], 2
+            [columns, self.samples.shape[2]], 2
         )
         diagonal = torch.diagonal(factor, dim1=1, dim2=2)
+        power = (matrix.mT @ white).square().sum(2) / self.count[:, None]  # of every column
         return _Moments(
             determinant=2 * diagonal.log().sum(1),
-            misfit=white.square().sum((1, 2)) / count,
-            spread=matrix.square().sum(1),
-            power=(matrix.mT @ white).square().sum(2) / count[:, None],
+            misfit=white.square().sum((1, 2)) / self.count,
+            spread=self._grouped(matrix.square().sum(1)),
+            power=self._grouped(power),
+            reach=self._grouped(self._columns * power.sqrt()),
         )
+
+    def _grouped(self, values: Tensor) -> Tensor:
+        """Sum what every column has over the columns of each ``A_j``."""
+        sums: Tensor = values.unflatten(1, self.matrix.shape[2:]).sum(2)
+        return sums
 
     def _factor(self, x: Tensor) -> Tensor:
         """Lower triangular ``R`` with ``R R^T = C``."""
-        scaled = self.matrix * x[:, None]
-        identity = torch.eye(len(self.matrix), dtype=x.dtype, device=x.device).expand(
-            len(x), -1, -1
-        )
+        scaled = (self.matrix * x[:, None, :, None]).flatten(2)
+        noise = torch.diag_embed(self.floor)
         factor: Tensor
-        factor, failed = torch.linalg.cholesky_ex(identity + scaled @ scaled.mT)
+        factor, failed = torch.linalg.cholesky_ex(noise + scaled @ scaled.mT)
         bad = failed > 0
-        if bool(bad.any()):  # far out the identity is lost to rounding, but not in the root of C
-            root = torch.cat([identity, scaled], 2)[bad]
+        if bool(bad.any()):  # far out the noise is lost to rounding, but not in the root of C
+            root = torch.cat([noise.sqrt(), scaled], 2)[bad]
             upper = torch.linalg.qr(root.mT, mode="r").R
             sign = torch.diagonal(upper, dim1=1, dim2=2).sign()
             factor = factor.index_put((bad,), (sign[..., None] * upper).mT)
         return factor
-
-    def _parts(self, tensor: Tensor) -> tuple[Tensor, ...]:
-        parts: tuple[Tensor, ...] = tensor.split(max(1, PART_VALUES // self.matrix.numel()))
-        return parts
 
 
 class ConvexBounding(Proposer):

@@ -24,9 +24,10 @@ class InverseSettings:
     ----------
     weight : float, optional
         Of smoothness against fit, the same for every recording (see `SourceEnergy`). Default: it
-        follows from the noise of each recording, source by source (see `EvidenceEnergy`).
+        follows from the noise of each recording, patch by patch (see `EvidenceEnergy`).
     diffusion : float, optional
-        How far patches or smoothness reach, in neighbours squared. Default: 3, or 10 with a weight.
+        How far patches or smoothness reach, in neighbours squared. Default: patches of several
+        sizes, of which the recording chooses; 10 with a weight.
     max_iter : int, optional
         Limit on steps. Default: 30, 60 with a weight, or what the weights were trained for.
     weights : str or path, optional

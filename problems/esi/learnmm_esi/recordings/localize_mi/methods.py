@@ -197,15 +197,16 @@ def _source_map(
 
 
 def plain(value: Value) -> InverseSettings:
-    """Return settings without learning; the value is the reach of its patches."""
-    return InverseSettings(diffusion=float(value))
+    """Return settings without learning; the value is the reach of its patches, or several."""
+    return InverseSettings(diffusion=None if value == SEVERAL else float(value))
 
 
+SEVERAL = "several"
 SNRS = (3.0, 1.0, 10.0)
 METHODS = (
     Method("sLORETA", "snr", SNRS, functools.partial(linear, False, "sLORETA")),
     Method("sLORETA-free", "snr", SNRS, functools.partial(linear, True, "sLORETA")),
-    Method("MM", "diffusion", (3.0, 10.0), functools.partial(reconstruction, plain)),
+    Method("MM", "diffusion", (SEVERAL, 3.0, 10.0), functools.partial(reconstruction, plain)),
     Method("mm-net", "weights", ("mm-net",), learned),
 )
 """What is compared unless some are chosen. First values are those of a folder of one subject."""

@@ -1,0 +1,138 @@
+"""Which patches of cortex a recording's evidence asks for, and how sure their places are."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Patches", "likely_patches"]
+
+MOST = 6
+"""Patches of a recording at most."""
+
+PLACES = 32
+"""Places and widths that a patch is thought to have, the most probable ones."""
+
+TRUST = 0.5
+"""Power of the evidence. Heads and patches are never quite those of the model, and the evidence for
+a place counts their errors as if they were none."""
+
+_LEAST = 0.01  # of the noise: power of a patch where a recording has no more power than its noise
+
+_PART_VALUES = 2**22
+"""Numbers of a working array: recordings are taken in parts of this size (32 MiB in float64)."""
+
+
+class Patches(NamedTuple):
+    """Patches of recordings, each spread over places and widths that are probable.
+
+    Attributes
+    ----------
+    places : Tensor of int64, shape (batch, patches, places)
+        Columns of the dictionary.
+    deviations : Tensor, shape (batch, patches, places)
+        Of each column's moment: the square root of its variance times its probability.
+    asked : Tensor of bool, shape (batch, patches)
+        Which patches a recording asks for, the first always.
+    """
+
+    places: Tensor
+    deviations: Tensor
+    asked: Tensor
+
+
+def likely_patches(matrix: Tensor, samples: Tensor, count: Tensor, floor: Tensor) -> Patches:
+    """Take one patch after another, while each raises the evidence by more than its choice costs.
+
+    Parameters
+    ----------
+    matrix : Tensor, shape (r, n)
+        Dictionary ``A``: what the sensors see of every patch.
+    samples : Tensor, shape (B, r, k)
+        ``Y``, padded by columns of zeros.
+    count : Tensor, shape (B,)
+        How many samples each recording has, K.
+    floor : Tensor, shape (B, r)
+        Variances of the noise.
+
+    Returns
+    -------
+    Patches
+
+    Notes
+    -----
+    Beside patches that explain the covariance ``C``, one more of variance ``g`` at column ``a``
+    changes ``K`` times the logarithm of the evidence by ``(log(1 + g w) - e g / (1 + g w)) / -2``,
+    with ``w = a^T C^-1 a`` and ``e = |a^T C^-1 Y|^2 / K``; its best variance is
+    ``(e - w) / w^2``, and gains ``K (t - 1 - log t) / 2`` with ``t = e / w`` (Tipping and Faul
+    2003, "Fast marginal likelihood maximisation for sparse Bayesian models"). A patch is taken
+    where the best column gains more than ``log n``, the price of telling one of ``n`` apart. Then
+    every patch is placed anew beside the others.
+
+    The place of a patch is no more certain than the evidence: all that are probable stay, each
+    with its probability (as in the sum of single effects, Wang et al. 2020).
+    """
+    size = max(1, _PART_VALUES // matrix.numel())
+    parts = [
+        _search(matrix, *part)
+        for part in zip(samples.split(size), count.split(size), floor.split(size), strict=True)
+    ]
+    return Patches(*(torch.cat(pieces) for pieces in zip(*parts, strict=True)))
+
+
+def _search(matrix: Tensor, samples: Tensor, count: Tensor, floor: Tensor) -> Patches:
+    batch, columns = len(samples), matrix.shape[1]
+    kept = min(PLACES, columns)
+    found = Patches(
+        torch.zeros(batch, MOST, kept, dtype=torch.int64, device=matrix.device),
+        matrix.new_ones(batch, MOST, kept),
+        torch.zeros(batch, MOST, dtype=torch.bool, device=matrix.device),
+    )
+    rows = torch.arange(batch, device=matrix.device)  # recordings that ask for more
+    for latest in range(MOST):
+        for number, patch in enumerate([latest, *range(latest + 1)] if latest else [0]):
+            others = found.asked[rows]
+            others[:, patch] = False
+            gain, variance = _alone(
+                matrix, _covariance(matrix, found, rows, others, floor), samples[rows], count[rows]
+            )
+            if latest and not number:
+                more = gain.amax(1) > math.log(columns)
+                rows, gain, variance = rows[more], gain[more], variance[more]
+                if not len(rows):
+                    return found
+            best, places = gain.topk(kept, dim=1)
+            share = torch.softmax(TRUST * best, 1)
+            found.places[rows, patch] = places
+            found.deviations[rows, patch] = (share * variance.gather(1, places)).sqrt()
+            found.asked[rows, patch] = True
+    return found
+
+
+def _covariance(
+    matrix: Tensor, found: Patches, rows: Tensor, asked: Tensor, floor: Tensor
+) -> Tensor:
+    """Of the samples, with the patches that are asked for."""
+    deviations = found.deviations[rows] * asked[..., None]
+    columns = (
+        matrix[:, found.places[rows].flatten(1)].movedim(1, 0) * deviations.flatten(1)[:, None]
+    )
+    return torch.diag_embed(floor[rows]) + columns @ columns.mT
+
+
+def _alone(
+    matrix: Tensor, covariance: Tensor, samples: Tensor, count: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What a patch at each column gains by itself, ``(B, n)``, and at what variance."""
+    factor = torch.linalg.cholesky(covariance)
+    white = torch.linalg.solve_triangular(
+        factor, torch.cat([matrix.expand(len(samples), -1, -1), samples], 2), upper=False
+    )
+    columns, rest = white.split([matrix.shape[1], samples.shape[2]], 2)
+    spread = columns.square().sum(1)
+    power = (columns.mT @ rest).square().sum(2) / count[:, None]
+    ratio = (power / spread).clamp(min=1 + _LEAST)
+    return count[:, None] / 2 * (ratio - 1 - ratio.log()), (ratio - 1) / spread

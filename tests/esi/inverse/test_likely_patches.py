@@ -1,0 +1,92 @@
+"""Patches that the evidence asks for: how many, where, and how sure."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from learnmm_esi.inverse.energy import heat_kernel
+from learnmm_esi.inverse.evidence import EvidenceEnergy
+from learnmm_esi.inverse.likely_patches import PLACES, likely_patches
+from learnmm_esi.inverse.marginal import MarginalLikelihood
+
+MODES, COLUMNS = 20, 100
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """A dictionary of unit columns, and two samples each of no, one and three of them."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    matrix = torch.nn.functional.normalize(normal(MODES, COLUMNS), dim=0)
+    samples = normal(3, MODES, 2)
+    for recording, columns in ((1, [7]), (2, [3, 50, 90])):
+        samples[recording] += 30 * matrix[:, columns] @ normal(len(columns), 2).sign()
+    return matrix, samples, torch.tensor([2, 2, 2]), torch.ones(3, MODES, dtype=torch.float64)
+
+
+def test_finds_what_was_planted_and_no_more(planted):
+    found = likely_patches(*planted)
+    assert found.asked.sum(1).tolist() == [1, 1, 3]  # the first always stays
+    strongest = found.places.gather(2, found.deviations.argmax(2, keepdim=True))[..., 0]
+    assert strongest[1, :1].tolist() == [7]
+    assert sorted(strongest[2, :3].tolist()) == [3, 50, 90]
+    assert bool((found.deviations >= 0).all())
+    assert bool(found.deviations[0, 0].norm() < 2.0)  # noise alone asks for next to nothing
+
+
+def test_first_patch_has_the_evidence_that_its_variance_gives(planted):
+    """Of one column: the objective falls by what the best variance gains, and at no other more."""
+    matrix, *rest = planted
+    samples, count, floor = (one[1:2] for one in rest)
+    found = likely_patches(matrix, samples, count, floor)
+    best = int(found.places[0, 0, 0])
+    objective = MarginalLikelihood(matrix[None, :, best, None, None], samples, count, floor)
+    power = float((matrix[:, best] @ samples[0]).square().sum() / 2)
+    deviations = torch.tensor([0.0, math.sqrt(power - 1), 5.0, 50.0], dtype=torch.float64)
+    values = [float(objective(q.reshape(1, 1))) for q in deviations]
+    assert values[0] - values[1] == pytest.approx(power - 1 - math.log(power))
+    assert min(values) == values[1]
+
+
+def test_recordings_do_not_influence_each_other(planted, monkeypatch):
+    matrix, *rest = planted
+    together = likely_patches(matrix, *rest)
+    for i in range(3):
+        alone = likely_patches(matrix, *(one[i : i + 1] for one in rest))
+        for whole, one in zip(together, alone, strict=True):
+            torch.testing.assert_close(whole[i : i + 1], one)
+    monkeypatch.setattr("learnmm_esi.inverse.likely_patches._PART_VALUES", 2 * matrix.numel())
+    for whole, one in zip(together, likely_patches(matrix, *rest), strict=True):
+        torch.testing.assert_close(whole, one)
+
+
+def test_places_that_nobody_can_tell_apart_share_a_patch(planted):
+    matrix, samples, count, floor = planted
+    twice = torch.cat([matrix, matrix[:, 7:8]], 1)
+    found = likely_patches(twice, samples, count, floor)
+    assert found.places.shape[2] == PLACES
+    shares = dict(zip(found.places[1, 0].tolist(), found.deviations[1, 0].tolist(), strict=True))
+    assert shares[7] == pytest.approx(shares[COLUMNS])
+    assert shares[7] == pytest.approx(max(shares.values()))
+
+
+@pytest.mark.parametrize("width", [0.0, 12.0])
+def test_a_patch_of_any_width_is_found_where_it_is(fsaverage_model, width):
+    """Sources of single regions too, which patches of one width misplace."""
+    regions = np.eye(fsaverage_model.leadfield.shape[1])[[30, 400, 700]]
+    shape = regions @ heat_kernel(fsaverage_model.neighbours, width)
+    rng = np.random.default_rng(0)
+    course = np.sin(np.linspace(0, 3, 20))
+    sensors = np.einsum("sn,bn,t->bst", fsaverage_model.leadfield, shape, course)
+    noise = rng.standard_normal(sensors.shape)
+    noise -= noise.mean(axis=1, keepdims=True)
+    sensors += 0.1 * noise * sensors.std(axis=(1, 2), keepdims=True)
+    found = EvidenceEnergy(fsaverage_model).reconstruct(sensors).sources
+    assert (np.abs(found).sum(2).argmax(1) == shape.argmax(1)).all()
