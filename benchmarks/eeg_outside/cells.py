@@ -98,6 +98,7 @@ def star() -> dict[str, list[Cell]]:
     heads, brain = [head for head in HEADS if head != "template"], "brain"
     return {
         "Caps": [Cell(e) for e in ELECTRODES],
+        "From 75 to 16 electrodes": [Cell(75), Cell(16)],  # as DeepSIF is compared by its authors
         "Patches": [Cell(patches=p) for p in PATCHES],
         "Noise levels": [Cell(snr_db=s) for s in SNRS],
         "Other heads": [Cell(patches=p, head=h) for h in heads for p in (1, 3)],
