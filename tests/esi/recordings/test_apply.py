@@ -201,7 +201,7 @@ def test_a_noise_covariance_whitens(model, evoked, tmp_path):
     variance[20] = 1e6  # one electrode that nothing should be believed of
     noisy = mne.Covariance(1e-12 * variance, evoked.ch_names, [], [], 1)
     spoilt = evoked.copy()
-    spoilt.data[20] += 1e-4 * np.random.default_rng(0).standard_normal(TIMES)
+    spoilt.data[20] += 1e-3 * np.random.default_rng(0).standard_normal(TIMES)
     path = tmp_path / "noise-cov.fif"
     noisy.save(path, verbose="ERROR")
     expected = apply_mm(evoked, model, FEW, sensors=SensorSettings(noise_cov=path))
