@@ -49,6 +49,9 @@ class SecantMajorant:
     ----------
     fun : callable
         ``(B, *shape) -> (B,)``, an :class:`~learnmm.Objective` or a function.
+    measured : bool
+        Whether the curvature at the start is measured. Otherwise it is ``|g| / |x|`` unseen, which
+        costs nothing, and what is wrong with it the first step shows.
 
     Examples
     --------
@@ -60,12 +63,15 @@ class SecantMajorant:
     'The gradient has vanished, within gtol.'
     """
 
-    def __init__(self, fun: BatchFunction) -> None:
+    def __init__(self, fun: BatchFunction, *, measured: bool = True) -> None:
         self.fun = fun
+        self.measured = measured
 
     def init_memory(self, x: Tensor, gradient: Tensor) -> Tensor:
         """Measure along the gradient, ``(B,)``."""
         with torch.no_grad():
+            if not self.measured:
+                return _positive(unit(gradient)[1] / reach_of(x))
             return self.confirmed(x, gradient, self._along(x, gradient))
 
     def confirmed(self, x: Tensor, gradient: Tensor, level: Tensor) -> Tensor:
@@ -92,8 +98,7 @@ class SecantMajorant:
             if there is not None and here is not None:
                 lower = there.value < here.value
             level = level.masked_fill(far & ~lower, 0.0)
-        level = torch.where(level > 0, level, guess)
-        return torch.where((level > 0) & torch.isfinite(level), level, 1.0)
+        return _positive(torch.where(level > 0, level, guess))
 
     def observe(self, move: Tensor, change: Tensor, memory: Tensor) -> Tensor:
         """Secant of a step, ``(B,)``; as before where it measured nothing."""
@@ -165,6 +170,11 @@ def measured_change(fun: BatchFunction, x: Tensor, gradient: Tensor, step: Tenso
     level = torch.where(along > 0, _ratio(grown * grown, along), grown)
     level = level * (size / torch.where(length > 0, length, 1.0))
     return torch.where((grown > noise) & (length > 0) & torch.isfinite(level), level, 0.0)
+
+
+def _positive(level: Tensor) -> Tensor:
+    """A curvature to begin with: 1 where there is none."""
+    return torch.where((level > 0) & torch.isfinite(level), level, 1.0)
 
 
 def _ratio(a: Tensor, b: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from learnmm.curvature import Curvature
+from learnmm.proposers.shortening import parabola
 from learnmm.vectors import expand, norm
 
 
@@ -71,11 +72,14 @@ class Point(NamedTuple):
         ``(B, *shape)``.
     curvature : Curvature
         ``B`` of the majorant, with its relaxation.
+    value : Tensor or None
+        The objective, ``(B,)``; the loop always tells it.
     """
 
     x: Tensor
     gradient: Tensor
     curvature: Curvature
+    value: Tensor | None = None
 
     @property
     def scale_free(self) -> Features:
@@ -121,6 +125,9 @@ class Proposer(nn.Module, ABC):
         rarely. Then a callable that nobody has named a majorant for is bounded by the secants of
         the steps (`SecantMajorant`) and not by Hessian-vector products, and what it proposes does
         not adapt the relaxation of the bound.
+    measures_start : bool
+        Whether such secants begin with a Hessian-vector product at the start. Otherwise the first
+        step is as long as the iterate, or as the proposer says.
     remembers_points : bool
         Whether the memory tells of points and not of how often they were seen: observing an iterate
         again changes no bit of it. Then those of a batch, of which some have moved on and others
@@ -131,6 +138,7 @@ class Proposer(nn.Module, ABC):
     trials: int = 1
     reach: float = math.inf
     curvature_from_steps: bool = False
+    measures_start: bool = True
     remembers_points: bool = False
 
     def init_memory(self, x: Tensor) -> Any:
@@ -152,6 +160,20 @@ class Proposer(nn.Module, ABC):
     @abstractmethod
     def propose(self, point: Point, memory: Any) -> Multipliers | Step:
         """Return what to try from an iterate that was observed."""
+
+    def shorter(self, slope: Tensor, actual: Tensor, after: Tensor) -> Tensor:
+        """Return the factor on a step ``d`` that was refused, for its next trial, ``(B,)``.
+
+        Parameters
+        ----------
+        slope : Tensor
+            ``<g, d>`` at the iterate, ``(B,)``.
+        actual : Tensor
+            ``f(x) - f(x - d)``.
+        after : Tensor
+            ``<g, d>`` at the candidate.
+        """
+        return parabola(slope, actual)
 
 
 class LearnedPreconditioner(Proposer):

@@ -318,7 +318,7 @@ class ProjectedMMOptimizer:
             return objective.bound
         if self.proposer is not None and self.proposer.curvature_from_steps:
             self.settings.check_secants()
-            return SecantMajorant(objective)
+            return SecantMajorant(objective, measured=self.proposer.measures_start)
         return DefaultMajorant(objective)
 
 

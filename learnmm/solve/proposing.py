@@ -19,7 +19,7 @@ from learnmm.truth import known
 def ask(
     proposer: Proposer,
     settings: SolveSettings,
-    iterate: tuple[Tensor, Tensor],
+    iterate: tuple[Tensor, Tensor, Tensor],
     curvature: Curvature,
     memory: Any,
 ) -> tuple[Proposal, Any]:
@@ -32,7 +32,7 @@ def ask(
     settings : SolveSettings
         The interval of multipliers, and whether a safeguard will judge steps.
     iterate : tuple of Tensor
-        The iterate and its gradient, ``(B, *shape)`` each.
+        The iterate and its gradient, ``(B, *shape)`` each, and its value, ``(B,)``.
     curvature : Curvature
         ``B`` of the majorant there, relaxed.
     memory : nested
@@ -50,8 +50,8 @@ def ask(
     TypeError, ValueError
         If the proposal cannot be used, or does not go with the settings.
     """
-    x, gradient = iterate
-    point = Point(x.clone(), gradient.clone(), curvature.scaled(1.0))
+    x, gradient, value = iterate
+    point = Point(x.clone(), gradient.clone(), curvature.scaled(1.0), value.detach().clone())
     memory = proposer.observe(point, memory)
     proposed = proposer.propose(point, memory)
     name = type(proposer).__name__
@@ -73,7 +73,7 @@ def ask_anew(
     new = state.running & ~state.asked
     if proposer is None or known(new.any()) is False:
         return state
-    iterate = state.x, state.gradient
+    iterate = state.x, state.gradient, state.value
     memory = mapped(Tensor.clone, state.proposer_memory)
     proposal, memory = ask(proposer, settings, iterate, curvature, memory)
     # Who retries or has stopped keeps what it remembers, whatever its neighbours do.

@@ -122,17 +122,6 @@ def accepts(
     return enough & (candidate <= value)
 
 
-def shorter(slope: Tensor, actual: Tensor) -> Tensor:
-    """Factor on a refused step ``d``: where the parabola through what is known has its minimum.
-
-    That is ``f`` at both ends and ``<g, d>``; the factor stays within [0.1, 0.5] (Nocedal &
-    Wright 2006, section 3.5). A candidate that is not finite teaches nothing: 0.1.
-    """
-    bend = 2 * (slope - actual)
-    best = torch.where(bend > 0, slope / torch.where(bend > 0, bend, 1.0), 0.5)
-    return torch.where(torch.isfinite(actual), best, 0.1).clamp(0.1, 0.5)
-
-
 @dataclass(frozen=True)
 class Relaxation:
     """Adapt a factor on the *uncertain* part of the curvature, per problem.

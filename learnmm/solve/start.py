@@ -56,7 +56,7 @@ def start(solver: ProjectedMMOptimizer, x0: Tensor, *, strict: bool) -> State:
     status = torch.where(valid, status, int(Status.BAD_BOUND))
     status = torch.where(done, int(Status.GRADIENT), status)
     status = torch.where(finite, status, int(Status.NON_FINITE))
-    proposal, remembered = _asked(solver, x0, there.gradient, bound, prepared)
+    proposal, remembered = _asked(solver, x0, there, bound, prepared)
     return State(
         x=x0,
         value=value,
@@ -146,7 +146,7 @@ def _bounded(solver: ProjectedMMOptimizer, x0: Tensor, there: Evaluation) -> tup
 def _asked(
     solver: ProjectedMMOptimizer,
     x0: Tensor,
-    gradient: Tensor,
+    there: Evaluation,
     bound: Bound,
     prepared: Prepared | None,
 ) -> tuple[Proposal | None, Any]:
@@ -155,7 +155,7 @@ def _asked(
     if proposer is None or prepared is None:
         return None, None
     owner, memory = f"the memory of {type(proposer).__name__}", prepared.memory
-    iterate = x0, gradient
+    iterate = x0, there.gradient, there.value
     kept = mapped(Tensor.clone, memory)  # it may write into it
     proposal, remembered = ask(proposer, solver.settings, iterate, bound.curvature, kept)
     check(remembered, len(x0), owner)

@@ -17,7 +17,7 @@ from learnmm.precision import full_precision
 from learnmm.solve.projection import Proposal, cut, own_step
 from learnmm.solve.proposing import ask_anew
 from learnmm.solve.record import StepInfo
-from learnmm.solve.safeguard import accepts, rounding_slack, shorter
+from learnmm.solve.safeguard import accepts, rounding_slack
 from learnmm.solve.stages import Outcome, Trial, Verdict
 from learnmm.solve.state import State
 from learnmm.truth import known
@@ -153,7 +153,7 @@ def advance(
     """Carry every problem on: to its candidate, or to a more cautious trial."""
     accepted, there = verdict.accepted, outcome.there
     info = _record(state, trial, outcome, verdict, _relaxation(solver, state, trial, verdict))
-    shortening, reach = _shorter(solver, state, trial, verdict)
+    shortening, reach = _shorter(solver, state, trial, outcome, verdict)
     observed, memory = solver.observed(state, outcome), state.majorant_memory
     following = state._replace(
         x=select(accepted, outcome.x, state.x),
@@ -217,13 +217,13 @@ def _relaxation(
 
 
 def _shorter(
-    solver: ProjectedMMOptimizer, state: State, trial: Trial, verdict: Verdict
+    solver: ProjectedMMOptimizer, state: State, trial: Trial, outcome: Outcome, verdict: Verdict
 ) -> tuple[Tensor, Tensor]:
     """Next factor on a proposal that was refused, and how long the next whole step may be."""
     proposer = solver.proposer
     if proposer is None or (proposer.trials == 1 and proposer.reach == torch.inf):
         return state.shortening, state.reach
-    factor = shorter(trial.proposal.slope, verdict.actual)
+    factor = proposer.shorter(trial.proposal.slope, verdict.actual, outcome.after)
     shortening = (state.shortening * factor).masked_fill(verdict.accepted, 1.0)
     reached = torch.where(trial.step_norm > 0, proposer.reach * trial.step_norm, state.reach)
     tried = torch.where(trial.proposed, factor * trial.step_norm, state.reach)

@@ -11,7 +11,7 @@ from torch import Tensor
 import learnmm as lmm
 from adversaries import Returning
 from draws import normal
-from learnmm.solve.safeguard import shorter
+from learnmm.proposers.shortening import parabola
 
 DTYPE = torch.float64
 
@@ -89,7 +89,7 @@ def test_a_long_step_is_cut_to_the_minimum_of_the_parabola() -> None:
     ],
 )
 def test_how_much_shorter(slope: float, actual: float, factor: float) -> None:
-    found = shorter(torch.tensor([slope], dtype=DTYPE), torch.tensor([actual], dtype=DTYPE))
+    found = parabola(torch.tensor([slope], dtype=DTYPE), torch.tensor([actual], dtype=DTYPE))
     assert float(found) == pytest.approx(factor)
 
 
