@@ -237,6 +237,9 @@ PROPOSERS = [
     ),
     ProposerCase("limited-memory", lambda dtype: lmm.LimitedMemory(3)),
     ProposerCase(
+        "quasi-newton", lambda dtype: lmm.proposers.LearnedQuasiNewton.pretrained(3).to(dtype)
+    ),
+    ProposerCase(
         "unprojected",
         lambda dtype: lmm.proposers.Unprojected(lmm.proposers.CoordinatewiseLSTM(4)).to(dtype),
     ),
