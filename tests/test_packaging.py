@@ -86,11 +86,11 @@ def held(packages: list[Path]) -> set[str]:
 @pytest.mark.parametrize(
     ("project", "packages", "data"),
     [
-        (ROOT, [ROOT / "learnmm", PROBLEMS / "learnmm_problems"], {".toml"}),
+        (ROOT, [ROOT / "learnmm", PROBLEMS / "learnmm_problems"], {".safetensors", ".toml"}),
         (PROBLEMS / "esi", [PROBLEMS / "esi" / "learnmm_esi"], {".safetensors", ".toml"}),
     ],
 )
-def test_a_wheel_holds_its_packages_and_only_that_of_eeg_weights(
+def test_a_wheel_holds_its_packages_and_their_weights(
     tmp_path: Path, project: Path, packages: list[Path], data: set[str]
 ) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]

@@ -1,0 +1,1 @@
+"""A quasi-Newton method learned once, on problems that it has never seen."""
