@@ -80,7 +80,7 @@ def main() -> None:
     parser = pages.arguments("zero_shot", __doc__)
     parser.add_argument("--quick", action="store_true", help="two problems, one start")
     parser.add_argument("--evaluations", type=int, default=300, help="limit of one run")
-    parser.add_argument("--seconds", type=float, default=20.0, help="limit of one run")
+    parser.add_argument("--seconds", type=float, default=600.0, help="limit of one run")
     parser.add_argument("--tests", type=int, default=3, help="problems of a family of Open-L2O")
     parser.add_argument("--starts", type=int, default=1, help="of the five problems")
     parser.add_argument("--raw", type=Path, default=Path("out/bench"), help="measurements so far")

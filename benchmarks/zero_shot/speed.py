@@ -23,7 +23,7 @@ CHECKPOINTS = (10, 30, 100, 300)
 STEP = 0.995
 """Step of their gradient descent, in units of ``1 / L``."""
 
-BUDGET = Budget(60.0, 600)
+BUDGET = Budget(600.0, 600)
 REFERENCE = "BFGS as of Castera & Ochs"
 DESCENT = "gradient descent"
 
