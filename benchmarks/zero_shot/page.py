@@ -103,8 +103,9 @@ def goals(suite: Runs, speeds: dict[str, list[float]], reference: str) -> list[s
     ]
     monotone = sum(r["monotone"] for r in suite[LEARNED].values())
     rows = [
-        ("over gradient descent on the five problems, above 2.71",
-         f"{speed:.2f} (their BFGS, run the same way: {plain:.2f})", speed > 2.71),
+        ("over BFGS as of Castera & Ochs on the five problems, above 2.71 / 1.89 = 1.43",
+         f"{speed / plain:.2f} (over gradient descent: {speed:.2f} and {plain:.2f})",
+         speed / plain > 2.71 / 1.89),
         ("at most 0.8 times the evaluations of limited memory on the suite (median, 1e-6)",
          f"{median:.2f}", median <= 0.8),
         ("solve as many", f"{solved[0]}, limited memory {solved[1]}", solved[0] >= solved[1]),
