@@ -11,7 +11,7 @@ INVERTMEEG_STAMP := $(INVERTMEEG)/.installed
 OLDEST := .venv-oldest
 OLDEST_STAMP := $(OLDEST)/.installed
 
-.PHONY: help demo test test-plain test-everywhere test-oldest lint bench bench-jax bench-eeg bench-invertmeeg clean
+.PHONY: help demo test test-plain test-everywhere test-oldest lint bench bench-jax bench-learning bench-eeg bench-invertmeeg clean
 
 help:
 	@echo "make demo        reconstruct simulated EEG sources, next to MNE and sLORETA"
@@ -22,6 +22,7 @@ help:
 	@echo "make test-oldest the tests with the oldest versions that are admitted"
 	@echo "make bench       time the optimizer against its energy and against other libraries"
 	@echo "make bench-jax   the same, beside JAX's batched solvers too"
+	@echo "make bench-learning  what learning buys on families of problems, in and out of distribution"
 	@echo "make bench-eeg   source imaging over caps, patches, noise and heads, beside classical methods"
 	@echo "make bench-invertmeeg  the same beside solvers of invertmeeg, on its four data sets"
 	@echo "make clean       remove the environment and build products"
@@ -85,6 +86,9 @@ $(JAX_STAMP): constraints.txt
 	touch $(JAX_STAMP)
 
 bench-jax: $(JAX_STAMP) bench
+
+bench-learning: $(STAMP)
+	$(BIN)/python -m benchmarks.learning --anew
 
 bench-eeg: $(STAMP)
 	$(BIN)/python -m benchmarks.eeg_outside --samples 40

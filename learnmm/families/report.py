@@ -119,8 +119,8 @@ class Report:
             "runs monotone"
         )
         lines.append(
-            f"  one at a time, training pays for itself after {_whole(self.break_even)} solves in "
-            f"time, {_whole(self.break_even_evaluations)} in evaluations"
+            f"  training pays for itself after {_solves(self.break_even)} in time, one at a time, "
+            f"and {_solves(self.break_even_evaluations)} in evaluations"
         )
         return "\n".join(lines)
 
@@ -150,6 +150,10 @@ def _mapped(tree: Any, number: Callable[[Any], Any]) -> Any:
 
 def _after(spent: float, saved: float) -> float:
     return math.ceil(spent / saved) if saved > 0 else math.inf
+
+
+def _solves(number: float) -> str:
+    return f"{number:.0f} solves" if math.isfinite(number) else "no number of solves"
 
 
 def _whole(number: float) -> str:

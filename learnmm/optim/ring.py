@@ -14,6 +14,9 @@ from learnmm.proposers.limited_memory import LimitedMemory, Pairs, extend, step_
 NUMBERS = ("newest", "stretch")
 """Parts of `Pairs` that are kept as plain numbers: loading a state casts every tensor."""
 
+KEPT = tuple(name for name in Pairs._fields if name not in ("x", "gradient", "metric", "favour"))
+"""Parts of `Pairs` that are kept: the next call knows where it starts, and there is no metric."""
+
 
 class Ring:
     """Limited-memory steps of one problem under learning rates.
@@ -86,5 +89,5 @@ class Ring:
         return {
             name: part.item() if name in NUMBERS else part
             for name, part in self.pairs._asdict().items()
-            if name not in ("x", "gradient", "metric", "favour")
+            if name in KEPT
         }

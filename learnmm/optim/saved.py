@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from learnmm.proposers.limited_memory import Pairs
+from learnmm.optim.ring import KEPT
 from learnmm.solve.record import Tally
 
 MEMORY = {"level", "reach", "relaxation", "tally", "generator", "pairs", "moving"}
@@ -40,7 +40,7 @@ def check_entry(entry: dict[str, Any], history: int) -> None:
             f"the state_dict is that of a run with history={kept}, this optimizer has "
             f"history={history}"
         )
-    parts = {"pairs": Pairs._fields[2:] if history else (), "tally": Tally._fields}
+    parts = {"pairs": KEPT if history else (), "tally": Tally._fields}
     lacking = sorted(MEMORY - {"pairs"} - entry.keys())
     for name, fields in parts.items():
         lacking += [f"{name}.{part}" for part in fields if part not in entry.get(name, {})]

@@ -108,16 +108,16 @@ def test_more_optimizers_compile_than_torch_lets_one_function(
     """The limit, 8 unless set otherwise as it is here, is that of each of them."""
     torch.compiler.reset()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 2)
     kept = []  # torch forgets what it compiled for those that are gone
-    for bump in (torch.sin, torch.cos, torch.tanh, torch.atan):
-        optimizer = lmm.ProjectedMMOptimizer(
-            lambda x, f=bump: f(x).sum(1) + valley(x),
-            proposer=lmm.LimitedMemory(2),
-            settings=lmm.SolveSettings(max_iter=2),
-        )
-        optimizer.minimize(DATA.point(), compiled=True)
-        kept.append(optimizer)
+    with torch._dynamo.config.patch(recompile_limit=2):
+        for bump in (torch.sin, torch.cos, torch.tanh, torch.atan):
+            optimizer = lmm.ProjectedMMOptimizer(
+                lambda x, f=bump: f(x).sum(1) + valley(x),
+                proposer=lmm.LimitedMemory(2),
+                settings=lmm.SolveSettings(max_iter=2),
+            )
+            optimizer.minimize(DATA.point(), compiled=True)
+            kept.append(optimizer)
 
 
 @torch.no_grad()
