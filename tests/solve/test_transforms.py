@@ -327,21 +327,29 @@ def test_solves_of_callables_map_over_weights() -> None:
     ids=lambda case: case.name,
 )
 def test_steps_map_over_an_ensemble_of_proposers(case: ProposerCase) -> None:
-    optimizer, x0 = of_proposer(case)
+    """On a valley: a quadratic would be solved by what `init` asks for."""
+
+    def bent(x: Tensor) -> Tensor:
+        return valley(x.flatten(1))
+
+    proposer, x0 = (of := of_proposer(case))[0].proposer, of[1]
+    majorant = lmm.majorants.LipschitzMajorant(300.0)
+    optimizer = lmm.ProjectedMMOptimizer(bent, majorant=majorant, proposer=proposer)
     members = [optimizer.proposer]
     for seed in (1, 2):
         torch.manual_seed(seed)
         members.append(case.build(torch.float64))
     for factor, member in zip((0.3, 0.6, 0.9), members, strict=True):
         for weight in member.parameters():
-            weight.data *= factor
+            # Not scaled alone: of a pretrained rule most weights are zero.
+            weight.data = factor * weight.data + 0.1 * torch.randn_like(weight)
     parameters, buffers = torch.func.stack_module_state(members)
     step = Stepping(optimizer, members[0])
 
     def run(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> tuple[Tensor, ...]:
         state = optimizer.init(x0)
         named = {f"proposer.{name}": t for name, t in (parameters | buffers).items()}
-        for _ in range(3):
+        for _ in range(6):  # the first proposal is that of `init`, and may be refused
             state, _ = torch.func.functional_call(step, named, (state,))
         return state.x, state.value
 

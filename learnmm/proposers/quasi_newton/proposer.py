@@ -18,6 +18,7 @@ from learnmm.proposers.quasi_newton.features import AHEAD, BEHIND, COUNT, Taken
 from learnmm.proposers.quasi_newton.rule import Factors, Rule
 from learnmm.proposers.shortening import cubic
 from learnmm.storage import load_weights, save_weights
+from learnmm.truth import known
 from learnmm.vectors import dot, expand, norm
 
 PRETRAINED = Path(__file__).with_name("pretrained.safetensors")
@@ -242,7 +243,12 @@ class LearnedQuasiNewton(Proposer):
         move, change = _joined(taken, memory, factors)
         others = (memory.pairs.products > 0).any(1)
         newest = memory.pairs.newest.clone()
-        pairs = extend(memory.pairs, point.x, point.gradient, move, change)
+        pairs = memory.pairs
+        if known(torch.isfinite(move).all()) is None:
+            # Under `vmap` over weights the pair is mapped, so what it is written to must be, too.
+            nothing = torch.zeros_like(move)[:, None]
+            pairs = pairs._replace(moves=pairs.moves + nothing, changes=pairs.changes + nothing)
+        pairs = extend(pairs, point.x, point.gradient, move, change)
         # Of a single place nobody sees whether it was taken again.
         new = pairs.newest != newest if self.history > 1 else dot(move, change) > 0
         weights = memory.weights * factors.older[:, None]
