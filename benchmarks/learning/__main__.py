@@ -50,7 +50,8 @@ def main() -> None:
         write_file(numbers, json.dumps(known, indent=1).encode())
     rows = [known[name] for name in everyone if name in known]
     picture(rows, chosen.output.with_suffix(".png"))
-    write(page(rows, "learning", SEED), chosen.output)
+    missing = [name for name in everyone if name not in known]
+    write(page(rows, "learning", SEED, missing), chosen.output)
 
 
 if __name__ == "__main__":

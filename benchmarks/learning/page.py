@@ -14,12 +14,16 @@ NEAR, CLOSE = "0.001", "1e-06"
 USED = {"own": "", "mean": "mean Hessian", "space": "predicted Hessians"}
 
 
-def page(rows: Sequence[dict[str, Any]], program: str, seed: int) -> Iterator[str]:
-    """All lines."""
+def page(
+    rows: Sequence[dict[str, Any]], program: str, seed: int, missing: Sequence[str] = ()
+) -> Iterator[str]:
+    """All lines; `missing` are families without a row."""
     yield from ("# What learning buys, family by family", "", f"{made_by(program, seed)}.", "")
     yield INTRODUCTION
     yield ""
     yield from table(HEAD, [line(_cells(row)) for row in rows])
+    if missing:
+        yield from (f"Without a row, not measured or too large to learn: {', '.join(missing)}.", "")
     yield from ("## Goals", "")
     yield from _goals(rows)
     yield from ("", "## Out of distribution", "", SHIFTED, "")
@@ -85,8 +89,14 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{100 * there['refused']:.0f} %",
         f"{100 * there['monotone']:.0f} %",
         f"{row['minutes']:.1f}",
-        f"{_count(row['break_even'])}, {_count(row['break_even_evaluations'])}",
+        _paid(row),
     ]
+
+
+def _paid(row: dict[str, Any]) -> str:
+    if used(row) == "nothing":
+        return "–"
+    return f"{_count(row['break_even'])}, {_count(row['break_even_evaluations'])}"
 
 
 def used(row: dict[str, Any]) -> str:
@@ -137,7 +147,8 @@ def _goals(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     lonely = [ratio(row["there"][""], CLOSE) for row in alone]
     far = [ratio(t, CLOSE) for row in rows for where, t in row["there"].items() if where]
     trusting = sum(used(row) != "nothing" for row in alone)
-    early = [row for row in rows if (row["break_even"] or math.inf) < 1000]
+    paying = [row for row in rows if used(row) != "nothing"]
+    early = [row for row in paying if (row["break_even"] or math.inf) < 1000]
     monotone = all(t["monotone"] == 1 for row in rows for t in row["there"].values())
     yield from table(
         ["goal", "measured"],
