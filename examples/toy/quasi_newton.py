@@ -27,7 +27,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 import learnmm as lmm
 from learnmm.curvature import ScalarCurvature
 from learnmm.hardware import hardware
-from learnmm.proposers.quasi_newton import LearnedQuasiNewton, Rule
+from learnmm.proposers import LearnedQuasiNewton, Rule
 from learnmm.vectors import dot, norm
 
 TRAINING, VALIDATION = (11, 12), (21,)

@@ -17,7 +17,7 @@ from learnmm.proposers.conv_lstm import CellMemory, ConvLSTMCell, DualConvLSTM
 from learnmm.proposers.coordinatewise import CoordinatewiseLSTM, SpectralLSTM
 from learnmm.proposers.limited_memory import LimitedMemory
 from learnmm.proposers.metric import KnownHessian, Metric
-from learnmm.proposers.quasi_newton import LearnedQuasiNewton
+from learnmm.proposers.quasi_newton import LearnedQuasiNewton, Rule
 from learnmm.proposers.unprojected import DampedInverse, Unprojected
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Point",
     "Prepared",
     "Proposer",
+    "Rule",
     "SpectralLSTM",
     "Step",
     "Unprojected",
