@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -118,12 +119,14 @@ class LimitedMemory(Proposer):
 
     def prepare(self, x: Tensor, gradient: Tensor) -> Prepared:
         """No pairs, and what the metric has ready."""
-        pairs = self.init_memory(x)
-        if self.metric is not None:
-            with full_precision(x):
-                known = self.metric.prepare(x, gradient)
-            pairs = pairs._replace(metric=known, favour=x.new_zeros(len(x)))
-        return Prepared(pairs)
+        if self.metric is None:
+            return Prepared(self.init_memory(x))
+        with full_precision(x):
+            return Prepared(self.knowing(x, self.metric.prepare(x, gradient)))
+
+    def knowing(self, x: Tensor, known: Any) -> Pairs:
+        """No pairs, and a memory of the metric, which nothing speaks for or against yet."""
+        return self.init_memory(x)._replace(metric=known, favour=x.new_zeros(len(x)))
 
     def init_memory(self, x: Tensor) -> Pairs:
         """No pairs."""
@@ -143,10 +146,10 @@ class LimitedMemory(Proposer):
     def observe(self, point: Point, memory: Pairs) -> Pairs:
         """Put the pair of the step to this iterate in place of the oldest."""
         with full_precision(point.x):
-            pairs = append(memory, point.x, point.gradient)
+            move, change = point.x - memory.x, point.gradient - memory.gradient
+            pairs = extend(memory, point.x, point.gradient, move, change)
             if self.metric is None or memory.favour is None:
                 return pairs
-            move, change = point.x - memory.x, point.gradient - memory.gradient
             known = self.metric.curvature(point.x, memory.metric)
             return pairs._replace(
                 metric=self.metric.observe(move, change, memory.metric),
@@ -178,37 +181,57 @@ def judged(move: Tensor, change: Tensor, own: Curvature, known: Curvature) -> Te
 
 
 def step_from(pairs: Pairs, point: Point, known: Curvature | None = None) -> Tensor:
-    """``H g`` of the pairs there are, stretched: the two loops of Nocedal & Wright (2006,
-    Algorithm 7.4) as triangular systems.
+    """``H g`` of the pairs there are, stretched, from the majorant's curvature or a known one."""
+    along = torch.take_along_dim(pairs.products, pairs.newest[:, None], 1).squeeze(1)
+
+    def initial(rest: Tensor) -> Tensor:
+        step = initial_step(pairs, point.curvature, rest, along)
+        if known is None or pairs.favour is None:
+            return step
+        believed = expand(pairs.favour >= 0, step)
+        return torch.where(believed, initial_step(pairs, known, rest, along), step)
+
+    return two_loops(pairs, point.gradient, initial)
+
+
+def two_loops(
+    pairs: Pairs,
+    gradient: Tensor,
+    initial: Callable[[Tensor], Tensor],
+    factors: Tensor | float = 1.0,
+) -> Tensor:
+    """``H g``, stretched: the two loops of Nocedal & Wright (2006, Algorithm 7.4) as triangular
+    systems.
 
     The first computes ``a`` with ``R a = S^T g``, the second ``b`` with
     ``R^T b = D a - Y^T r`` for ``r = H_0 (g - Y a)`` and ``D`` the diagonal of ``R``; then
-    ``H g = r + S b``. So a step is a few products for all pairs at once.
+    ``H g = r + S b``. So a step is a few products for all pairs at once. Factors ``w_i`` on ``D``
+    are on what the pairs measured: ``w_i s_i s_i^T / <s_i, y_i>`` in each update.
+
+    Parameters
+    ----------
+    pairs : Pairs
+        What was measured.
+    gradient : Tensor
+        ``g``, ``(B, *shape)``.
+    initial : callable
+        ``H_0``, stretched.
+    factors : Tensor or float
+        ``w``, ``(B, history)``.
     """
-    weights = _times(pairs.inverse, _inner(pairs.moves, point.gradient))
-    rest = _combined(point.gradient, pairs.changes, -weights)
-    step = _initial(pairs, point.curvature, rest)
-    if known is not None and pairs.favour is not None:
-        believed = expand(pairs.favour >= 0, step)
-        step = torch.where(believed, _initial(pairs, known, rest), step)
-    weights = pairs.stretch[:, None] * pairs.products * weights
+    weights = _times(pairs.inverse, _inner(pairs.moves, gradient))
+    step = initial(_combined(gradient, pairs.changes, -weights))
+    weights = pairs.stretch[:, None] * pairs.products * factors * weights
     second = _times(pairs.inverse.mT, weights - _inner(pairs.changes, step))
     return _combined(step, pairs.moves, second)
 
 
-def append(pairs: Pairs, x: Tensor, gradient: Tensor) -> Pairs:
+def extend(pairs: Pairs, x: Tensor, gradient: Tensor, move: Tensor, change: Tensor) -> Pairs:
     """Put the pair of the step to `x` in the place of the oldest, if it has seen curvature.
 
-    The rings are written to: with many unknowns a copy of them costs more than the step.
-    """
-    return extend(pairs, x, gradient, x - pairs.x, gradient - pairs.gradient)
-
-
-def extend(pairs: Pairs, x: Tensor, gradient: Tensor, move: Tensor, change: Tensor) -> Pairs:
-    """`append` for a step `move` and its `change` of gradient.
-
-    Without the row and the column of the oldest pair ``R^-1`` is the inverse of what is left of
-    ``R``; a last column ``(c, p)`` of ``R`` adds the column ``(-R^-1 c, 1) / p`` to it.
+    The rings are written to: with many unknowns a copy of them costs more than the step. Without
+    the row and the column of the oldest pair ``R^-1`` is the inverse of what is left of ``R``; a
+    last column ``(c, p)`` of ``R`` adds the column ``(-R^-1 c, 1) / p`` to it.
     """
     length, product = norm(move), _inner(move[:, None], change)[:, 0]
     useful = product > torch.finfo(move.dtype).eps * length * norm(change)
@@ -249,13 +272,14 @@ def extend(pairs: Pairs, x: Tensor, gradient: Tensor, move: Tensor, change: Tens
     )
 
 
-def _initial(pairs: Pairs, curvature: Curvature, v: Tensor) -> Tensor:
-    """``H_0 v`` from a curvature, stretched."""
+def initial_step(pairs: Pairs, curvature: Curvature, v: Tensor, along: Tensor) -> Tensor:
+    """``H_0 v``, stretched: a curvature's inverse, scaled to ``<y, H_0 y> = along``, ``(B,)``, for
+    the newest change ``y``.
+    """
     # Not take_along_dim, which makes an index of the size of the iterate.
     newest = pairs.changes[torch.arange(len(v), device=v.device), pairs.newest]
-    product = torch.take_along_dim(pairs.products, pairs.newest[:, None], 1).squeeze(1)
     bend = _inner(newest[:, None], curvature.solve(newest).to(v.dtype))[:, 0]
-    scale = torch.where(bend > 0, product / torch.where(bend > 0, bend, 1.0), 1.0)
+    scale = torch.where(bend > 0, along / torch.where(bend > 0, bend, 1.0), 1.0)
     # A curvature may be as wide as the values of the objective; the pairs are not.
     return curvature.scaled(1 / (pairs.stretch * scale)).solve(v).to(v.dtype)
 

@@ -12,7 +12,13 @@ from torch import Tensor
 
 from learnmm.precision import full_precision
 from learnmm.proposers.base import Point, Proposer, Step
-from learnmm.proposers.limited_memory import LimitedMemory, Pairs, extend
+from learnmm.proposers.limited_memory import (
+    LimitedMemory,
+    Pairs,
+    extend,
+    initial_step,
+    two_loops,
+)
 from learnmm.proposers.quasi_newton import features
 from learnmm.proposers.quasi_newton.features import AHEAD, BEHIND, COUNT, Taken
 from learnmm.proposers.quasi_newton.rule import Factors, Rule
@@ -242,7 +248,6 @@ class LearnedQuasiNewton(Proposer):
         factors = self.rule.factors(behind)
         move, change = _joined(taken, memory, factors)
         others = (memory.pairs.products > 0).any(1)
-        newest = memory.pairs.newest.clone()
         pairs = memory.pairs
         if known(torch.isfinite(move).all()) is None:
             # Under `vmap` over weights the pair is mapped, so what it is written to must be, too.
@@ -250,7 +255,7 @@ class LearnedQuasiNewton(Proposer):
             pairs = pairs._replace(moves=pairs.moves + nothing, changes=pairs.changes + nothing)
         pairs = extend(pairs, point.x, point.gradient, move, change)
         # Of a single place nobody sees whether it was taken again.
-        new = pairs.newest != newest if self.history > 1 else dot(move, change) > 0
+        new = pairs.newest != memory.pairs.newest if self.history > 1 else dot(move, change) > 0
         weights = memory.weights * factors.older[:, None]
         weights = weights.scatter(1, pairs.newest[:, None], 1.0)
         found = features.measured(move, change)
@@ -280,33 +285,14 @@ def _joined(taken: Taken, memory: QuasiNewtonMemory, factors: Factors) -> tuple[
 
 
 def _direction(memory: QuasiNewtonMemory, point: Point) -> Tensor:
-    """``H g``, as of limited memory, with ``w_i s_i s_i^T / <s_i, y_i>`` in place of each update.
-
-    Factors ``w_i`` leave the two loops as they are, but for products in between. ``H_0`` is the
-    majorant's inverse, scaled so that ``<y, H_0 y> / |y|^2`` has its level for the newest ``y``.
+    """``H g``, as of limited memory, with weights of pairs as factors on what they measured, and
+    ``H_0`` scaled so that ``<y, H_0 y> / |y|^2`` has its level for the newest ``y``.
     """
-    pairs, gradient = memory.pairs, point.gradient
-    batch, history = pairs.products.shape
-    moves, changes = (v.reshape(batch, history, -1) for v in (pairs.moves, pairs.changes))
-    first = _times(pairs.inverse, _times(moves, gradient.reshape(batch, -1)))
-    rest = gradient - _times(changes.mT, first).reshape(gradient.shape)
-    step = _initial(memory, point, rest)
-    weights = pairs.stretch[:, None] * pairs.products * memory.weights * first
-    second = _times(pairs.inverse.mT, weights - _times(changes, step.reshape(batch, -1)))
-    return step + _times(moves.mT, second).reshape(step.shape)
-
-
-def _initial(memory: QuasiNewtonMemory, point: Point, v: Tensor) -> Tensor:
-    """``H_0 v``, stretched as that of limited memory."""
     pairs = memory.pairs
-    newest = pairs.changes[torch.arange(len(v), device=v.device), pairs.newest]
-    bend = dot(newest, point.curvature.solve(newest).to(v.dtype))
-    seen = bend > 0
-    scale = memory.level.exp() * dot(newest, newest) / torch.where(seen, bend, 1.0)
-    scale = torch.where(seen, scale, 1.0)
-    return point.curvature.scaled(1 / (pairs.stretch * scale)).solve(v).to(v.dtype)
+    newest = pairs.changes[torch.arange(len(point.x), device=point.x.device), pairs.newest]
+    along = memory.level.exp() * dot(newest, newest)
 
+    def initial(rest: Tensor) -> Tensor:
+        return initial_step(pairs, point.curvature, rest, along)
 
-def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
-    """``(B, m, n)`` times ``(B, n)``."""
-    return torch.bmm(matrices, vectors[:, :, None]).squeeze(2)
+    return two_loops(pairs, point.gradient, initial, memory.weights)
