@@ -14,7 +14,7 @@ from benchmarks.learning.rivals import adam, torch_lbfgs
 from learnmm.families import LearnedMemory, LearnSettings
 from learnmm.families.report import QUANTILES
 from learnmm.families.solved import drawn, solve
-from learnmm.families.trial import GAPS, MOST, tried
+from learnmm.families.trial import GAPS, MOST, counted, quantile_of, tried
 from learnmm.proposers import LimitedMemory, Proposer
 from learnmm.registry import Instance, Problem
 
@@ -97,22 +97,16 @@ def unverified(instance: Instance, proposer: Proposer, optimum: Tensor) -> dict[
     result = optimizer.minimize(instance.x0, history=True)
     assert result.history is not None
     values = torch.cat([result.initial_fun[None], result.history.value])
-    left = (values.cummin(0).values - optimum) / (values[0] - optimum).clamp(min=1e-300)
-    hits = {gap: left <= gap for gap in GAPS}
-    return {
-        gap: torch.where(hit.any(0), hit.double().argmax(0).double() + 2, torch.inf)
-        for gap, hit in hits.items()
-    }
+    # The evaluation of its start comes before those of its steps.
+    return {gap: counted(values, optimum, gap) + 1 for gap in GAPS}
 
 
 def _quantiles(evaluations: Any) -> dict[str, list[float | None]]:
     """Median, 90 % and worst by gap; None where never."""
-    rows = {}
-    for gap in GAPS:
-        ordered = evaluations[gap].sort().values
-        places = [min(len(ordered) - 1, int(q * len(ordered))) for q in QUANTILES.values()]
-        rows[f"{gap:g}"] = [_finite(float(ordered[place])) for place in places]
-    return rows
+    return {
+        f"{gap:g}": [_finite(quantile_of(evaluations[gap], q)) for q in QUANTILES.values()]
+        for gap in GAPS
+    }
 
 
 def _finite(number: float) -> float | None:

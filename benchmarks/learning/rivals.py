@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from learnmm.families.solved import solve
+from learnmm.families.trial import counted
 from learnmm.objective import as_objective
 from learnmm.registry import Instance, Problem
 
@@ -33,8 +34,8 @@ def adam(instance: Instance, optimum: Tensor, gaps: tuple[float, ...]) -> dict[f
             values.append(value)
             x.grad = torch.nan_to_num(gradient)
             steps.step()
-        counts = counted(torch.stack(values), optimum, gaps)
-        for gap, count in counts.items():
+        for gap in gaps:
+            count = counted(torch.stack(values), optimum, gap)
             if gap not in best or count.median() < best[gap].median():
                 best[gap] = count
     return best
@@ -48,7 +49,7 @@ def torch_lbfgs(family: Problem, seed: int, gaps: tuple[float, ...]) -> dict[flo
         instance = family.instance(1, generator=generator, dtype=torch.float64)
         values = _searched(as_objective(instance.objective).evaluate, instance.x0)
         optimum = torch.minimum(solve(instance).optimum, values.amin(0))
-        found.append(counted(values, optimum, gaps))
+        found.append({gap: counted(values, optimum, gap) for gap in gaps})
     return {gap: torch.cat([one[gap] for one in found]) for gap in gaps}
 
 
@@ -74,15 +75,3 @@ def _searched(evaluate: Callable[..., tuple[Tensor, Tensor, object]], x0: Tensor
     )
     search.step(closure)
     return torch.stack(values)
-
-
-def counted(values: Tensor, optimum: Tensor, gaps: tuple[float, ...]) -> dict[float, Tensor]:
-    """Evaluations after which so little of the gap is left, ``(N,)``, infinite where never."""
-    values = torch.nan_to_num(values, nan=torch.inf)
-    left = (values.cummin(0).values - optimum) / (values[0] - optimum).clamp(min=1e-300)
-    counts = {}
-    for gap in gaps:
-        hit = left <= gap
-        count = hit.double().argmax(0).double() + 1
-        counts[gap] = torch.where(hit.any(0), count, torch.inf)
-    return counts

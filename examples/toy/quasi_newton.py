@@ -27,6 +27,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 import learnmm as lmm
 from learnmm.curvature import ScalarCurvature
 from learnmm.hardware import hardware
+from learnmm.objective import as_objective
 from learnmm.proposers import LearnedQuasiNewton, Rule
 from learnmm.vectors import dot, norm
 
@@ -133,15 +134,6 @@ def population(candidates: Tensor) -> Rule:
     return rule
 
 
-def evaluated(fun: Fun, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Values and gradients."""
-    x = x.detach().requires_grad_()
-    with torch.enable_grad():
-        value = fun(x)
-        (gradient,) = torch.autograd.grad(value.sum(), x)
-    return value.detach(), gradient
-
-
 @torch.no_grad()
 def values(fun: Fun, x: Tensor, proposer: LearnedQuasiNewton, target: Tensor, limit: int) -> Tensor:
     """Objective along a run, ``(steps + 1, B)``; one evaluation lies between two of them.
@@ -149,7 +141,8 @@ def values(fun: Fun, x: Tensor, proposer: LearnedQuasiNewton, target: Tensor, li
     The steps that `lmm.minimize` takes, without its certificates, in half of the time. Only where a
     proposal is refused six times, which is rare, it goes on to shorten and not to the own step.
     """
-    value, gradient = evaluated(fun, x)
+    evaluate = as_objective(fun).evaluate
+    value, gradient, _ = evaluate(x)
     level = norm(gradient) / norm(x)
     curvature = ScalarCurvature(torch.where(torch.isfinite(level), level, norm(gradient)))
     memory = proposer.init_memory(x)
@@ -159,7 +152,7 @@ def values(fun: Fun, x: Tensor, proposer: LearnedQuasiNewton, target: Tensor, li
         memory = proposer.observe(lmm.Point(x, gradient, curvature, value), memory)
         step = shortening[:, None] * memory.step
         step = step * (reach / norm(step)).clamp(max=1)[:, None]
-        there, slopes = evaluated(fun, x - step)
+        there, slopes, _ = evaluate(x - step)
         slope, after, size = dot(gradient, step), dot(slopes, step), norm(step)
         taken = (there <= value - 1e-4 * slope) & (there <= value) & torch.isfinite(slopes).all(1)
         factor = proposer.shorter(slope, value - there, after)

@@ -3,5 +3,6 @@
 from learnmm.families.learned import LearnedMemory, Under
 from learnmm.families.learning import LearnSettings, learn
 from learnmm.families.report import Counts, Report
+from learnmm.families.trial import counted
 
-__all__ = ["Counts", "LearnSettings", "LearnedMemory", "Report", "Under", "learn"]
+__all__ = ["Counts", "LearnSettings", "LearnedMemory", "Report", "Under", "counted", "learn"]

@@ -11,10 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from learnmm.curvature import Curvature
 from learnmm.families.model import FamilyModel, Sizes, features_of
 from learnmm.families.report import Report
-from learnmm.families.space import Belief
 from learnmm.proposers.base import Point, Prepared, Proposer, Step
 from learnmm.proposers.limited_memory import LimitedMemory, Pairs
 from learnmm.proposers.metric import KnownHessian, Metric
@@ -39,22 +37,6 @@ class Under(StrEnum):
 
     SPACE = "space"
     """The Hessian that the network predicts, corrected by the pairs; see `HessianSpace`."""
-
-
-class Foreseen(Metric):
-    """A `HessianSpace` where the network says in which place of it a problem begins."""
-
-    def __init__(self, model: FamilyModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def curvature(self, x: Tensor, memory: Belief) -> Curvature:
-        """Return what is believed."""
-        return self.model.space.curvature(x, memory)
-
-    def observe(self, move: Tensor, change: Tensor, memory: Belief) -> Belief:
-        """Take in a pair."""
-        return self.model.space.observe(move, change, memory)
 
 
 class LearnedMemory(Proposer):
@@ -95,7 +77,7 @@ class LearnedMemory(Proposer):
         if self.under is Under.MEAN:
             metric = KnownHessian(model.space.root @ model.space.root)
         elif self.under is Under.SPACE:
-            metric = Foreseen(model)
+            metric = model.space
         self.steps = LimitedMemory(history, metric)
 
     @property
@@ -180,9 +162,8 @@ class LearnedMemory(Proposer):
         begin = start.reshape(x.shape).to(x.dtype) if self.starts else None
         if self.under is not Under.SPACE:
             return Prepared(self.steps.prepare(x, gradient).memory, begin)
-        pairs = self.steps.init_memory(x)
         believed = self.model.space.believed(told.to(x.dtype))
-        return Prepared(pairs._replace(metric=believed, favour=x.new_zeros(len(x))), begin)
+        return Prepared(self.steps.knowing(x, believed), begin)
 
     def init_memory(self, x: Tensor) -> Pairs:
         """No pairs, and nothing learned."""

@@ -89,6 +89,11 @@ class LearnSettings:
         if self.curved is not None and not 2 <= self.curved <= self.instances:
             raise ValueError(f"curved must be from 2 to {self.instances}, got {self.curved}")
 
+    @property
+    def chunks(self) -> int:
+        """How many are solved for training; the next is held out, and that after it reported."""
+        return -(-self.instances // CHUNK)
+
 
 def learn(
     family: Problem,
@@ -164,7 +169,7 @@ def _instances(
     family: Problem, settings: LearnSettings, curved: int, folder: Path | None, progress: bool
 ) -> tuple[Solved, Solved]:
     """Solved instances for training and for choices, from the folder where they are there."""
-    chunks = -(-settings.instances // CHUNK)
+    chunks = settings.chunks
     parts: list[Solved] = []
     with Progress(chunks + 1, enabled=progress, title="solving instances") as bar:
         for number in range(chunks + 1):
@@ -230,7 +235,7 @@ def _chosen(
     model: FamilyModel, family: Problem, settings: LearnSettings, held: Solved
 ) -> LearnedMemory:
     """What of the model is used: whatever takes fewest evaluations on held-out instances."""
-    instance = drawn(family, settings.seed, -(-settings.instances // CHUNK))
+    instance = drawn(family, settings.seed, settings.chunks)
     candidates = [LearnedMemory(model, Under.OWN, starts=False)]
     candidates += [
         LearnedMemory(model, under, starts=starts)
@@ -265,8 +270,7 @@ def _reported(
     held: Solved,
 ) -> Report:
     """Measure on instances that nothing was chosen on."""
-    number = -(-settings.instances // CHUNK) + 1
-    instance = drawn(family, settings.seed, number)
+    instance = drawn(family, settings.seed, settings.chunks + 1)
     optimum = solve(instance).optimum
     ours = tried(instance, learned, optimum, starts=learned.starts)
     plain = tried(instance, LimitedMemory(), optimum)

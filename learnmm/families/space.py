@@ -18,7 +18,6 @@ FORGET = 0.8
 SHRINK = (1.0, 0.5)
 """Shares of an estimate that are tried until it is positive definite; then the mean is taken."""
 
-
 FLOOR = 0.01
 """Least that the mean Hessian is in units of itself, where it has hardly any curvature."""
 

@@ -49,14 +49,11 @@ class Trial:
 
     def evaluations(self, gap: float) -> Tensor:
         """Evaluations until so much of ``f(x0) - f*`` is left, ``(N,)``; infinite where never."""
-        left = (self.seen - self.optimum) / (self.seen[0] - self.optimum).clamp(min=1e-300)
-        hit = left <= gap
-        return torch.where(hit.any(0), hit.double().argmax(0).double() + 1, torch.inf)
+        return counted(self.seen, self.optimum, gap)
 
     def at(self, gap: float, quantile: float = 0.5) -> float:
-        """Quantile of them over the instances; none is interpolated."""
-        ordered = self.evaluations(gap).sort().values
-        return float(ordered[min(len(ordered) - 1, int(quantile * len(ordered)))])
+        """Quantile of them over the instances."""
+        return quantile_of(self.evaluations(gap), quantile)
 
     def against(self, optimum: Tensor) -> Trial:
         """The same beside better values, where somebody has found them."""
@@ -109,3 +106,26 @@ def tried(
         tried=int(state.tally.iterations.sum()),
         started=certificate.started,
     )
+
+
+def counted(values: Tensor, optimum: Tensor, gap: float) -> Tensor:
+    """Evaluations until so much of ``f(x0) - f*`` is left, ``(N,)``; infinite where never.
+
+    Parameters
+    ----------
+    values : Tensor
+        At every evaluation, that of ``x0`` first, ``(T, N)``; NaN is no value.
+    optimum : Tensor
+        ``f*``, ``(N,)``.
+    gap : float
+        Share that may be left.
+    """
+    least = torch.nan_to_num(values, nan=torch.inf).cummin(0).values
+    hit = (least - optimum) / (least[0] - optimum).clamp(min=1e-300) <= gap
+    return torch.where(hit.any(0), hit.double().argmax(0).double() + 1, torch.inf)
+
+
+def quantile_of(counts: Tensor, quantile: float) -> float:
+    """One of some counts: between two of them, one may be infinite."""
+    ordered = counts.sort().values
+    return float(ordered[min(len(ordered) - 1, int(quantile * len(ordered)))])

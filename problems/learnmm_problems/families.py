@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 import learnmm as lmm
+from learnmm.families import counted
 from learnmm.registry import Instance, Problem
 
 GAPS = (1e-3, 1e-6)
@@ -95,7 +96,7 @@ def effort(problem: Problem, problems: int = 32, seed: int = 0) -> Effort:
     few = problem.instance(problems, generator=torch.Generator().manual_seed(seed))
     curve = _values(few, lmm.LimitedMemory())
     best = torch.minimum(curve[-1], _values(few, lmm.LimitedMemory(40))[-1])
-    counts = _evaluations((curve - best) / (curve[0] - best))
+    counts = [float((counted(curve, best, gap) - 1).median()) for gap in GAPS]
     data = 0 if few.data is None else few.data.shape[1]
     return Effort(few.x0[0].numel(), data, milliseconds, seconds, counts)
 
@@ -114,13 +115,6 @@ def _values(drawn: Instance, proposer: lmm.Proposer) -> Tensor:
     result = drawn.optimizer(proposer=proposer, settings=LONG).minimize(drawn.x0, history=True)
     assert result.history is not None
     return torch.cat([result.initial_fun[None], result.history.value])
-
-
-def _evaluations(gaps: Tensor) -> list[float]:
-    """Median number of evaluations until each gap is reached; infinite where it is not."""
-    steps = torch.arange(len(gaps), dtype=gaps.dtype)[:, None]
-    reached = [torch.where(gaps <= gap, steps, torch.inf).amin(0) for gap in GAPS]
-    return [float(first.median()) for first in reached]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

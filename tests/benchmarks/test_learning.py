@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from benchmarks.learning.page import page, picture, ratio, used
-from benchmarks.learning.rivals import adam, counted, torch_lbfgs
+from benchmarks.learning.rivals import adam, torch_lbfgs
 from learnmm.families.solved import drawn, solve
+from learnmm.families.trial import counted
 from learnmm_problems.quadratic import QuadraticProblem
 
 
@@ -57,9 +58,8 @@ def test_a_ratio_of_equals_is_one() -> None:
 
 def test_evaluations_are_counted_from_the_first_on() -> None:
     values = torch.tensor([[1.0, 1.0], [0.5, math.nan], [1e-4, 0.9], [0.2, 0.9]])
-    counts = counted(values, torch.zeros(2), (0.5, 1e-3))
-    assert counts[0.5].tolist() == [2.0, math.inf]
-    assert counts[1e-3].tolist() == [3.0, math.inf]
+    assert counted(values, torch.zeros(2), 0.5).tolist() == [2.0, math.inf]
+    assert counted(values, torch.zeros(2), 1e-3).tolist() == [3.0, math.inf]
 
 
 def test_rivals_solve_an_easy_quadratic() -> None:
