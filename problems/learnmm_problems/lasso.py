@@ -8,10 +8,11 @@ from typing import ClassVar
 
 import torch
 
-from learnmm import HalfQuadratic, least_squares
+from learnmm import least_squares
 from learnmm.linear import Form, MatrixMap
 from learnmm.registry import Instance, Problem
 from learnmm_problems.shared import common, shared_by
+from learnmm_problems.sparsity import smoothed_absolute, thinned
 
 
 @dataclass(frozen=True)
@@ -70,16 +71,13 @@ class LassoProblem(Problem):
         raw = torch.randn(m, n, generator=operator, dtype=torch.float64)
         matrix = torch.nn.functional.normalize(raw, dim=0)
         size = torch.randn(batch, n, generator=generator, dtype=torch.float64)
-        chance = torch.rand(batch, n, generator=generator, dtype=torch.float64)
+        truth = thinned(size, self.active, generator)
         noise = torch.randn(batch, m, generator=generator, dtype=torch.float64)
-        truth = torch.where(chance < self.active, size, 0.0)
         y = truth @ matrix.mT + self.noise * noise
         zero = torch.zeros(batch, n, dtype=dtype)
-        # HalfQuadratic's hyperbolic loss is edge times the smoothed absolute value.
-        sparse = (self.weight / self.edge) * HalfQuadratic(zero, "hyperbolic", scale=self.edge)
         return Instance(
             objective=least_squares(MatrixMap(matrix.to(dtype), form=self.form), y.to(dtype))
-            + sparse,
+            + smoothed_absolute(zero, self.weight, self.edge),
             x0=zero,
             data=y.to(dtype),
             facts={"truth": truth.to(dtype), "convex": True},

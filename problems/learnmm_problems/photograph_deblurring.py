@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from learnmm import HalfQuadratic, least_squares
+from learnmm import least_squares
 from learnmm.linear import LinearOperator
 from learnmm.registry import Instance, Problem
 from learnmm_problems.bundled import photographs
 from learnmm_problems.image_deconvolution import rectangles
+from learnmm_problems.sparsity import smoothed_absolute
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,9 @@ class PhotographDeblurringProblem(Problem):
         noise = torch.randn(clean.shape, generator=generator, dtype=torch.float64)
         y = (clean + self.noise * noise).to(dtype)
         flat = torch.zeros(batch, 2, n, n, dtype=dtype)
-        # HalfQuadratic's hyperbolic loss is edge times the smoothed absolute value.
-        jumps = HalfQuadratic(flat, "hyperbolic", scale=self.edge) @ neighbours(n)
+        jumps = smoothed_absolute(flat, self.weight, self.edge) @ neighbours(n)
         return Instance(
-            objective=least_squares(averaging(window.to(dtype), n), y)
-            + (self.weight / self.edge) * jumps,
+            objective=least_squares(averaging(window.to(dtype), n), y) + jumps,
             x0=F.pad(y[:, None], [self.reach] * 4, mode="replicate")[:, 0],
             data=y.flatten(1),
             facts={"truth": truth.to(dtype), "convex": True},

@@ -9,9 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from learnmm import HalfQuadratic, least_squares
+from learnmm import least_squares
 from learnmm.linear import convolution
 from learnmm.registry import Instance, Problem
+from learnmm_problems.sparsity import smoothed_absolute, thinned
 
 
 @dataclass(frozen=True)
@@ -60,16 +61,14 @@ class SparseDeconvolutionProblem(Problem):
         """Draw reflections and noise; start at zero."""
         shape = (batch, self.length)
         size, noise = torch.randn(2, *shape, generator=generator, dtype=torch.float64)
-        chance = torch.rand(shape, generator=generator, dtype=torch.float64)
-        truth = torch.where(chance < self.active, size, 0.0)
+        truth = thinned(size, self.active, generator)
         wavelet = ricker(self.width, min(self.length, int(8 * self.width)))
         y = convolution(wavelet, (self.length,), "zero")(truth) + self.noise * noise
         zero = torch.zeros(shape, dtype=dtype)
-        # HalfQuadratic's hyperbolic loss is edge times the smoothed absolute value.
-        sparse = (self.weight / self.edge) * HalfQuadratic(zero, "hyperbolic", scale=self.edge)
         blur = convolution(wavelet.to(dtype), (self.length,), "zero")
         return Instance(
-            objective=least_squares(blur, y.to(dtype)) + sparse,
+            objective=least_squares(blur, y.to(dtype))
+            + smoothed_absolute(zero, self.weight, self.edge),
             x0=zero,
             data=y.to(dtype),
             facts={"truth": truth.to(dtype), "convex": True},
