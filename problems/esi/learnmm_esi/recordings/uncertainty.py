@@ -81,11 +81,11 @@ def uncertainty(
     Notes
     -----
     The noise is taken to be white once the recording is projected and whitened, so hand over a
-    noise covariance where it is not. The bandwidth of the smoothing is one that makes 90 %
-    regions cover the centre of the active patch in 90 % of simulated recordings with one patch,
-    over caps, heads, noise and ratios of signal to noise; ``examples/esi/results/coverage.md`` has
-    what was measured for each of them. Where
-    several sources are active the region is that of the strongest.
+    noise covariance where it is not. The bandwidth of the smoothing was chosen for 90 % regions to
+    cover the centre of the active patch in 90 % of simulated recordings with one patch, over caps,
+    heads, noise and ratios of signal to noise. With weights they do, without they cover fewer, and
+    below 0 dB about half; ``examples/esi/results/coverage.md`` has what was measured. Where several
+    sources are active the region is that of the strongest.
     """
     _check(inst, draws, seed)
     engine = inverse._engine.of(inst.info, verbose)
