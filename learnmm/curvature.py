@@ -14,6 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from learnmm.shards import everywhere, largest
 from learnmm.vectors import dot, expand, left_multiply, norm
 
 __all__ = [
@@ -179,7 +180,7 @@ class DiagonalCurvature(Curvature):
 
     def largest(self) -> Tensor:
         """Largest entry per problem."""
-        return self.entries.reshape(self.entries.shape[0], -1).amax(1)
+        return largest(self.entries.reshape(self.entries.shape[0], -1).amax(1))
 
     def scaled(self, factor: Tensor | float) -> DiagonalCurvature:
         """``diag(factor * b)``."""
@@ -190,7 +191,8 @@ class DiagonalCurvature(Curvature):
     def valid(self) -> Tensor:
         """Entries finite and non-negative, at least one positive."""
         flat = self.entries.reshape(self.entries.shape[0], -1)
-        return torch.isfinite(flat).all(1) & (flat >= 0).all(1) & (flat > 0).any(1)
+        fit = torch.isfinite(flat).all(1) & (flat >= 0).all(1)
+        return everywhere(fit) & ~everywhere((flat == 0).all(1))
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from learnmm.shards import alone, largest, total
+
 __all__ = ["dot", "expand", "left_multiply", "norm", "peak", "power_of_two", "summed"]
 
 
@@ -20,7 +22,7 @@ def expand(value: Tensor, like: Tensor) -> Tensor:
 
 def summed(a: Tensor) -> Tensor:
     """Sum over everything after the batch, shape ``(B,)``."""
-    return a.flatten(1).sum(1) if a.dim() > 1 else a
+    return total(a.flatten(1).sum(1) if a.dim() > 1 else a)
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
@@ -35,12 +37,16 @@ def norm(a: Tensor) -> Tensor:
     is lost to overflow or underflow that the norm itself survives, and nothing changes elsewhere.
     """
     flat = a.reshape(a.shape[0], -1)
-    size: Tensor = torch.linalg.vector_norm(flat, dim=1)
+    size = _of_all(torch.linalg.vector_norm(flat, dim=1))
     if _holds_squares(size, flat.shape[1]):
         return size
     scale = power_of_two(peak(flat))
-    size = torch.linalg.vector_norm(flat / scale[:, None], dim=1)
-    return scale * size
+    return scale * _of_all(torch.linalg.vector_norm(flat / scale[:, None], dim=1))
+
+
+def _of_all(size: Tensor) -> Tensor:
+    """Norms of whole vectors, of the norms of this process' parts."""
+    return size if alone() else total(size * size).sqrt()
 
 
 def _holds_squares(size: Tensor, terms: int) -> bool:
@@ -63,9 +69,9 @@ def peak(v: Tensor) -> Tensor:
     """Largest absolute entry per problem, ``(B,)``, without a gradient. NaN comes through."""
     flat = v.detach().reshape(v.shape[0], -1)
     if flat.shape[1] == 0:
-        return flat.new_zeros(flat.shape[0])
+        return largest(flat.new_zeros(flat.shape[0]))
     # Two reductions: the infinity norm of torch is over ten times slower.
-    return torch.maximum(flat.amax(1), -flat.amin(1))
+    return largest(torch.maximum(flat.amax(1), -flat.amin(1)))
 
 
 def power_of_two(size: Tensor) -> Tensor:

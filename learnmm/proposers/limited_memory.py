@@ -12,6 +12,7 @@ from learnmm.curvature import Curvature
 from learnmm.precision import full_precision
 from learnmm.proposers.base import Point, Prepared, Proposer, Step
 from learnmm.proposers.metric import Metric
+from learnmm.shards import total
 from learnmm.vectors import dot, expand, norm
 
 STRETCH = 2.0
@@ -286,7 +287,7 @@ def initial_step(pairs: Pairs, curvature: Curvature, v: Tensor, along: Tensor) -
 
 def _inner(stack: Tensor, v: Tensor) -> Tensor:
     """Inner products of ``v`` with a stack ``(B, history, *shape)``, ``(B, history)``."""
-    return _times(stack.reshape(*stack.shape[:2], -1), v.reshape(v.shape[0], -1))
+    return total(_times(stack.reshape(*stack.shape[:2], -1), v.reshape(v.shape[0], -1)))
 
 
 def _combined(base: Tensor, stack: Tensor, weights: Tensor) -> Tensor:

@@ -21,8 +21,10 @@ from learnmm.precision import full_precision
 from learnmm.progress import Progress
 from learnmm.proposers.base import Proposer
 from learnmm.proposers.limited_memory import LimitedMemory
+from learnmm.shards import shared_out
 from learnmm.solve import step as stages
 from learnmm.solve.certificate import Certificate
+from learnmm.solve.parts import minimize_in_parts
 from learnmm.solve.raising import evaluate_candidates, is_numerical, reported
 from learnmm.solve.record import StepInfo, Tally
 from learnmm.solve.result import Result
@@ -163,7 +165,11 @@ class ProjectedMMOptimizer:
         Parameters
         ----------
         x0 : Tensor
-            Start: a batch ``(B, *shape)``, or one problem for a function that returns ``()``.
+            Start: a batch ``(B, *shape)``, or one problem for a function that returns ``()``. A
+            `DTensor` that is sharded along unknowns is minimized by all its processes together,
+            each stepping with its part; the objective sees the whole `DTensor`, and what it holds
+            besides is one too, or the same in every process. The result's `x` and `gradient` are
+            sharded alike; `callback` sees the parts.
         callback : callable, optional
             ``callback(state, info)`` after every step; returning True stops. It sees copies.
         progress : bool
@@ -186,6 +192,9 @@ class ProjectedMMOptimizer:
         TypeError, ValueError, RuntimeError
             For misuse, before the first iteration.
         """
+        if shared_out(x0):
+            options = {"callback": callback, "progress": progress, "history": history}
+            return minimize_in_parts(self, x0, strict=strict, compiled=compiled, **options)
         check_start(x0)
         single = isinstance(self.objective, CallableObjective) and is_single(self.objective, x0)
         solver = self._for_one_problem if single else self
@@ -346,7 +355,7 @@ def minimize(
     fun : Objective or callable
         ``(B, *shape) -> (B,)``, or for one problem ``(*shape) -> ()``.
     x0 : Tensor
-        Start, float32 or float64.
+        Start, float32 or float64; also a `DTensor`, see :meth:`ProjectedMMOptimizer.minimize`.
     majorant, proposer, settings
         See :class:`ProjectedMMOptimizer`.
     callback, progress, compiled

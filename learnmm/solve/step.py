@@ -14,6 +14,7 @@ from learnmm.bound import Bound
 from learnmm.curvature import Curvature
 from learnmm.nested import select
 from learnmm.precision import full_precision
+from learnmm.shards import everywhere
 from learnmm.solve.projection import Proposal, cut, own_step
 from learnmm.solve.proposing import ask_anew
 from learnmm.solve.record import StepInfo
@@ -110,7 +111,7 @@ def evaluate(solver: ProjectedMMOptimizer, state: State, trial: Trial) -> Outcom
         gradient_norm=gradient_norm,
         after=dot(gradient, trial.proposal.step.detach()),
         finite=tried & torch.isfinite(seen).all(0),
-        still=(candidate == state.x).reshape(len(value), -1).all(1),
+        still=everywhere((candidate == state.x).reshape(len(value), -1).all(1)),
         beyond=(-value > limit * state.initial.abs().clamp(min=1.0)) | (size > limit),
     )
 

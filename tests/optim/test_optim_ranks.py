@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +12,7 @@ from torch import Tensor, nn
 
 import learnmm as lmm
 from closures import DOUBLE, normal
+from processes import told_by_two
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch without distributed")
 
@@ -142,35 +139,10 @@ CASES = {
 }
 
 
-def work(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/meeting",
-        rank=rank,
-        world_size=2,
-        timeout=timedelta(seconds=60),
-    )
-    for name, case in CASES.items():
-        Path(folder, f"{name}.{rank}").write_text(case(rank))
-        dist.barrier()
-    dist.destroy_process_group()
-
-
 @pytest.fixture(scope="module")
-def told() -> Any:
+def told() -> dict[str, list[str]]:
     """What both processes said in every case."""
-    with tempfile.TemporaryDirectory() as folder:
-        threads = os.environ.get("OMP_NUM_THREADS")
-        os.environ["OMP_NUM_THREADS"] = "1"
-        try:
-            torch.multiprocessing.spawn(work, (folder,), nprocs=2)
-        finally:
-            if threads is None:
-                del os.environ["OMP_NUM_THREADS"]
-            else:
-                os.environ["OMP_NUM_THREADS"] = threads
-        return {name: [Path(folder, f"{name}.{k}").read_text() for k in (0, 1)] for name in CASES}
+    return told_by_two(CASES)
 
 
 def test_with_an_averaged_loss_two_processes_take_the_steps_of_one(told: Any) -> None:
