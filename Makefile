@@ -11,7 +11,7 @@ INVERTMEEG_STAMP := $(INVERTMEEG)/.installed
 OLDEST := .venv-oldest
 OLDEST_STAMP := $(OLDEST)/.installed
 
-.PHONY: help demo test test-plain test-everywhere test-oldest lint bench bench-jax bench-learning bench-eeg bench-invertmeeg clean
+.PHONY: help demo test test-plain test-everywhere test-oldest lint bench bench-jax bench-learning bench-eeg bench-invertmeeg gpu clean
 
 help:
 	@echo "make demo        reconstruct simulated EEG sources, next to MNE and sLORETA"
@@ -25,6 +25,7 @@ help:
 	@echo "make bench-learning  what learning buys on families of problems, in and out of distribution"
 	@echo "make bench-eeg   source imaging over caps, patches, noise and heads, beside classical methods"
 	@echo "make bench-invertmeeg  the same beside solvers of invertmeeg, on its four data sets"
+	@echo "make gpu         laws, batches and a training step on a GPU, in at most eight minutes"
 	@echo "make clean       remove the environment and build products"
 
 $(STAMP): pyproject.toml problems/esi/pyproject.toml constraints.txt
@@ -98,6 +99,9 @@ $(INVERTMEEG_STAMP): constraints.txt
 	$(PYTHON) -m venv $(INVERTMEEG)
 	$(INVERTMEEG)/bin/python -m pip install --quiet --constraint constraints.txt invertmeeg
 	touch $(INVERTMEEG_STAMP)
+
+gpu: $(STAMP)
+	$(BIN)/python -m benchmarks.gpu
 
 bench-invertmeeg: $(STAMP) $(INVERTMEEG_STAMP)
 	$(BIN)/python -m benchmarks.eeg_invertmeeg --samples 10

@@ -1,0 +1,1 @@
+"""What an accelerator makes of the library, in at most eight minutes."""
