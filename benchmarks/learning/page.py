@@ -11,7 +11,12 @@ from benchmarks.pages import line, made_by, table
 from benchmarks.peers.profiles import draw
 
 NEAR, CLOSE = "0.001", "1e-06"
-USED = {"own": "", "mean": "mean Hessian", "space": "predicted Hessians"}
+USED = {
+    "own": "",
+    "mean": "mean Hessian",
+    "space": "predicted Hessians",
+    "spectrum": "spectrum of the mean Hessian",
+}
 
 
 def page(

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from learnmm.families.model import FamilyModel, Sizes, features_of
 from learnmm.families.report import Report
+from learnmm.families.spectra import SpectralModel
 from learnmm.proposers.base import Point, Prepared, Proposer, Step
 from learnmm.proposers.limited_memory import LimitedMemory, Pairs
-from learnmm.proposers.metric import KnownHessian, Metric
+from learnmm.proposers.metric import KnownHessian, KnownSpectrum, Metric
 from learnmm.storage import (
     check_fit,
     load_notes,
@@ -37,6 +38,12 @@ class Under(StrEnum):
 
     SPACE = "space"
     """The Hessian that the network predicts, corrected by the pairs; see `HessianSpace`."""
+    SPECTRUM = "spectrum"
+    """The mean Hessian of a grid, as far as it is diagonal in cosines; see `KnownSpectrum`."""
+
+
+DENSE = (Under.OWN, Under.MEAN, Under.SPACE)
+"""Of models that know dense Hessians."""
 
 
 class LearnedMemory(Proposer):
@@ -48,14 +55,19 @@ class LearnedMemory(Proposer):
 
     Parameters
     ----------
-    model : FamilyModel
-        What was learned.
+    model : FamilyModel or SpectralModel
+        What was learned: of at most 600 unknowns, or of more.
     under : Under
         Which metric is used.
     starts : bool
         Whether the learned start is used.
     history : int
         Pairs to keep.
+
+    Raises
+    ------
+    ValueError
+        If the model has no such metric, or no start.
     """
 
     trials = LimitedMemory.trials
@@ -64,20 +76,24 @@ class LearnedMemory(Proposer):
     remembers_points = True
 
     def __init__(
-        self, model: FamilyModel, under: Under | str, starts: bool, history: int = 10
+        self,
+        model: FamilyModel | SpectralModel,
+        under: Under | str,
+        starts: bool,
+        history: int = 10,
     ) -> None:
         super().__init__()
         self.model = model
         self.under = Under(under)
+        if (self.under, starts) not in choices(model):
+            raise ValueError(
+                f"this model has no metric {self.under.value!r}" + " with a learned start" * starts
+            )
         self.starts = starts
         self.history = history
         self.data: Tensor | None = None
         self.report: Report | None = None
-        metric: Metric | None = None
-        if self.under is Under.MEAN:
-            metric = KnownHessian(model.space.root @ model.space.root)
-        elif self.under is Under.SPACE:
-            metric = model.space
+        metric = _metric(model, self.under)
         self.steps = LimitedMemory(history, metric)
 
     @property
@@ -101,12 +117,8 @@ class LearnedMemory(Proposer):
         ImportError
             Without safetensors, of the extra ``train``.
         """
-        sizes = self.model.sizes
         config = {
-            "shape": list(sizes.shape),
-            "data": sizes.data,
-            "directions": sizes.directions,
-            "hidden": sizes.hidden,
+            **_sizes(self.model),
             "under": self.under.value,
             "starts": self.starts,
             "history": self.history,
@@ -126,14 +138,8 @@ class LearnedMemory(Proposer):
         """
         layout, config = peek_weights(path)
         try:
-            sizes = Sizes(
-                tuple(int(side) for side in config["shape"]),
-                None if config["data"] is None else int(config["data"]),
-                int(config["directions"]),
-                int(config["hidden"]),
-            )
             with torch.device("meta"):
-                model = FamilyModel(sizes).float()
+                model = _unfilled(config).float()
             check_fit(Path(path), layout, module_layout(model))
             model = model.to_empty(device="cpu")
             load_weights(path, model)
@@ -157,6 +163,8 @@ class LearnedMemory(Proposer):
         if not self.learns:
             return self.steps.prepare(x, gradient)
         self._check(x)
+        if isinstance(self.model, SpectralModel):
+            return self.steps.prepare(x, gradient)
         with torch.no_grad():
             start, told = self.model(features_of(x, gradient, self.data))
         begin = start.reshape(x.shape).to(x.dtype) if self.starts else None
@@ -178,12 +186,15 @@ class LearnedMemory(Proposer):
         return self.steps.propose(point, memory)
 
     def _check(self, x: Tensor) -> None:
-        sizes = self.model.sizes
-        if tuple(x.shape[1:]) != sizes.shape:
+        shape = self.model.shape
+        if tuple(x.shape[1:]) != shape:
             raise ValueError(
-                f"this was learned for unknowns of shape {sizes.shape}, got {tuple(x.shape[1:])}"
+                f"this was learned for unknowns of shape {shape}, got {tuple(x.shape[1:])}"
             )
-        wanted = None if sizes.data is None else (len(x), sizes.data)
+        if isinstance(self.model, SpectralModel):
+            return  # it does not look at data
+        seen = self.model.sizes.data
+        wanted = None if seen is None else (len(x), seen)
         came = None if self.data is None else tuple(self.data.shape)
         if wanted != came:
             if wanted is None:
@@ -192,3 +203,36 @@ class LearnedMemory(Proposer):
                 f"this was learned with data of shape {wanted}, got "
                 f"{came or 'none'}: give it by proposer=learned.given(data)"
             )
+
+
+def choices(model: FamilyModel | SpectralModel) -> list[tuple[Under, bool]]:
+    """Metrics and starts that a model has; first what learns nothing, and the cheaper first."""
+    if isinstance(model, SpectralModel):
+        return [(Under.OWN, False), (Under.SPECTRUM, False)]
+    return [(under, starts) for under in DENSE for starts in (False, True)]
+
+
+def _metric(model: FamilyModel | SpectralModel, under: Under) -> Metric | None:
+    if isinstance(model, SpectralModel):
+        return KnownSpectrum(model.spectrum) if under is Under.SPECTRUM else None
+    if under is Under.MEAN:
+        return KnownHessian(model.space.root @ model.space.root)
+    return model.space if under is Under.SPACE else None
+
+
+def _sizes(model: FamilyModel | SpectralModel) -> dict[str, Any]:
+    """What an empty model is built from, for a file."""
+    if isinstance(model, SpectralModel):
+        return {"shape": list(model.shape)}
+    sizes = model.sizes
+    dense = {"data": sizes.data, "directions": sizes.directions, "hidden": sizes.hidden}
+    return {"shape": list(sizes.shape), **dense}
+
+
+def _unfilled(config: dict[str, Any]) -> FamilyModel | SpectralModel:
+    """The model of a file, of which only the sizes are right."""
+    shape = tuple(int(side) for side in config["shape"])
+    if "directions" not in config:
+        return SpectralModel(shape)
+    data = None if config["data"] is None else int(config["data"])
+    return FamilyModel(Sizes(shape, data, int(config["directions"]), int(config["hidden"])))

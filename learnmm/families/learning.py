@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from learnmm.families.learned import LearnedMemory, Under
+from learnmm.families.learned import LearnedMemory, choices
 from learnmm.families.model import FamilyModel, fitted_model
 from learnmm.families.report import Counts, Report
 from learnmm.families.solved import CHUNK, Solved, drawn, solve
 from learnmm.families.space import fitted_space
+from learnmm.families.spectra import SpectralModel, fitted_spectrum, spectra
 from learnmm.families.teaching import Lessons, Marks, Pupil
 from learnmm.families.trial import CLOSE, GAPS, MOST, Trial, tried
 from learnmm.progress import Progress
 from learnmm.proposers.limited_memory import LimitedMemory
+from learnmm.proposers.metric import LONGEST
 from learnmm.registry import Instance, Problem
 from learnmm.solve.optimizer import ProjectedMMOptimizer
 from learnmm.solve.record import StepInfo
@@ -28,7 +30,7 @@ from learnmm.storage import open_tensors, write_tensors
 from learnmm.training import AdamSettings, FitSettings, Record, fit
 
 LARGEST = 600
-"""Unknowns up to which dense Hessians are learned."""
+"""Unknowns up to which dense Hessians are learned; of more, the spectrum of the mean."""
 
 ENTRIES = 2**22
 """Numbers that the directions of Hessians may have together."""
@@ -39,11 +41,18 @@ DIRECTIONS = 128
 PRODUCTS = 2**15
 """Hessian-vector products of a training, by default."""
 
+PROBES = 32
+"""Of an instance of more unknowns than `LARGEST`."""
+
 HELD_CURVED = 32
 """Held-out instances whose Hessians are taken."""
 
 GAIN = 0.95
 """What is learned is used where it takes at most this share of the evaluations, held out."""
+
+MORE, CHEAP = 1.25, 0.5
+"""What takes at most so many times the fewest evaluations, in less than this share of the time, is
+used instead."""
 
 ALONE = 8
 """Instances that are solved one at a time, to time them."""
@@ -62,7 +71,8 @@ class LearnSettings:
         64 more are for the report.
     curved : int or None
         Of those, how many give their Hessian, which takes a product per unknown. Default: so many
-        that there are about 32 000 products, from 64 to 512.
+        that there are about 32 000 products, from 64 to 512. Of more than 600 unknowns only these
+        are solved, 64 by default, and 32 products each tell their spectrum.
     hidden : int
         Width of the network.
     seed : int
@@ -105,15 +115,20 @@ def learn(
     """Learn where problems of a family start, and how they bend, and say what that buys.
 
     Instances are drawn and solved by limited memory. A network learns from them where the solution
-    lies and how its Hessian differs from the mean, on :func:`learnmm.fit`. What of this is used is
-    chosen on instances that were held out, limited memory as it is among the choices; what it buys
-    is measured on others. ``print(learned.report)`` tells.
+    lies and how its Hessian differs from the mean, on :func:`learnmm.fit`. Dense Hessians, and
+    starts, are learned of at most 600 unknowns. Of more, the mean Hessian is taken to be diagonal
+    in cosines, as it nearly is for images and signals, along the dimensions of the iterate.
+
+    What of this is used is chosen on instances that were held out, limited memory as it is among
+    the choices: what takes fewest evaluations, unless something takes at most a quarter more of
+    them and less than half of the time. What it buys is measured on others:
+    ``print(learned.report)``.
 
     Parameters
     ----------
     family : Problem
         Draws instances: an installed one, ``lmm.problem(name)``, or a class of your own. All have
-        the same shape, at most 600 unknowns.
+        the same shape.
     settings : LearnSettings
         How.
     folder : path, optional
@@ -132,8 +147,8 @@ def learn(
     ImportError
         Without the extra ``train``.
     TypeError, ValueError
-        If the family is none, draws different shapes or too many unknowns, or `folder` holds
-        another training.
+        If the family is none, draws different shapes, has more than 600 unknowns and a side above
+        4096, or `folder` holds another training.
 
     Examples
     --------
@@ -150,39 +165,71 @@ def learn(
     began = time.perf_counter()
     folder = None if folder is None else Path(folder)
     unknowns = drawn(family, settings.seed, 0).x0[0].numel()
-    if unknowns > LARGEST:
-        raise ValueError(
-            f"a family of at most {LARGEST} unknowns can be learned, {family.name} has {unknowns}"
-        )
-    curved = settings.curved or max(CHUNK, min(512, PRODUCTS // unknowns, settings.instances))
-    train, held = _instances(family, settings, curved, folder, progress)
-    space, coefficients = fitted_space(train.hessians, min(DIRECTIONS, ENTRIES // unknowns**2))
-    model = fitted_model(space, coefficients, train, held, settings.hidden)
-    _taught(model, train, held, family, settings, folder, progress)
+    learn_model = _dense if unknowns <= LARGEST else _spectral
+    model, train, held = learn_model(family, unknowns, settings, folder, progress)
     learned = _chosen(model, family, settings, held)
     minutes = (time.perf_counter() - began) / 60
     learned.report = _reported(learned, family, settings, minutes, train, held)
     return learned
 
 
+def _dense(
+    family: Problem, unknowns: int, settings: LearnSettings, folder: Path | None, progress: bool
+) -> tuple[FamilyModel, Solved, Solved]:
+    """A network that knows dense Hessians, and what it was trained on."""
+    curved = settings.curved or max(CHUNK, min(512, PRODUCTS // unknowns, settings.instances))
+    wanted = [max(0, min(CHUNK, curved - CHUNK * k)) for k in range(settings.chunks)]
+    train, held = _instances(family, settings, [*wanted, HELD_CURVED], folder, progress)
+    space, coefficients = fitted_space(train.hessians, min(DIRECTIONS, ENTRIES // unknowns**2))
+    model = fitted_model(space, coefficients, train, held, settings.hidden)
+    _taught(model, train, held, family, settings, folder, progress)
+    return model, train, held
+
+
+def _spectral(
+    family: Problem, unknowns: int, settings: LearnSettings, folder: Path | None, progress: bool
+) -> tuple[SpectralModel, Solved, Solved]:
+    """The mean spectrum, and what it was taken from."""
+    shape = tuple(drawn(family, settings.seed, 0).x0.shape[1:])
+    if max(shape) > LONGEST:
+        raise ValueError(
+            f"a family of more than {LARGEST} unknowns is learned on a grid with sides of at most "
+            f"{LONGEST}, {family.name} has unknowns of shape {shape}"
+        )
+    curved = settings.curved or CHUNK
+    chunks = -(-curved // CHUNK)
+    train, held = _instances(family, settings, [0] * (chunks + 1), folder, progress)
+    signs = torch.Generator().manual_seed(settings.seed)
+    rows = [
+        spectra(drawn(family, settings.seed, k), part, PROBES, signs)
+        for k, part in enumerate(train.minimizer.split(CHUNK))
+    ]
+    spent = train.evaluations + 2 * PROBES * len(train.x0)
+    return fitted_spectrum(torch.cat(rows)[:curved]), replace(train, evaluations=spent), held
+
+
 def _instances(
-    family: Problem, settings: LearnSettings, curved: int, folder: Path | None, progress: bool
+    family: Problem,
+    settings: LearnSettings,
+    curved: Sequence[int],
+    folder: Path | None,
+    progress: bool,
 ) -> tuple[Solved, Solved]:
-    """Solved instances for training and for choices, from the folder where they are there."""
-    chunks = settings.chunks
+    """Solved instances for training, and at last for choices; from the folder where they are there.
+
+    `curved` says of each chunk how many give their dense Hessians.
+    """
+    numbers = [*range(len(curved) - 1), settings.chunks]
     parts: list[Solved] = []
-    with Progress(chunks + 1, enabled=progress, title="solving instances") as bar:
-        for number in range(chunks + 1):
-            wanted = (
-                HELD_CURVED if number == chunks else max(0, min(CHUNK, curved - CHUNK * number))
-            )
+    with Progress(len(curved), enabled=progress, title="solving instances") as bar:
+        for number, wanted in zip(numbers, curved, strict=True):
             parts.append(_chunk(family, settings.seed, number, wanted, folder))
             if parts[-1].x0.shape != parts[0].x0.shape:
                 raise ValueError(
                     f"{family.name} draws problems of different shapes: "
                     f"{tuple(parts[0].x0.shape[1:])} and {tuple(parts[-1].x0.shape[1:])}"
                 )
-            bar.show(number + 1, "")
+            bar.show(len(parts), "")
     return Solved.joined(parts[:-1]), parts[-1]
 
 
@@ -232,27 +279,38 @@ def _taught(
 
 
 def _chosen(
-    model: FamilyModel, family: Problem, settings: LearnSettings, held: Solved
+    model: FamilyModel | SpectralModel, family: Problem, settings: LearnSettings, held: Solved
 ) -> LearnedMemory:
-    """What of the model is used: whatever takes fewest evaluations on held-out instances."""
+    """What of the model is used: what takes fewest evaluations on held-out instances, or nearly."""
     instance = drawn(family, settings.seed, settings.chunks)
-    candidates = [LearnedMemory(model, Under.OWN, starts=False)]
-    candidates += [
-        LearnedMemory(model, under, starts=starts)
-        for under in Under
-        for starts in (False, True)
-        if starts or under is not Under.OWN
-    ]
-    scores: list[float] = []
+    candidates = [LearnedMemory(model, under, starts) for under, starts in choices(model)]
+    evaluations: list[float] = []
+    seconds: list[float] = []
     most = MOST
     for candidate in candidates:
+        began = time.perf_counter()
         trial = tried(
             instance, candidate, held.optimum, starts=candidate.starts, gap=CLOSE, most=most
         )
-        scores.append(_score(trial))
+        evaluations.append(_score(trial))
+        seconds.append(evaluations[-1] * (time.perf_counter() - began) / len(trial.seen))
         most = min(most, len(trial.seen))  # who takes longer than the first need not end
-    best = min(range(len(candidates)), key=scores.__getitem__)
-    return candidates[best if scores[best] < GAIN * scores[0] else 0]
+    return candidates[weighed(evaluations, seconds)]
+
+
+def weighed(evaluations: Sequence[float], seconds: Sequence[float]) -> int:
+    """Number of the choice; the first learns nothing.
+
+    That of fewest evaluations, if they are at most `GAIN` of the first's. One that takes at most
+    `MORE` times as many, and less than `CHEAP` of the time, is taken instead, the fastest of these.
+    """
+    every = range(len(evaluations))
+    best = min(every, key=evaluations.__getitem__)
+    if not evaluations[best] < GAIN * evaluations[0]:
+        return 0
+    near = [k for k in every if evaluations[k] <= MORE * evaluations[best]]
+    cheap = [k for k in near if seconds[k] < CHEAP * seconds[best]]
+    return min(cheap, key=seconds.__getitem__, default=best)
 
 
 def _score(trial: Trial) -> float:

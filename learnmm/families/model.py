@@ -69,6 +69,7 @@ class FamilyModel(nn.Module):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.sizes = sizes
+        self.shape = sizes.shape
         n, d, k = sizes.unknowns, sizes.features, sizes.directions
         self.space = HessianSpace(n, k)
         for name, shape in (("centre", (d,)), ("spread", (d,)), ("mean", (n,)), ("scale", ())):

@@ -9,6 +9,14 @@ from typing import Any
 
 from learnmm.families.trial import GAPS, Trial
 
+USED = {
+    "own": "",
+    "mean": "the mean Hessian",
+    "space": "predicted Hessians",
+    "spectrum": "the spectrum of the mean Hessian",
+}
+"""Names of metrics; that of limited memory needs none."""
+
 QUANTILES = {"median": 0.5, "90 %": 0.9, "worst": 1.0}
 
 
@@ -111,8 +119,7 @@ class Report:
                 "  Learning buys nothing here: this is limited memory, and needs no training."
             )
             return "\n".join(lines)
-        used = {"own": "", "mean": "the mean Hessian", "space": "predicted Hessians"}[self.under]
-        parts = [part for part in ("a learned start" * self.starts, used) if part]
+        parts = [part for part in ("a learned start" * self.starts, USED[self.under]) if part]
         lines.append(
             f"  uses {' and '.join(parts)}; {100 * self.started:.0f} % of the starts were taken, "
             f"{100 * self.learned.refused:.0f} % of the candidates refused, {monotone} of {count} "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -110,19 +110,24 @@ def solve(instance: Instance, curved: int = 0) -> Solved:
 
 def hessians(objective: Objective, x: Tensor) -> Tensor:
     """Dense Hessians at ``x``, ``(B, n, n)``: one product per unknown."""
-    count = x[0].numel()
-    product = hessian_product(objective, x)
-    columns = []
-    for unit in torch.eye(count, dtype=x.dtype):
-        direction = unit.reshape(x.shape[1:]).expand_as(x)
-        try:
-            column = product(direction)
-        except SecondDerivativeError:
-            column = differences(objective, x, direction)
-        columns.append(column.detach().flatten(1))
-    dense = torch.stack(columns, 2)
+    product = curved_along(objective, x)
+    units = torch.eye(x[0].numel(), dtype=x.dtype).reshape(-1, *x.shape[1:])
+    dense = torch.stack([product(unit.expand_as(x)).flatten(1) for unit in units], 2)
     symmetric: Tensor = (dense + dense.mT) / 2
     return symmetric
+
+
+def curved_along(objective: Objective, x: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return ``v -> H(x) v``, from differences where nothing better can be had."""
+    product = hessian_product(objective, x)
+
+    def along(direction: Tensor) -> Tensor:
+        try:
+            return product(direction).detach()
+        except SecondDerivativeError:
+            return differences(objective, x, direction)
+
+    return along
 
 
 def differences(objective: Objective, x: Tensor, direction: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from learnmm.proposers.constant import Constant
 from learnmm.proposers.conv_lstm import CellMemory, ConvLSTMCell, DualConvLSTM
 from learnmm.proposers.coordinatewise import CoordinatewiseLSTM, SpectralLSTM
 from learnmm.proposers.limited_memory import LimitedMemory
-from learnmm.proposers.metric import KnownHessian, Metric
+from learnmm.proposers.metric import KnownHessian, KnownSpectrum, Metric
 from learnmm.proposers.quasi_newton import LearnedQuasiNewton, Rule
 from learnmm.proposers.unprojected import DampedInverse, Unprojected
 
@@ -29,6 +29,7 @@ __all__ = [
     "DualConvLSTM",
     "Features",
     "KnownHessian",
+    "KnownSpectrum",
     "LearnedPreconditioner",
     "LearnedQuasiNewton",
     "LimitedMemory",

@@ -10,9 +10,14 @@ from torch import Tensor, nn
 
 from learnmm.curvature import Curvature
 from learnmm.dense import FactoredCurvature
+from learnmm.spectral import SpectralCurvature, cosines
 
 LEAST = 1e-10
 """Smallest eigenvalue of a known Hessian that is believed, over its largest."""
+
+
+LONGEST = 4096
+"""Largest side of a grid: there is a square matrix of it."""
 
 
 class Metric(nn.Module, ABC):
@@ -87,6 +92,70 @@ class KnownHessian(Metric):
         root, inverse = self.root.to(x.dtype), self.inverse.to(x.dtype)
         whole = torch.eye(len(root), dtype=x.dtype, device=x.device).expand(len(x), -1, -1)
         return FactoredCurvature(root, inverse, whole, x.new_ones(len(x)))
+
+
+class KnownSpectrum(Metric):
+    """The same Hessian for every problem of a grid, diagonal in its cosines.
+
+    For images and signals of many unknowns, of which no dense matrix can be had: a blur and a
+    penalty on differences, the same at every pixel, are nearly such, for the cosine transform along
+    every dimension; see `learnmm.spectral.SpectralCurvature`.
+
+    Parameters
+    ----------
+    spectrum : Tensor
+        Curvature per frequency, the lowest first, the shape of one problem. Entries below
+        ``1e-10`` of the largest are raised to that.
+
+    Raises
+    ------
+    ValueError
+        If it has no dimension, or one of more than 4096, is not finite, or has no positive entry.
+
+    Examples
+    --------
+    >>> import torch, learnmm as lmm
+    >>> kernel = torch.full((5,), 0.2, dtype=torch.float64)
+    >>> blur = lmm.linear.convolution(kernel, (64,))
+    >>> y = torch.rand(4, 64, dtype=torch.float64)
+    >>> fun = lmm.least_squares(blur, y) + lmm.Quadratic(0 * y, 1e-3)
+    >>> response = torch.fft.fft(kernel, 128).abs()[:64] ** 2
+    >>> metric = lmm.proposers.KnownSpectrum(response + 1e-3)
+    >>> plain = lmm.minimize(fun, 0 * y)
+    >>> known = lmm.minimize(fun, 0 * y, proposer=lmm.LimitedMemory(metric=metric))
+    >>> bool((known.iterations < plain.iterations).all())
+    True
+    """
+
+    spectrum: Tensor
+
+    def __init__(self, spectrum: Tensor) -> None:
+        super().__init__()
+        if spectrum.dim() < 1 or not bool(torch.isfinite(spectrum).all()):
+            raise ValueError(
+                "a spectrum must be a finite tensor of the shape of one problem, got shape "
+                f"{tuple(spectrum.shape)}" + ", NaN or infinite entries" * (spectrum.dim() > 0)
+            )
+        if max(spectrum.shape) > LONGEST:
+            raise ValueError(
+                f"a spectrum may have sides of at most {LONGEST}, got shape {tuple(spectrum.shape)}"
+            )
+        if not bool((spectrum > 0).any()):
+            raise ValueError("a spectrum must have a positive entry, to be a metric")
+        self.register_buffer("spectrum", spectrum.clamp(min=LEAST * float(spectrum.max())))
+        for axis, n in enumerate(spectrum.shape):
+            self.register_buffer(f"basis_{axis}", cosines(n).to(spectrum), persistent=False)
+
+    def curvature(self, x: Tensor, memory: Any) -> Curvature:
+        """Return it for every problem."""
+        if x.shape[1:] != self.spectrum.shape:
+            raise ValueError(
+                f"the metric is one of unknowns of shape {tuple(self.spectrum.shape)}, "
+                f"got iterates of shape {tuple(x.shape[1:])}"
+            )
+        spectrum = self.spectrum.to(x.dtype).expand(x.shape)
+        bases = [getattr(self, f"basis_{axis}").to(x.dtype) for axis in range(spectrum.dim() - 1)]
+        return SpectralCurvature(spectrum, tuple(bases))
 
 
 def roots_of(hessian: Tensor) -> tuple[Tensor, Tensor]:

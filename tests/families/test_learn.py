@@ -171,8 +171,6 @@ def test_problems_of_another_kind_are_refused(learned: LearnedMemory) -> None:
 def test_families_that_cannot_be_learned_are_refused() -> None:
     with pytest.raises(TypeError, match="family must be a Problem, got str"):
         lmm.learn("wells")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="at most 600 unknowns can be learned, wells has 700"):
-        lmm.learn(Wells(unknowns=700, informed=False))
     for wrong in ({"instances": 3}, {"curved": 1}, {"hidden": 0}, {"seed": -1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             LearnSettings(**wrong)  # type: ignore[arg-type]

@@ -13,8 +13,9 @@ from draws import normal
 from learnmm import checks
 from learnmm.curvature import DiagonalCurvature, ScalarCurvature
 from learnmm.dense import FactoredCurvature
-from learnmm.proposers import KnownHessian
+from learnmm.proposers import KnownHessian, KnownSpectrum
 from learnmm.proposers.limited_memory import judged
+from learnmm.spectral import cosines, transformed
 
 DTYPE = torch.float64
 N = 5
@@ -145,4 +146,49 @@ def test_misuse_is_refused() -> None:
         lmm.LimitedMemory(metric=torch.eye(3))  # type: ignore[arg-type]
     proposer = lmm.LimitedMemory(metric=KnownHessian(torch.eye(3, dtype=DTYPE)))
     with pytest.raises(ValueError, match=r"one of 3 unknowns, got iterates of shape \(5,\)"):
+        lmm.minimize(valley, normal(2, 5, seed=0), proposer=proposer)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 10**6))
+def test_the_spectrum_of_a_blur_solves_it_at_once(seed: int) -> None:
+    """A quadratic that is diagonal in cosines, of two dimensions."""
+    basis = cosines(4), cosines(3)
+    spectrum = normal(4, 3, seed=seed).exp()
+    target = normal(2, 4, 3, seed=seed + 1)
+
+    def fun(x: Tensor) -> Tensor:
+        return (spectrum * transformed(x - target, basis).square()).sum((1, 2)) / 2
+
+    proposer = lmm.LimitedMemory(metric=KnownSpectrum(spectrum))
+    x0 = target + normal(2, 4, 3, seed=seed + 2)
+    state, info = (opt := lmm.ProjectedMMOptimizer(fun, proposer=proposer)).step(opt.init(x0))
+    assert bool(info.accepted.all())
+    scale = float(spectrum.max() / spectrum.min()) * float(target.abs().amax().clamp(min=1.0))
+    assert bool(((state.x - target).abs() <= 64 * 12 * torch.finfo(DTYPE).eps * scale).all())
+
+
+def test_the_laws_of_proposers_hold_with_a_spectrum() -> None:
+    for dtype in (torch.float32, torch.float64):
+        metric = KnownSpectrum(normal(2, 3, seed=0).exp())
+        checks.assert_proposer(lmm.LimitedMemory(metric=metric), normal(3, 2, 3, seed=1).to(dtype))
+
+
+@pytest.mark.parametrize(
+    ("spectrum", "message"),
+    [
+        (torch.ones(()), r"shape of one problem, got shape \(\)"),
+        (torch.tensor([1.0, torch.inf]), "NaN or infinite"),
+        (-torch.ones(3, 2), "a positive entry"),
+        (torch.ones(1, 4097), r"sides of at most 4096, got shape \(1, 4097\)"),
+    ],
+)
+def test_what_is_no_spectrum_is_refused(spectrum: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        KnownSpectrum(spectrum)
+
+
+def test_a_spectrum_of_another_shape_is_refused() -> None:
+    proposer = lmm.LimitedMemory(metric=KnownSpectrum(torch.ones(5, 1, dtype=DTYPE)))
+    with pytest.raises(ValueError, match=r"shape \(5, 1\), got iterates of shape \(5,\)"):
         lmm.minimize(valley, normal(2, 5, seed=0), proposer=proposer)
