@@ -138,6 +138,9 @@ class Majorant(Protocol):
     the bound (an empty tuple for a plain callable). Problems of a batch must not influence each
     other, and nothing that is handed over may be written to
     (``learnmm.checks.assert_unmodified``).
+
+    A method ``restricted(rows)``, if there is one, returns the majorant of some problems of the
+    batch, by their numbers ``(b,)``, or None. Without it finished problems stay in the batch.
     """
 
     def __call__(self, x: Tensor, aux: Any = None) -> Bound:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -86,6 +87,25 @@ class Objective(ABC):
         DomainError
             If they fit, but some problem is undefined at its point.
         """
+
+    def restricted(self, rows: Tensor) -> Objective | None:
+        """Return the same for some problems of its batch; None where it cannot be told how.
+
+        So problems that have finished leave the batch. Values, gradients and `aux` are those of
+        these problems up to rounding.
+
+        Parameters
+        ----------
+        rows : Tensor of int
+            Numbers of the problems that stay, ``(b,)``.
+        """
+        return None
+
+    def _with(self, **changed: Any) -> Self:
+        """The same with other attributes."""
+        twin = copy.copy(self)
+        vars(twin).update(changed)
+        return twin
 
 
 class CallableObjective(Objective):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -234,6 +234,10 @@ class AutoencoderPrior(Atom):
             )
         require_direction("x", x, self.floor)
         require_direction("Phi(x)", output, self.floor)
+
+    def restricted(self, rows: Tensor) -> Self:
+        """All problems share it."""
+        return self
 
 
 def _peak(v: Tensor) -> Tensor:

@@ -33,6 +33,10 @@ class Atom(Objective):
     def bound_at(self, x: Tensor, aux: Any) -> Bound:
         """Bound at ``x`` from what the evaluation there brought along."""
 
+    def restricted(self, rows: Tensor) -> Atom | None:
+        """Return the same for some problems of its batch; None where it cannot be told how."""
+        return None
+
     def evaluate(self, x: Tensor) -> Evaluation:
         """Value, gradient and what the bound needs, by automatic differentiation."""
         return differentiate(self.measure, x)
@@ -125,6 +129,11 @@ class Sum(Atom):
         for part in self.parts:
             part.check(x)
 
+    def restricted(self, rows: Tensor) -> Sum | None:
+        """Restrict every part."""
+        parts = [part.restricted(rows) for part in self.parts]
+        return None if None in parts else self._with(parts=tuple(parts))
+
 
 class Scaled(Atom):
     """``weight * f``.
@@ -183,6 +192,14 @@ class Scaled(Atom):
             raise ValueError(f"{self.weight.shape[0]} weights for a batch of {x.shape[0]} problems")
         self.atom.check(x)
 
+    def restricted(self, rows: Tensor) -> Scaled | None:
+        """Restrict the atom and the weights."""
+        atom = self.atom.restricted(rows)
+        weight = self.weight
+        if isinstance(weight, Tensor) and weight.dim() == 1:
+            weight = weight[rows]
+        return None if atom is None else self._with(atom=atom, weight=weight)
+
 
 class Composed(Atom):
     """``f(A x)``: the bound is pulled back through the map, in the map's form."""
@@ -228,3 +245,8 @@ class Composed(Atom):
         """Check the map, then the atom at the image."""
         self.linear.check(x)
         self.atom.check(self.linear(x))
+
+    def restricted(self, rows: Tensor) -> Composed | None:
+        """Restrict the atom; all problems share the map."""
+        atom = self.atom.restricted(rows)
+        return None if atom is None else self._with(atom=atom)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -111,3 +111,7 @@ class CosineDistance(Atom):
         """Shapes, dtypes and devices agree, and the cosine is defined."""
         require_like(self, z, self.y)
         require_direction("the compared vector (A x)", z, self.floor)
+
+    def restricted(self, rows: Tensor) -> Self:
+        """Targets of these problems."""
+        return self._with(y=self.y[rows])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +55,10 @@ class _Separable(Atom):
         """Shapes, dtypes and devices agree with the targets."""
         require_like(self, x, self.target)
 
+    def restricted(self, rows: Tensor) -> Self:
+        """Targets of these problems."""
+        return self._with(target=self.target[rows])
+
 
 class Quadratic(_Separable):
     """``f(z) = 1/2 sum_i w_i (z_i - y_i)^2``; its majorant is exact.
@@ -74,6 +78,12 @@ class Quadratic(_Separable):
             raise ValueError(
                 f"Quadratic expects positive weights, got {float(self.weight.min()):.6g}"
             )
+
+    def restricted(self, rows: Tensor) -> Self:
+        """Targets of these problems, and weights where they have their own."""
+        weight, target = self.weight, self.target
+        apart = weight.dim() == target.dim() and len(weight) > 1
+        return self._with(target=target[rows], weight=weight[rows] if apart else weight)
 
     def entries(self, z: Tensor) -> Tensor:
         """Half the weighted square."""

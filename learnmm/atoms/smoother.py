@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
 
@@ -118,3 +118,7 @@ class LinearSmootherPrior(Atom):
         self.smoother.check(x)
         require_direction("x", x, self.floor)
         require_direction("S x", self.smoother(x), self.floor)
+
+    def restricted(self, rows: Tensor) -> Self:
+        """All problems share it."""
+        return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -91,6 +91,10 @@ class Softmax(Atom):
     def check(self, x: Tensor) -> None:
         """Shapes, dtypes and devices agree with the targets."""
         require_like(self, x, self.targets)
+
+    def restricted(self, rows: Tensor) -> Self:
+        """Targets of these problems."""
+        return self._with(targets=self.targets[rows])
 
 
 class _Apart(NamedTuple):

@@ -107,6 +107,10 @@ class LearnedMemory(Proposer):
         other.data = data
         return other
 
+    def restricted(self, rows: Tensor) -> LearnedMemory:
+        """Return the same for the data of some problems of its batch."""
+        return self if self.data is None else self.given(self.data[rows])
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything learned, and the report, to one safetensors file, atomically.
 

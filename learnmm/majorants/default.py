@@ -13,7 +13,7 @@ from learnmm.hessian import SecondDerivativeError, hessian_product
 from learnmm.kind import Kind
 from learnmm.majorants.hessian import LanczosMajorant
 from learnmm.majorants.secant import SecantMajorant, measured_change, reach_of, some, unit
-from learnmm.objective import BatchFunction
+from learnmm.objective import BatchFunction, Objective
 from learnmm.vectors import expand
 
 
@@ -76,6 +76,11 @@ class DefaultMajorant:
         if isinstance(memory, Mixed):
             return Mixed(memory.hidden, self.secant.observe(move, change, memory.level))
         return None if memory is None else self.secant.observe(move, change, memory)
+
+    def restricted(self, rows: Tensor) -> DefaultMajorant | None:
+        """Return the same for some problems of its batch, ``(b,)``; None for a mere function."""
+        fun = self.fun.restricted(rows) if isinstance(self.fun, Objective) else None
+        return None if fun is None else DefaultMajorant(fun)
 
     def __call__(self, x: Tensor, aux: Any = None, memory: Tensor | Mixed | None = None) -> Bound:
         """Bound at ``x``."""

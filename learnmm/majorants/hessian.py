@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from learnmm.hessian import HessianProduct, Route
 from learnmm.kind import Kind
 from learnmm.linear.lanczos import log_term, ritz_extremes, start_vector
 from learnmm.majorants.secant import FAR, reach_of, unit
-from learnmm.objective import BatchFunction
+from learnmm.objective import BatchFunction, Objective
 from learnmm.vectors import expand, norm
 
 CONCAVE_SHARE = 1e-3
@@ -75,6 +76,15 @@ class HessianMajorant(ABC):
         return Bound(
             self.kind, ScalarCurvature(level), failure_probability=self.failure_probability
         )
+
+    def restricted(self, rows: Tensor) -> Self | None:
+        """Return the same for some problems of its batch, ``(b,)``; None for a mere function."""
+        fun = self.fun.restricted(rows) if isinstance(self.fun, Objective) else None
+        if fun is None:
+            return None
+        twin = copy.copy(self)
+        twin.fun = fun
+        return twin
 
 
 class PowerIterationMajorant(HessianMajorant):

@@ -42,3 +42,7 @@ class LipschitzMajorant:
         """Return ``L I``."""
         level = self.constant.to(x).expand(x.shape[0])
         return Bound(Kind.GLOBAL, ScalarCurvature(level))
+
+    def restricted(self, rows: Tensor) -> LipschitzMajorant:
+        """Return the same for some problems of its batch, ``(b,)``."""
+        return self if self.constant.dim() == 0 else LipschitzMajorant(self.constant[rows])

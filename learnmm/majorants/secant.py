@@ -115,6 +115,10 @@ class SecantMajorant:
         # Measured anew after every step; relaxation would measure it a second time.
         return Bound(Kind.ESTIMATE, curvature, certain=curvature)
 
+    def restricted(self, rows: Tensor) -> SecantMajorant:
+        """Return itself: once a memory is there, it holds all that differs between problems."""
+        return self
+
     def _along(self, x: Tensor, gradient: Tensor) -> Tensor:
         """``|H g| / |g|``, ``(B,)``; zero without Hessian-vector products."""
         direction, size = unit(gradient)  # products with large gradients overflow

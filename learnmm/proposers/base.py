@@ -149,6 +149,13 @@ class Proposer(nn.Module, ABC):
         """Return what proposes for problems with this data, ``(B, d)``; most need none."""
         return self
 
+    def restricted(self, rows: Tensor) -> Proposer | None:
+        """Return what proposes for some problems of its batch, ``(b,)``; None where it cannot.
+
+        By default itself: what differs from problem to problem is in the memory.
+        """
+        return self
+
     def prepare(self, x: Tensor, gradient: Tensor) -> Prepared:
         """Return that memory, and a start of its own, from the start that was given."""
         return Prepared(self.init_memory(x))

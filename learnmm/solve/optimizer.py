@@ -18,25 +18,23 @@ from learnmm.majorants.secant import SecantMajorant
 from learnmm.nested import mapped
 from learnmm.objective import CallableObjective, Evaluation, Objective, as_objective
 from learnmm.precision import full_precision
-from learnmm.progress import Progress
 from learnmm.proposers.base import Proposer
 from learnmm.proposers.limited_memory import LimitedMemory
 from learnmm.shards import shared_out
 from learnmm.solve import step as stages
 from learnmm.solve.certificate import Certificate
+from learnmm.solve.loop import Callback, Loop, run
 from learnmm.solve.parts import minimize_in_parts
-from learnmm.solve.raising import evaluate_candidates, is_numerical, reported
+from learnmm.solve.proposing import check_parts
+from learnmm.solve.raising import evaluate_candidates, is_numerical
 from learnmm.solve.record import StepInfo, Tally
 from learnmm.solve.result import Result
 from learnmm.solve.settings import SolveSettings
 from learnmm.solve.stages import Outcome
 from learnmm.solve.start import start
 from learnmm.solve.state import State
-from learnmm.solve.status import Status
 from learnmm.solve.stopping import Stopping
 from learnmm.solve.validation import check_start, is_single, sparse_gradients_explained
-
-Callback = Callable[[State, StepInfo], bool | None]
 
 
 class ProjectedMMOptimizer:
@@ -160,7 +158,7 @@ class ProjectedMMOptimizer:
         strict: bool = True,
         compiled: bool = False,
     ) -> Result:
-        """Step until every problem has stopped.
+        """Step until every problem has stopped; those that have leave the batch where they can.
 
         Parameters
         ----------
@@ -198,25 +196,13 @@ class ProjectedMMOptimizer:
         check_start(x0)
         single = isinstance(self.objective, CallableObjective) and is_single(self.objective, x0)
         solver = self._for_one_problem if single else self
-        step = solver._compiled_or_not if compiled else solver.step
-        steps: list[StepInfo] = []
-        bar = Progress(self.settings.steps, enabled=progress)
-        with torch.no_grad(), reported() as raised, bar:
-            begin = x0.detach().clone()  # the result must not share memory with x0
+        begin = x0.detach().clone()  # the result must not share memory with x0
+        with torch.no_grad():
             with sparse_gradients_explained():
                 state = solver.init(begin[None] if single else begin, strict=strict)
             initial = state.initial.clone()  # without a step it would be that of the result
-            for _ in range(self.settings.steps):
-                if not bool(state.running.any()):
-                    break
-                state, info = step(state)
-                if history:
-                    steps.append(info)
-                bar.update(state.value, state.status)
-                if callback is not None and callback(*mapped(Tensor.clone, (state, info))):
-                    state = state.stopped(Status.STOPPED)
-                    break
-        state = state.stopped(Status.MAX_ITER)
+            how = Loop(callback, progress, history, compiled)
+            state, record, raised = run(solver, state, how)
 
         def first(t: Tensor) -> Tensor:
             return t[0] if single else t
@@ -228,7 +214,7 @@ class ProjectedMMOptimizer:
             status=first(state.status),
             iterations=first(state.tally.iterations),
             certificate=self.certificate(state.tally),
-            history=StepInfo(*map(torch.stack, zip(*steps, strict=True))) if steps else None,
+            history=record,
             initial_fun=first(initial),
             raised=raised,
         )
@@ -244,6 +230,28 @@ class ProjectedMMOptimizer:
     def compiled_step(self, state: State) -> tuple[State, StepInfo]:
         """`step`, compiled in one graph by `torch.compile` when it is first called."""
         return self._compiled(self, state)
+
+    def restricted(
+        self, rows: Tensor, objective: Objective | None = None
+    ) -> ProjectedMMOptimizer | None:
+        """Return the same for some problems of its batch; None where a part cannot be restricted.
+
+        Parameters
+        ----------
+        rows : Tensor of int
+            Numbers of the problems that stay, ``(b,)``.
+        objective : Objective, optional
+            Of these problems. Default: asked for.
+        """
+        objective = objective or self.objective.restricted(rows)
+        majorant, proposer = self._given_majorant, self.proposer
+        if majorant is not None:
+            majorant = getattr(majorant, "restricted", lambda rows: None)(rows)
+        if proposer is not None:
+            proposer = proposer.restricted(rows)
+        lost = (majorant is None) > (self._given_majorant is None)
+        lost = lost or (proposer is None) > (self.proposer is None)
+        return None if objective is None or lost else self._of(objective, majorant, proposer)
 
     def bound(self, x: Tensor, aux: Any, memory: Any) -> Bound:
         """Ask the majorant, which may write into all that it is given.
@@ -271,7 +279,7 @@ class ProjectedMMOptimizer:
 
     def evaluate(self, candidate: Tensor, state: State) -> Evaluation:
         """Evaluate candidates of a state; those where the objective raises get NaN."""
-        if torch.compiler.is_compiling():  # where nothing raises, see `_compiled_or_not`
+        if torch.compiler.is_compiling():  # where nothing raises, see `compiled_or_not`
             return self.evaluate_at(candidate)
         known = Evaluation(state.value, state.gradient, state.aux)
         return evaluate_candidates(self.evaluate_at, candidate, state.x, known, state.running)
@@ -292,7 +300,7 @@ class ProjectedMMOptimizer:
                 mapped(Tensor.clone, state.majorant_memory),
             )
 
-    def _compiled_or_not(self, state: State) -> tuple[State, StepInfo]:
+    def compiled_or_not(self, state: State) -> tuple[State, StepInfo]:
         """`compiled_step`, or `step` where an exception has to be told apart per problem."""
         try:
             return self.compiled_step(state)
@@ -311,10 +319,16 @@ class ProjectedMMOptimizer:
     @cached_property
     def _for_one_problem(self) -> ProjectedMMOptimizer:
         """The same for a function without a batch dimension."""
-        solver = copy.copy(self)
         fun = self.objective.fun  # type: ignore[attr-defined]
-        solver.objective = CallableObjective(fun, single=True)
-        solver._follow(self._given_majorant or self._default_majorant(solver.objective))
+        return self._of(CallableObjective(fun, single=True), self._given_majorant, self.proposer)
+
+    def _of(
+        self, objective: Objective, majorant: Majorant | None, proposer: Proposer | None
+    ) -> ProjectedMMOptimizer:
+        """The same with other parts."""
+        solver = copy.copy(self)
+        solver.objective, solver.proposer, solver._given_majorant = objective, proposer, majorant
+        solver._follow(majorant or solver._default_majorant(objective))
         return solver
 
     def _follow(self, majorant: Majorant) -> None:
@@ -375,14 +389,6 @@ def minimize(
     """
     optimizer = ProjectedMMOptimizer(fun, majorant=majorant, proposer=proposer, settings=settings)
     return optimizer.minimize(x0, callback=callback, progress=progress, compiled=compiled)
-
-
-def check_parts(proposer: object, settings: object) -> None:
-    """Raise unless these are a proposer, or None, and settings."""
-    if not isinstance(proposer, Proposer | None):
-        raise TypeError(f"proposer must be a Proposer or None, got {type(proposer).__name__}")
-    if not isinstance(settings, SolveSettings):
-        raise TypeError(f"settings must be SolveSettings, got {type(settings).__name__}")
 
 
 def certificate_of(tally: Tally, settings: SolveSettings, proposer: Proposer | None) -> Certificate:

@@ -16,6 +16,14 @@ from learnmm.solve.state import State
 from learnmm.truth import known
 
 
+def check_parts(proposer: object, settings: object) -> None:
+    """Raise unless these are a proposer, or None, and settings."""
+    if not isinstance(proposer, Proposer | None):
+        raise TypeError(f"proposer must be a Proposer or None, got {type(proposer).__name__}")
+    if not isinstance(settings, SolveSettings):
+        raise TypeError(f"settings must be SolveSettings, got {type(settings).__name__}")
+
+
 def ask(
     proposer: Proposer,
     settings: SolveSettings,

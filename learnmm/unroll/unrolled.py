@@ -18,7 +18,8 @@ from learnmm.nested import refill, tensors_of
 from learnmm.objective import Objective
 from learnmm.proposers.base import Proposer
 from learnmm.solve.certificate import Certificate
-from learnmm.solve.optimizer import ProjectedMMOptimizer, certificate_of, check_parts
+from learnmm.solve.optimizer import ProjectedMMOptimizer, certificate_of
+from learnmm.solve.proposing import check_parts
 from learnmm.solve.record import StepInfo, Tally
 from learnmm.solve.settings import SolveSettings
 from learnmm.solve.state import State

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -75,6 +75,10 @@ class Factorisation(Atom):
                 f"Factorisation of {batch} matrices {m} x {n} expects x of shape "
                 f"({batch}, {m + n}, rank) and {self.y.dtype}, got {tuple(x.shape)}, {x.dtype}"
             )
+
+    def restricted(self, rows: Tensor) -> Self:
+        """Matrices of these problems."""
+        return self._with(y=self.y[rows])
 
     def _factors(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x[:, : self.y.shape[1]], x[:, self.y.shape[1] :]

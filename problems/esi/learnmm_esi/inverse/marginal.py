@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -86,6 +86,11 @@ class MarginalLikelihood(Atom):
                 f"{self.matrix.dtype}, got {tuple(x.shape)} and {x.dtype}"
             )
 
+    def restricted(self, rows: Tensor) -> Self:
+        """Recordings of these problems."""
+        names = ("matrix", "samples", "count", "floor", "_columns")
+        return self._with(**{name: getattr(self, name)[rows] for name in names})
+
     def mean(self, x: Tensor) -> Tensor:
         """Most probable sources for deviations: ``q_j^2 A_j^T C^-1 Y``, ``(B, n, m, k)``."""
         images = self.matrix.flatten(2).mT @ torch.cholesky_solve(self.samples, self._factor(x))
@@ -154,6 +159,10 @@ class ConvexBounding(Proposer):
 
     def __init__(self, objective: MarginalLikelihood) -> None:
         self.objective = objective
+
+    def restricted(self, rows: Tensor) -> ConvexBounding:
+        """Of the recordings of these problems."""
+        return ConvexBounding(self.objective.restricted(rows))
 
     def propose(self, point: Point, memory: Any) -> Step:
         """Return the whole step; deviations of zero stay."""
