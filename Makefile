@@ -104,7 +104,7 @@ gpu: $(STAMP)
 	$(BIN)/python -m benchmarks.gpu
 
 bench-invertmeeg: $(STAMP) $(INVERTMEEG_STAMP)
-	$(BIN)/python -m benchmarks.eeg_invertmeeg --samples 10
+	$(BIN)/python -m benchmarks.eeg_invertmeeg --samples 20
 
 clean:
 	rm -rf $(VENV) $(JAX) $(INVERTMEEG) $(OLDEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,9 +2,10 @@
 
 The first table has recordings as the paper's, but for what a row says: the localisation error over
 all regions, AUC and PSNR of sLORETA (lambda2 = 1/25), of the linear estimate of the leading
-components with the noise's own regularisation, of the learned start, and after steps that nobody
-judges. The second asks the verdict about recordings over the ranges of training, and beyond them:
-how far learned and linear starts are from the nearest true seed, over all and where it refuses.
+components with the noise's own regularisation, of the solver that learns nothing, of the learned
+start, and after steps that nobody judges. The second asks the verdict about recordings over the
+ranges of training, and beyond them: how far learned and linear starts, and the solver that learns
+nothing, are from the nearest true seed, over all and where it refuses.
 Last, how well its facts tell learned starts that are the worse ones (area under the ROC curve of a
 logistic regression on the first half of the recordings over ranges, measured on the second).
 
@@ -28,6 +29,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.pages import arguments, made_by, table, write
 from learnmm_esi.inverse.classical import apply_kernel, inverse_kernel
+from learnmm_esi.inverse.evidence import EvidenceEnergy
 from learnmm_esi.metrics import Evaluator, SourceMetrics
 from learnmm_esi.networks.energy import LearnedEnergy
 from learnmm_esi.networks.files import load_solver
@@ -85,12 +87,18 @@ def rows_of_verdict(wide: Ranges) -> dict[str, Ranges]:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """Of recordings: facts, whether the start is accepted, and how far off both starts are, mm."""
+    """Of recordings: facts, whether the start is accepted, and how far off estimates are, mm."""
 
     facts: NDArray[np.float64]
     accepted: NDArray[np.bool_]
     learned: NDArray[np.float64]
     linear: NDArray[np.float64]
+    unlearned: NDArray[np.float64]
+
+    def among(self, some: NDArray[np.bool_]) -> str:
+        """Means of some recordings, for a cell."""
+        apart = self.learned, self.linear, self.unlearned
+        return " / ".join(f"{one[some].mean():.1f}" for one in apart) if some.any() else "–"
 
 
 def groups(settings: Ranges, recordings: int, name: str) -> Any:
@@ -113,6 +121,7 @@ def start_cells(solver: SourceSolver, some: Any) -> list[str]:
         estimates: list[Any] = [
             apply_kernel(inverse_kernel(group.model.leadfield), group.sensors),
             linear_start(energy.sight, seen).sum(),
+            EvidenceEnergy(group.model).reconstruct(group.sensors).sources,
             energy.sharpener(energy.sight, seen).sum(),
         ]
         start = energy.start(y)
@@ -141,7 +150,9 @@ def judged(energy: LearnedEnergy, some: Any, shuffled: bool) -> Judged:
         assert energy.verdict is not None
         answer, linear = energy.sharpener(energy.sight, seen), linear_start(energy.sight, seen)
         found = facts(energy.sight, seen, answer)
-        apart = [main_place(group, maps.maps) for maps in (answer, linear)]
+        sources = EvidenceEnergy(group.model).reconstruct(sensors).sources
+        maps = answer.maps, linear.maps, torch.from_numpy(sources).movedim(2, 1)
+        apart = [main_place(group, one) for one in maps]
         parts.append((found.double().numpy(), energy.verdict(found).numpy(), *apart))
     return Judged(*(np.concatenate(one) for one in zip(*parts, strict=True)))
 
@@ -155,11 +166,8 @@ def verdict_row(name: str, found: Judged) -> str:
     """One line of the second table."""
     refused = ~found.accepted
     handed = np.where(found.accepted, found.learned, found.linear).mean()
-    among = "–"
-    if refused.any():
-        among = f"{found.learned[refused].mean():.1f} / {found.linear[refused].mean():.1f}"
-    overall = f"{found.learned.mean():.1f} / {found.linear.mean():.1f}"
-    return f"| {name} | {100 * refused.mean():.0f} % | {overall} | {handed:.1f} | {among} |"
+    share, overall = f"{100 * refused.mean():.0f} %", found.among(refused | True)
+    return f"| {name} | {share} | {overall} | {handed:.1f} | {found.among(refused)} |"
 
 
 def told_apart(found: Judged) -> float:
@@ -200,10 +208,20 @@ def main() -> None:
             f"One patch, {settings.recordings} recordings a row, on the template: localisation "
             "error over all regions in mm / AUC in per cent / PSNR in dB. Nothing is refused here.",
             "",
-            *table(("recordings", "sLORETA", "linear start", "learned start", *steps), starts),
+            *table(
+                (
+                    "recordings",
+                    "sLORETA",
+                    "linear start",
+                    "nothing learned",
+                    "learned start",
+                    *steps,
+                ),
+                starts,
+            ),
             f"What the verdict refuses of {settings.judged} recordings of any cap and head, and "
-            "mean distances in mm of the strongest region from the nearest true seed, learned / "
-            "linear start:",
+            "mean distances in mm of the strongest region from the nearest true seed: learned "
+            "start / linear start / nothing learned.",
             "",
             *table(
                 ("recordings", "refused", "all", "handed out", "among the refused"),

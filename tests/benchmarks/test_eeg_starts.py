@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,12 +13,13 @@ from learnmm_esi.simulation.ranges.simulator import Ranges
 
 
 def found(accepted: list[bool], learned: list[float], linear: list[float]) -> Judged:
-    return Judged(np.zeros((len(accepted), 6)), *map(np.array, (accepted, learned, linear)))
+    apart = map(np.array, (accepted, learned, linear, linear))
+    return Judged(np.zeros((len(accepted), 6)), *apart)
 
 
 def test_a_row_says_what_is_refused_and_what_it_costs() -> None:
     row = verdict_row("some", found([True, False, True, False], [1, 10, 3, 30], [5, 8, 7, 20]))
-    assert row == "| some | 50 % | 11.0 / 10.0 | 8.0 | 20.0 / 14.0 |"
+    assert row == "| some | 50 % | 11.0 / 10.0 / 10.0 | 8.0 | 20.0 / 14.0 / 14.0 |"
     assert verdict_row("none", found([True], [1], [5])).endswith("| 1.0 | – |")
 
 
@@ -25,9 +28,10 @@ def test_facts_that_tell_worse_starts_are_found_to() -> None:
     told = generator.standard_normal((400, 6))
     worse = told[:, 2] > 0
     learned = np.where(worse, 40.0, 1.0)
-    judged = Judged(told, np.ones(400, bool), learned, np.full(400, 10.0))
+    linear = np.full(400, 10.0)
+    judged = Judged(told, np.ones(400, bool), learned, linear, linear)
     assert told_apart(judged) > 0.98
-    chance = Judged(generator.standard_normal((400, 6)), judged.accepted, learned, judged.linear)
+    chance = replace(judged, facts=generator.standard_normal((400, 6)))
     assert told_apart(chance) == pytest.approx(0.5, abs=0.2)
 
 

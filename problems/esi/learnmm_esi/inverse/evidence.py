@@ -27,10 +27,11 @@ __all__ = ["EvidenceEnergy", "EvidenceProblem"]
 DIFFUSIONS = (0.0, 1.0, 4.0, 12.0)
 """Widths of patches, from a single region on."""
 
-UNEXPLAINED = 0.2
-"""Of a recording's signal: what no patch explains, twice, as white noise and as seen of sources
-everywhere alike. Heads, electrodes and shapes of patches are known no better, and a cortex is not
-silent elsewhere. Without it, patches are invented for the rest at high signal-to-noise ratios."""
+MISFIT, ELSEWHERE = 0.2, 0.6
+"""Of a recording's signal, what no patch explains: as white noise, for heads, electrodes and shapes
+of patches are known no better, and as seen of sources everywhere alike, for a cortex is not silent
+elsewhere. Without them, patches are invented for the rest at high signal-to-noise ratios and in
+ongoing activity."""
 
 
 class EvidenceProblem(NamedTuple):
@@ -66,12 +67,12 @@ class EvidenceEnergy(OnLeadfield):
     A recording is ``y = L S u + e``: patches of several widths around each source, the rows of
     diffusions ``S`` along the cortical neighbour graph, with moments ``u``; noise ``e``, whose
     power the recording itself tells (`estimate_noise`), and a floor for all that the model does not
-    know (`UNEXPLAINED`). Patches are taken one after another while the evidence asks for more, each
-    spread over the places and widths that it leaves probable (`likely_patches`). Then steps raise
-    the marginal likelihood over their strengths (see `MarginalLikelihood`); the estimate is the
-    mean of ``S u`` given ``y`` and the strengths. So the weight of the prior follows from the
-    noise, and serves any electrodes and any number of samples. Components of the recording that do
-    not stand out of the noise are left out.
+    know (`MISFIT`, `ELSEWHERE`). Patches are taken one after another while the evidence asks for
+    more, each spread over the places and widths that it leaves probable (`likely_patches`). Then
+    steps raise the marginal likelihood over their strengths (see `MarginalLikelihood`); the
+    estimate is the mean of ``S u`` given ``y`` and the strengths. So the weight of the prior
+    follows from the noise, and serves any electrodes and any number of samples. Components of the
+    recording that do not stand out of the noise are left out.
 
     Parameters
     ----------
@@ -128,8 +129,8 @@ class EvidenceEnergy(OnLeadfield):
         deviation = (noise.share * power / y[0].numel()).sqrt()
         parts = signal_components(y / deviation[:, None, None], torch.ones_like(deviation))
         signal = (1 - noise.share) / noise.share
-        everywhere = 1 + self.modes.values.to(y)  # per mode; of mean one beside white noise
-        floor = 1 + UNEXPLAINED * signal[:, None] * everywhere
+        everywhere = self.modes.values.to(y)  # per mode; of mean one
+        floor = 1 + signal[:, None] * (MISFIT + ELSEWHERE * everywhere)
         patches = likely_patches(self._matrix, parts.values, parts.rank, floor)
         columns = self._matrix[:, patches.places].movedim(1, 0) * patches.deviations[:, None]
         objective = MarginalLikelihood(columns, parts.values, parts.rank, floor)

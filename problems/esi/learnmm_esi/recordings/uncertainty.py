@@ -83,9 +83,10 @@ def uncertainty(
     The noise is taken to be white once the recording is projected and whitened, so hand over a
     noise covariance where it is not. The bandwidth of the smoothing was chosen for 90 % regions to
     cover the centre of the active patch in 90 % of simulated recordings with one patch, over caps,
-    heads, noise and ratios of signal to noise. With weights they do, without they cover fewer, and
-    below 0 dB about half; ``examples/esi/results/coverage.md`` has what was measured. Where several
-    sources are active the region is that of the strongest.
+    heads, noise and ratios of signal to noise. On others they do, within what 64 recordings can
+    tell, but below 0 dB they hold it in half to three quarters;
+    ``examples/esi/results/coverage.md`` has what was measured. Where several sources are active the
+    region is that of the strongest.
     """
     _check(inst, draws, seed)
     engine = inverse._engine.of(inst.info, verbose)
