@@ -131,6 +131,12 @@ class CallableObjective(Objective):
         """``f(x)``, shape ``(B,)``."""
         return self.fun(x[0])[None] if self.single else self.fun(x)
 
+    def restricted(self, rows: Tensor) -> CallableObjective | None:
+        """Ask the function, which may have a method of that name for arguments of its own."""
+        method = getattr(self.fun, "restricted", None)
+        fun = None if method is None or self.single else method(rows)
+        return None if fun is None else CallableObjective(fun)
+
 
 def as_objective(fun: Objective | BatchFunction) -> Objective:
     """Return an objective as it is, and a function of a batch as one."""

@@ -13,7 +13,7 @@ from learnmm.hessian import SecondDerivativeError, hessian_product
 from learnmm.objective import Objective, as_objective
 from learnmm.proposers.limited_memory import LimitedMemory
 from learnmm.registry import Instance, Problem
-from learnmm.solve.optimizer import minimize
+from learnmm.solve.minimizing import minimize
 from learnmm.solve.settings import SolveSettings
 
 CHUNK = 64

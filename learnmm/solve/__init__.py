@@ -1,7 +1,8 @@
 """The loop: settings, state, steps, and what a run reports."""
 
 from learnmm.solve.certificate import Certificate
-from learnmm.solve.optimizer import ProjectedMMOptimizer, minimize
+from learnmm.solve.minimizing import minimize
+from learnmm.solve.optimizer import ProjectedMMOptimizer
 from learnmm.solve.projection import Projection
 from learnmm.solve.record import StepInfo, Tally
 from learnmm.solve.result import Result

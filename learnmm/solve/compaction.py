@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from learnmm.nested import mapped, tensors_of
-from learnmm.objective import Evaluation
+from learnmm.objective import CallableObjective, Evaluation
 from learnmm.solve.record import StepInfo
 from learnmm.solve.state import State
 from learnmm.vectors import peak
@@ -43,7 +43,7 @@ class Packing:
     rows : Tensor of int or None
         Their numbers in the whole batch, in order; None for all.
     tried : bool
-        Whether a function was tried, so that :meth:`confirmed` has to ask the whole batch.
+        Whether they are those of a function, so that :meth:`confirmed` has to ask the whole batch.
     """
 
     def __init__(self, solver: ProjectedMMOptimizer, state: State, *, trying: bool) -> None:
@@ -111,8 +111,8 @@ class Packing:
     def _leave(self, places: Tensor, raised: dict[int, str]) -> None:
         rows = places if self.rows is None else self.rows[places]
         solver = self._all.restricted(rows)
-        tried = solver is None and self._trying
-        if tried:
+        tried = isinstance(self._all.objective, CallableObjective)
+        if solver is None and self._trying:
             solver = self._all.restricted(rows, objective=self._all.objective)
         if solver is None:
             self._limit = 0.0

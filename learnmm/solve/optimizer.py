@@ -19,7 +19,6 @@ from learnmm.nested import mapped
 from learnmm.objective import CallableObjective, Evaluation, Objective, as_objective
 from learnmm.precision import full_precision
 from learnmm.proposers.base import Proposer
-from learnmm.proposers.limited_memory import LimitedMemory
 from learnmm.shards import shared_out
 from learnmm.solve import step as stages
 from learnmm.solve.certificate import Certificate
@@ -343,52 +342,6 @@ class ProjectedMMOptimizer:
             self.settings.check_secants()
             return SecantMajorant(objective, measured=self.proposer.measures_start)
         return DefaultMajorant(objective)
-
-
-def minimize(
-    fun: Objective | Callable[[Tensor], Tensor],
-    x0: Tensor,
-    *,
-    majorant: Majorant | None = None,
-    proposer: Proposer | None = LimitedMemory(),  # noqa: B008 - it has no state
-    settings: SolveSettings = SolveSettings(),  # noqa: B008 - frozen
-    callback: Callback | None = None,
-    progress: bool = False,
-    compiled: bool = False,
-) -> Result:
-    """Minimize an objective, for one problem or for a batch of independent ones.
-
-    By default it takes :class:`~learnmm.LimitedMemory` steps. Each is verified, shortened where it
-    is refused, and followed by the majorant's own step if that does not help. ``proposer=None``
-    takes the majorant's own steps alone: where an atom has a `GLOBAL` bound, their descent is
-    proved before they are tried and none is refused until rounding hides the decrease, but more of
-    them are needed.
-
-    Parameters
-    ----------
-    fun : Objective or callable
-        ``(B, *shape) -> (B,)``, or for one problem ``(*shape) -> ()``.
-    x0 : Tensor
-        Start, float32 or float64; also a `DTensor`, see :meth:`ProjectedMMOptimizer.minimize`.
-    majorant, proposer, settings
-        See :class:`ProjectedMMOptimizer`.
-    callback, progress, compiled
-        See :meth:`ProjectedMMOptimizer.minimize`, which has more options. Every call compiles anew;
-        an optimizer does once.
-
-    Returns
-    -------
-    Result
-
-    Examples
-    --------
-    >>> import torch, learnmm as lmm
-    >>> result = lmm.minimize(lambda x: ((x - 3) ** 2).sum(), torch.zeros(4))
-    >>> result.x.round(decimals=3).tolist()
-    [3.0, 3.0, 3.0, 3.0]
-    """
-    optimizer = ProjectedMMOptimizer(fun, majorant=majorant, proposer=proposer, settings=settings)
-    return optimizer.minimize(x0, callback=callback, progress=progress, compiled=compiled)
 
 
 def certificate_of(tally: Tally, settings: SolveSettings, proposer: Proposer | None) -> Certificate:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from learnmm.nested import parts_of
 from learnmm.solve.certificate import REFUSED_HINT, Certificate
 from learnmm.solve.record import StepInfo
 from learnmm.solve.status import Status
@@ -38,6 +41,13 @@ class Result:
     raised : Mapping
         By the number of a problem, the exception that the objective raised at its last candidate;
         empty where it raised none.
+    aux : Any
+        What a function with ``has_aux=True`` returned beside its value at `x`.
+
+    Notes
+    -----
+    Where unknowns are a tree, `x` and `gradient` are one like it; where they are arrays of NumPy,
+    so is everything here but the certificate.
     """
 
     x: Tensor
@@ -49,20 +59,27 @@ class Result:
     history: StepInfo | None
     initial_fun: Tensor
     raised: Mapping[int, str] = field(default_factory=dict)
+    aux: Any = None
 
     @property
     def success(self) -> Tensor:
         """Whether each problem reached a tolerance or the precision of its dtype."""
         good = [code for code in Status if code.success]
-        return torch.isin(self.status, torch.tensor(good, device=self.status.device))
+        codes = self._codes
+        found = torch.isin(codes, torch.tensor(good, device=codes.device))
+        return found if isinstance(self.status, Tensor) else found.numpy()
+
+    @property
+    def _codes(self) -> Tensor:
+        return torch.as_tensor(self.status)
 
     def message(self, problem: int = 0) -> str:
         """Return why a problem stopped, what its objective raised, and a hint to misuse."""
-        status = Status(int(self.status.reshape(-1)[problem]))
+        status = Status(int(self._codes.reshape(-1)[problem]))
         sentences = [status.message]
         if status.success and int(self.iterations.reshape(-1)[problem]) == 0:
             sentences.insert(0, "No step was needed.")
-        raised = self.raised.get(problem % self.status.numel())
+        raised = self.raised.get(problem % self._codes.numel())
         if raised is not None and not status.success:
             sentences.append(f"At the last candidate the objective raised {raised}")
         if bool(self.certificate.mostly_refused[problem]):
@@ -71,10 +88,10 @@ class Result:
 
     def __str__(self) -> str:
         """A line for each status, what became of the objective, and the certificate."""
-        codes = self.status.reshape(-1)
-        shape = tuple(self.x.shape if self.status.dim() == 0 else self.x.shape[1:])
+        codes, first = self._codes.reshape(-1), self._codes.dim()
+        shapes = ", ".join(str(tuple(part.shape[first:])) for part in _parts(self.x))
         lines = [
-            f"{_counted(codes.numel(), 'problem')} of shape {shape}",
+            f"{_counted(codes.numel(), 'problem')} of shape {shapes}",
             *(
                 f"  {here} {status.name}: {status.message}"
                 for status in Status
@@ -102,5 +119,14 @@ def _span(values: Tensor) -> str:
     return least if least == most else f"{least} to {most}"
 
 
-def _largest_entries(gradient: Tensor, problems: int) -> Tensor:
-    return gradient.detach().reshape(problems, -1).abs().amax(1)
+def _largest_entries(gradient: Any, problems: int) -> Tensor:
+    parts = [part.detach().reshape(problems, -1) for part in _parts(gradient)]
+    sizes = [(torch.view_as_real(p) if p.is_complex() else p).abs() for p in parts]
+    return torch.cat([size.reshape(problems, -1) for size in sizes], 1).amax(1)
+
+
+def _parts(tree: Any) -> list[Tensor]:
+    """Tensors of unknowns, of whatever kind."""
+    if isinstance(tree, Tensor | np.ndarray | np.generic):
+        return [torch.as_tensor(tree)]
+    return [part for branch in (parts_of(tree) or {}).values() for part in _parts(branch)]

@@ -33,13 +33,13 @@ def minimize(fun: Any = squares, x0: Any = X, **parts: Any) -> lmm.Result:
 )
 def test_the_start_has_a_working_dtype(dtype: torch.dtype) -> None:
     with pytest.raises(TypeError, match=f"x0 must be float32 or float64, got {dtype}"):
-        minimize(x0=X.to(dtype))
+        lmm.ProjectedMMOptimizer(squares).minimize(X.to(dtype))
 
 
 @pytest.mark.parametrize("x0", [[1.0, 2.0], 3.0, None])
 def test_the_start_is_a_tensor(x0: Any) -> None:
     with pytest.raises(TypeError, match=f"x0 must be a torch.Tensor, got {type(x0).__name__}"):
-        minimize(x0=x0)
+        lmm.ProjectedMMOptimizer(squares).minimize(x0)
 
 
 def test_the_start_is_dense() -> None:
