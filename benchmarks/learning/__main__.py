@@ -2,9 +2,10 @@
 
     python -m benchmarks.learning
 
-learns every family of ``learnmm_problems/families.toml``, tries it on unseen instances, in and out
-of distribution, and writes ``benchmarks/results/learning.md``, a picture, and the numbers. A run
-that was stopped goes on where it was; ``--families`` names some, ``--anew`` forgets what is there.
+learns every family of ``learnmm_problems/families.toml`` and the LASSO of Open-L2O, tries them on
+unseen instances, in and out of distribution, and writes ``benchmarks/results/learning.md``, a
+picture, and the numbers. A run that was stopped goes on where it was; ``--families`` names some,
+``--anew`` forgets what is there.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from rich.console import Console
 from benchmarks.learning.measure import measured
 from benchmarks.learning.page import page, picture
 from benchmarks.pages import arguments, write
+from benchmarks.zero_shot import lasso
 from learnmm.families import LearnSettings
 from learnmm.storage import write_file
 from learnmm_problems.families import families
@@ -35,7 +37,7 @@ def main() -> None:
     torch.set_num_threads(1)
     numbers = chosen.output.with_suffix(".json")
     known = {} if chosen.anew or not numbers.exists() else json.loads(numbers.read_text())
-    everyone = families()
+    everyone = {**families(), **lasso.families()}
     console = Console(stderr=True)
     for name in chosen.families or everyone:
         if name in known:

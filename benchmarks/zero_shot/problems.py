@@ -12,14 +12,12 @@ from torch import Tensor
 import learnmm as lmm
 
 from ..peers.suite import DOUBLE, Case
+from .lasso import drawn, objective
 
 Fun = Callable[[Tensor], Tensor]
 
 TEST_SEED = 10_000
 """Of the first test problem; methods that train on a family draw from seeds below."""
-
-SMOOTHING = 1e-3
-"""Of absolute values: ``sqrt(x^2 + s^2) - s``, so that there is a gradient everywhere."""
 
 
 def _generator(seed: int) -> torch.Generator:
@@ -125,17 +123,8 @@ def five(name: str, seed: int) -> tuple[Case, float, Tensor]:
 
 def lasso(m: int, n: int, seed: int) -> Case:
     """``|A x - b|^2 / 2 + 0.005 |x|_1``, smoothed; unit columns, and a sparse truth."""
-    generator = _generator(TEST_SEED + seed)
-    a = _normal(generator, m, n)
-    a = a / torch.linalg.vector_norm(a, dim=0)
-    rare = torch.rand(n, generator=generator, dtype=DOUBLE) < 0.1
-    b = a @ (_normal(generator, n) * rare) + 0.01 * _normal(generator, m)
-
-    def fun(x: Tensor) -> Tensor:
-        size = (x.square() + SMOOTHING**2).sqrt() - SMOOTHING
-        return (x @ a.mT - b).square().sum(1) / 2 + 0.005 * size.sum(1)
-
-    return _case(f"lasso {m} x {n}/{seed}", fun, _normal(generator, 1, n))
+    a, b, x0 = drawn(_generator(TEST_SEED + seed), m, n)
+    return _case(f"lasso {m} x {n}/{seed}", objective(a, b), x0[None])
 
 
 def rastrigin(n: int, seed: int) -> Case:

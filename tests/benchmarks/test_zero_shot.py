@@ -10,7 +10,8 @@ import torch
 from benchmarks.peers.measure import measured
 from benchmarks.peers.recorder import Budget
 from benchmarks.peers.solvers.base import Solver
-from benchmarks.zero_shot import page, problems, solvers, speed
+from benchmarks.zero_shot import lasso, page, problems, solvers, speed
+from learnmm import checks
 
 
 def run(*hits: int | None, left: float = 0.0) -> page.Run:
@@ -77,3 +78,17 @@ def test_open_l2o_problems_differ_and_descend() -> None:
     assert bool(waves.objective(waves.x0) >= waves.optimum)
     found = measured(Solver("descent", solvers.descent(0.1)), waves, Budget(5.0, 30))
     assert found[0]["stop"] in ("evaluations", "solved")
+
+
+def test_lasso_is_a_family_of_the_same_problems() -> None:
+    """One after the other from one stream, each as it is alone."""
+    family = lasso.OpenLasso(measurements=3, unknowns=6)
+    checks.assert_problem(family)
+    drawn = family.instance(2, generator=torch.Generator().manual_seed(problems.TEST_SEED))
+    alone = problems.lasso(3, 6, 0)
+    assert torch.equal(drawn.x0[:1], alone.x0)
+    value = drawn.objective(drawn.x0)
+    torch.testing.assert_close(value[:1], alone.objective(alone.x0))
+    assert not torch.isclose(value[0], value[1])
+    assert drawn.data is not None
+    assert drawn.data.shape == (2, 6 * 7 // 2 + 6)
