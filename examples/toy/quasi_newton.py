@@ -8,7 +8,7 @@ So twice. Problems of another seed then choose between what was found, parts of 
 constant. Evolution strategies, tried first, drown in noise at this price of a count.
 
 ``python examples/toy/quasi_newton.py`` writes ``out/quasi_newton/weights.safetensors`` and the
-table ``examples/toy/results/quasi_newton.md``. It takes about a quarter of an hour on one core.
+table ``examples/toy/results/quasi_newton.md``. It takes about ten minutes on one core.
 """
 
 from __future__ import annotations
