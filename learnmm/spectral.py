@@ -1,4 +1,4 @@
-"""Curvature of a grid that is diagonal in a separable basis, such as cosines."""
+"""Curvature that is diagonal in a basis which all problems share, such as cosines of a grid."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ __all__ = ["SpectralCurvature", "cosines", "transformed"]
 
 @dataclass(frozen=True, eq=False)
 class SpectralCurvature(Curvature):
-    """``B = C^T diag(b) C`` for an orthonormal ``C``, one matrix for each dimension of the grid.
+    """``B = C^T diag(b) C`` for an orthonormal ``C``, one matrix for each dimension of a grid.
 
     With cosines, ``C`` is what convolutions with symmetric kernels and mirrored edges are diagonal
     in. A product with ``n x n`` unknowns costs ``8 n^3``: up to some hundred per side that is
-    faster than Fourier transforms.
+    faster than Fourier transforms. With one dimension for all unknowns, ``C`` is any basis.
 
     Parameters
     ----------
     entries : Tensor
-        ``b``, shape ``(B, *shape)`` of the iterate.
+        ``b``, shape ``(B, *grid)``: that of the iterate, or another of as many unknowns.
     bases : tuple of Tensor
-        ``(n_i, n_i)`` for each ``n_i`` of the shape, a vector of the basis in each row.
+        ``(n_i, n_i)`` for each ``n_i`` of the grid, a vector of the basis in each row.
 
     Raises
     ------
@@ -50,7 +50,7 @@ class SpectralCurvature(Curvature):
         """Refuse what does not fit."""
         owner = "SpectralCurvature"
         require_real(
-            owner, "entries", self.entries, None, "one entry per frequency, shape (B, *shape)"
+            owner, "entries", self.entries, None, "one entry per frequency, shape (B, *grid)"
         )
         sides = self.entries.shape[1:]
         if [tuple(basis.shape) for basis in self.bases] != [(n, n) for n in sides]:
@@ -61,19 +61,17 @@ class SpectralCurvature(Curvature):
 
     def power(self, v: Tensor, exponent: float) -> Tensor:
         """``C^T diag(b ** exponent) C v``."""
-        return transformed(
-            self._inner.power(transformed(v, self.bases), exponent),
-            [basis.mT for basis in self.bases],
-        )
+        inner = self._inner.power(self._seen(v), exponent)
+        return transformed(inner, [basis.mT for basis in self.bases]).reshape(v.shape)
 
     def quad(self, v: Tensor) -> Tensor:
         """``sum_k b_k (C v)_k^2``."""
-        return self._inner.quad(transformed(v, self.bases))
+        return self._inner.quad(self._seen(v))
 
     def diagonal(self, like: Tensor) -> Tensor:
         """``sum_k b_k C_ki^2``."""
         squares = [basis.mT.square() for basis in self.bases]
-        return transformed(self.entries, squares).expand_as(like)
+        return transformed(self.entries, squares).reshape(like.shape)
 
     def largest(self) -> Tensor:
         """Largest entry per problem."""
@@ -87,6 +85,10 @@ class SpectralCurvature(Curvature):
         """Entries finite and non-negative, at least one positive."""
         return self._inner.valid()
 
+    def _seen(self, v: Tensor) -> Tensor:
+        """``C v``, on the grid."""
+        return transformed(v.reshape(len(v), *self.entries.shape[1:]), self.bases)
+
     @property
     def _inner(self) -> DiagonalCurvature:
         """The same in the coordinates of the basis."""
@@ -94,7 +96,7 @@ class SpectralCurvature(Curvature):
 
 
 def transformed(v: Tensor, matrices: tuple[Tensor, ...] | list[Tensor]) -> Tensor:
-    """Multiply ``(B, *shape)`` by a matrix along each dimension after the batch."""
+    """Multiply ``(B, *grid)`` by a matrix along each dimension after the batch."""
     for axis, matrix in enumerate(matrices, 1):
         v = torch.matmul(v.transpose(axis, -1), matrix.mT).transpose(axis, -1)
     return v

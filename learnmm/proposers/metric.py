@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from learnmm.curvature import Curvature
-from learnmm.dense import FactoredCurvature
 from learnmm.spectral import SpectralCurvature, cosines
 
 LEAST = 1e-10
@@ -77,21 +76,20 @@ class KnownHessian(Metric):
     True
     """
 
-    root: Tensor
-    inverse: Tensor
+    values: Tensor
+    basis: Tensor
 
     def __init__(self, hessian: Tensor) -> None:
         super().__init__()
-        root, inverse = roots_of(hessian)
-        self.register_buffer("root", root)
-        self.register_buffer("inverse", inverse)
+        values, vectors = _decomposed(hessian)
+        self.register_buffer("values", values)
+        self.register_buffer("basis", vectors.mT)
 
     def curvature(self, x: Tensor, memory: Any) -> Curvature:
         """Return it for every problem."""
-        check_unknowns(x, len(self.root))
-        root, inverse = self.root.to(x.dtype), self.inverse.to(x.dtype)
-        whole = torch.eye(len(root), dtype=x.dtype, device=x.device).expand(len(x), -1, -1)
-        return FactoredCurvature(root, inverse, whole, x.new_ones(len(x)))
+        check_unknowns(x, len(self.values))
+        values = self.values.to(x.dtype).expand(len(x), -1)
+        return SpectralCurvature(values, (self.basis.to(x.dtype),))
 
 
 class KnownSpectrum(Metric):
@@ -166,6 +164,13 @@ def roots_of(hessian: Tensor) -> tuple[Tensor, Tensor]:
     ValueError
         As :class:`KnownHessian` says.
     """
+    values, vectors = _decomposed(hessian)
+    size = values.sqrt()
+    return (vectors * size) @ vectors.mT, (vectors / size) @ vectors.mT
+
+
+def _decomposed(hessian: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, small ones raised, and eigenvectors in columns."""
     if hessian.dim() != 2 or hessian.shape[0] != hessian.shape[1]:
         raise ValueError(f"a Hessian must be a square matrix, got shape {tuple(hessian.shape)}")
     if not bool(torch.isfinite(hessian).all()):
@@ -173,8 +178,7 @@ def roots_of(hessian: Tensor) -> tuple[Tensor, Tensor]:
     values, vectors = torch.linalg.eigh((hessian + hessian.mT) / 2)
     if not bool(values[-1] > 0):
         raise ValueError("a Hessian must have a positive eigenvalue, to be a metric")
-    size = values.clamp(min=LEAST * float(values[-1])).sqrt()
-    return (vectors * size) @ vectors.mT, (vectors / size) @ vectors.mT
+    return values.clamp(min=LEAST * float(values[-1])), vectors
 
 
 def check_unknowns(x: Tensor, unknowns: int) -> None:

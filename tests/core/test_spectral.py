@@ -70,3 +70,10 @@ def test_dimensions_are_transformed_each_by_its_matrix(seed: int) -> None:
 def test_bases_that_do_not_fit_are_refused(bases: tuple[torch.Tensor, ...]) -> None:
     with pytest.raises(ValueError, match=r"a square matrix for each of the sides \(3, 4\), got "):
         SpectralCurvature(torch.ones(2, 3, 4, dtype=DTYPE), bases)
+
+
+@given(seed=st.integers(0, 10**6))
+def test_a_grid_may_have_another_shape_than_the_iterate(seed: int) -> None:
+    basis = torch.linalg.qr(normal(6, 6, seed=seed)).Q
+    curvature = SpectralCurvature(normal(2, 6, seed=seed).exp(), (basis,))
+    checks.assert_curvature(curvature, normal(2, 3, 2, seed=seed + 1))
