@@ -182,6 +182,15 @@ ATOMS = [
         lambda d: lmm.CosineDistance(d.target(ROWS, 3)) @ d.matrix(),
         shape=(UNKNOWNS, 3),
     ),
+    AtomCase("magnitudes", lambda d: lmm.atoms.Magnitudes(d.target(3).abs()), shape=(3, 2)),
+    AtomCase(
+        "magnitudes-complex",
+        lambda d: (
+            lmm.atoms.Magnitudes(d.target(ROWS).abs())
+            @ torch.complex(d.shared(ROWS, 3, key=3), d.shared(ROWS, 3, key=4))
+        ),
+        shape=(3, 2),
+    ),
     AtomCase("autoencoder", lambda d: lmm.AutoencoderPrior(_network(d), bound="global")),
     AtomCase("autoencoder-scalar", lambda d: lmm.AutoencoderPrior(_network(d)), POINTWISE),
     AtomCase(

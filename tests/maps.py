@@ -93,6 +93,10 @@ def _sparse(seed: int, *shape: int) -> Tensor:
     return matrix * (matrix.abs() > 0.5)
 
 
+def complex_normal(*shape: int, seed: int) -> Tensor:
+    return torch.complex(normal(*shape, seed=seed), normal(*shape, seed=seed + 1))
+
+
 def _low_rank(seed: int) -> Tensor:
     return normal(4, 2, seed=seed) @ normal(2, 6, seed=seed + 1)
 
@@ -141,6 +145,7 @@ MAPS = [
         keeps_shape=True,
     ),
     MapCase("fourier", lambda s: lmm.linear.subsampled_fourier(_frequencies(s, 2, 3)), (2, 3)),
+    MapCase("complex", lambda s: lmm.linear.complex_matrix(complex_normal(3, 2, seed=s)), (2, 2)),
     MapCase("absolute", lambda s: with_absolute(normal(4, 6, seed=s)), (6,)),
     MapCase(
         "norm",

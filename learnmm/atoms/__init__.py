@@ -6,6 +6,7 @@ from learnmm.atoms.autoencoder import AutoencoderBound, AutoencoderPrior
 from learnmm.atoms.base import Atom, Composed, Scaled, Sum, brought
 from learnmm.atoms.cosine_distance import CosineBound, CosineDistance
 from learnmm.atoms.losses import Loss
+from learnmm.atoms.magnitudes import Magnitudes
 from learnmm.atoms.separable import HalfQuadratic, Logistic, Quadratic, least_squares
 from learnmm.atoms.smoother import LinearSmootherPrior, SmootherBound
 from learnmm.atoms.softmax import CenteredCurvature, Softmax
@@ -23,6 +24,7 @@ __all__ = [
     "LinearSmootherPrior",
     "Logistic",
     "Loss",
+    "Magnitudes",
     "Quadratic",
     "Scaled",
     "SmootherBound",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from learnmm.bound import Bound, map_bound
 from learnmm.linear.base import LinearMap
+from learnmm.linear.complex import complex_matrix
 from learnmm.linear.matrix import MatrixMap
 from learnmm.objective import Evaluation, Objective, differentiate
 from learnmm.truth import holds
@@ -62,7 +63,7 @@ class Atom(Objective):
     def __matmul__(self, linear: Tensor | LinearMap) -> Atom:
         """Atom after a linear map: ``(f @ A)(x) = f(A x)``."""
         if isinstance(linear, Tensor):
-            linear = MatrixMap(linear)
+            linear = complex_matrix(linear) if linear.is_complex() else MatrixMap(linear)
         return Composed(self, linear) if isinstance(linear, LinearMap) else NotImplemented
 
 

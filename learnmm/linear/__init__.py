@@ -1,6 +1,7 @@
 """Linear maps of unknowns, known by a matrix or by their products."""
 
 from learnmm.linear.base import LinearMap
+from learnmm.linear.complex import complex_matrix
 from learnmm.linear.forms import Form, absolute_sums, separable, uniform
 from learnmm.linear.matrix import MatrixMap
 from learnmm.linear.operator import LinearOperator
@@ -13,6 +14,7 @@ __all__ = [
     "LinearOperator",
     "MatrixMap",
     "absolute_sums",
+    "complex_matrix",
     "convolution",
     "separable",
     "subsampled_fourier",

@@ -39,14 +39,22 @@ CHANGE = 1e3
 
 
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
-    """Parameters or gradients as one problem, shape ``(1, n)``."""
-    return torch.cat([t.detach().reshape(-1) for t in tensors])[None]
+    """Parameters or gradients as one problem, shape ``(1, n)``; complex ones as pairs of reals."""
+    parts = [torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for t in tensors]
+    return torch.cat([part.detach().reshape(-1) for part in parts])[None]
 
 
 def unflatten(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """Pieces of ``(1, n)`` in the shapes of some tensors."""
-    pieces = flat[0].split([t.numel() for t in like])
-    return [piece.view_as(t) for piece, t in zip(pieces, like, strict=True)]
+    pieces = flat[0].split([t.numel() * (2 if t.is_complex() else 1) for t in like])
+    return [_shaped(piece, t) for piece, t in zip(pieces, like, strict=True)]
+
+
+def _shaped(piece: Tensor, like: Tensor) -> Tensor:
+    if not like.is_complex():
+        return piece.view_as(like)
+    pairs = piece.reshape(*like.shape, 2)
+    return torch.complex(pairs[..., 0], pairs[..., 1])
 
 
 class _Refused(Exception):

@@ -9,6 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+WIDTH = {
+    torch.float32: torch.float32,
+    torch.complex64: torch.float32,
+    torch.float64: torch.float64,
+    torch.complex128: torch.float64,
+}
+"""Dtype that parameters of a dtype are stepped in."""
+
 
 class Sorted(NamedTuple):
     """Parameters of all groups.
@@ -68,9 +76,12 @@ def _check(parameters: Iterable[Tensor]) -> None:
             )
         if p.layout != torch.strided:
             raise TypeError(f"parameters must be dense, got {p.layout}")
-        if p.dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"parameters must be float32 or float64, got {p.dtype}")
-        kinds.add((p.dtype, p.device))
+        if p.dtype not in WIDTH:
+            raise TypeError(
+                "parameters must be float32 or float64, or complex with parts of these, got "
+                f"{p.dtype}"
+            )
+        kinds.add((WIDTH[p.dtype], p.device))
     if len(kinds) > 1:
         found = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds))
         raise ValueError(f"parameters must share one dtype and one device, got {found}")

@@ -70,8 +70,9 @@ class ProjectedMM(torch.optim.Optimizer):
     Parameters
     ----------
     params : iterable
-        Parameters, parameter groups or named parameters, as everywhere in `torch.optim`: real,
-        float32 or float64, all of one dtype on one device. Those without ``requires_grad`` stay.
+        Parameters, parameter groups or named parameters, as everywhere in `torch.optim`:
+        float32 or float64, all of one dtype on one device, or complex with parts of that dtype,
+        which are stepped as pairs of reals. Those without ``requires_grad`` stay.
     lr : float
         Factor on the step, in [0, 1]: 1 is the majorant's own step, and less is a shorter step
         under the same guarantee. Groups may have their own, schedulers may change it; 0 freezes.
@@ -327,7 +328,10 @@ class ProjectedMM(torch.optim.Optimizer):
         memory = self._memory()
         rate, rates = max(moving.values()), None
         if min(moving.values()) < rate:
-            rates = flatten([torch.full_like(p, r) for p, r in moving.items()])
+            # Both parts of a complex entry have the rate.
+            rates = flatten(
+                [torch.full_like(p, r + r * 1j if p.is_complex() else r) for p, r in moving.items()]
+            )
         ring = None
         if self.history:
             same = memory.get("moving") == self._places(moving)  # else of other unknowns

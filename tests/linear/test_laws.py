@@ -68,7 +68,7 @@ def test_what_is_certain_has_no_failure_probability(case: MapCase) -> None:
 def test_absolute_entries_are_at_least_those(case: MapCase, seed: int) -> None:
     linear, x = case.build(seed), case.point(2, seed)
     if linear.absolute is None:
-        assert case.name in ("norm", "products", "fourier")
+        assert case.name in ("norm", "products", "fourier", "complex")
         return
     assert (linear.absolute.domain, linear.absolute.image) == (linear.domain, linear.image)
     absolute = matrix_of(linear.absolute, x)

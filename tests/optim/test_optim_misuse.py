@@ -27,9 +27,8 @@ X = torch.ones(2, requires_grad=True)
 @pytest.mark.parametrize(
     ("dtype", "message"),
     [
-        (torch.float16, "float32 or float64, got torch.float16"),
-        (torch.bfloat16, "float32 or float64, got torch.bfloat16"),
-        (torch.complex64, "float32 or float64, got torch.complex64"),
+        (torch.float16, "float32 or float64, .* got torch.float16"),
+        (torch.bfloat16, "float32 or float64, .* got torch.bfloat16"),
     ],
 )
 def test_parameters_have_a_working_dtype(dtype: torch.dtype, message: str) -> None:
