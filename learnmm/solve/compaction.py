@@ -10,6 +10,7 @@ from torch import Tensor
 from learnmm.nested import mapped, tensors_of
 from learnmm.objective import CallableObjective, Evaluation
 from learnmm.solve.record import StepInfo
+from learnmm.solve.safeguard import ROUNDING
 from learnmm.solve.state import State
 from learnmm.vectors import peak
 
@@ -142,11 +143,13 @@ def _evaluated(solver: ProjectedMMOptimizer, state: State) -> Evaluation | None:
 def _agree(there: Evaluation, state: State) -> Tensor:
     """Whether an evaluation is that of a state up to rounding, ``(B,)``.
 
-    Values are compared to the largest there was, gradients to the steepest.
+    Far from the start both may be small, while the terms of the gradient are of the size that the
+    steepest had, and those of a value far below it: their rounding is what is left there.
     """
     eps = max(torch.finfo(dtype).eps for dtype in (state.value.dtype, state.x.dtype))
     share = eps**AGREEMENT
-    size = torch.maximum(state.value.abs(), state.initial.abs())
-    same: Tensor = (there.value - state.value).abs() <= share * size
-    gradient: Tensor = peak(there.gradient - state.gradient) <= share * state.steepest
-    return same.logical_and(gradient)
+    rest = ROUNDING * eps
+    value = share * state.value.abs() + rest * state.initial.abs()
+    gradient = share * state.gradient_norm + rest * state.steepest
+    same: Tensor = (there.value - state.value).abs() <= value
+    return same.logical_and(peak(there.gradient - state.gradient) <= gradient)

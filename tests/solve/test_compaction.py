@@ -166,8 +166,9 @@ def deceiving(x: Tensor) -> Tensor:
     return ((x - 3) ** 2).sum(1) + 5 * weight * (x[:, 0] - 2.5).clamp(min=0) ** 2
 
 
-def test_a_function_that_is_another_one_for_fewer_problems_is_found_out() -> None:
-    x0 = torch.zeros(8, 2, dtype=DTYPE)
+@pytest.mark.parametrize("far", [0.0, 1e6])
+def test_a_function_that_is_another_one_for_fewer_problems_is_found_out(far: float) -> None:
+    x0 = torch.full((8, 2), -far, dtype=DTYPE)
     x0[:4] = 3
     packed, _ = minimized(deceiving, x0, packed=True)
     assert_same(packed, minimized(deceiving, x0, packed=False)[0])
