@@ -8,10 +8,13 @@ JAX_STAMP := $(JAX)/.installed
 INVERTMEEG := .venv-invertmeeg
 INVERTMEEG_STAMP := $(INVERTMEEG)/.installed
 
+CUTEST := .venv-cutest
+CUTEST_STAMP := $(CUTEST)/.installed
+
 OLDEST := .venv-oldest
 OLDEST_STAMP := $(OLDEST)/.installed
 
-.PHONY: help demo test test-plain test-everywhere test-oldest lint bench bench-jax bench-learning bench-eeg bench-invertmeeg gpu clean
+.PHONY: help demo test test-plain test-everywhere test-oldest lint bench bench-jax bench-learning bench-eeg bench-invertmeeg bench-cutest gpu clean
 
 help:
 	@echo "make demo        reconstruct simulated EEG sources, next to MNE and sLORETA"
@@ -25,6 +28,7 @@ help:
 	@echo "make bench-learning  what learning buys on families of problems, in and out of distribution"
 	@echo "make bench-eeg   source imaging over caps, patches, noise and heads, beside classical methods"
 	@echo "make bench-invertmeeg  the same beside solvers of invertmeeg, on its four data sets"
+	@echo "make bench-cutest  unconstrained problems of CUTEst, beside L-BFGS of torch and SciPy"
 	@echo "make gpu         laws, batches and a training step on a GPU, in at most eight minutes"
 	@echo "make clean       remove the environment and build products"
 
@@ -100,6 +104,15 @@ $(INVERTMEEG_STAMP): constraints.txt
 	$(INVERTMEEG)/bin/python -m pip install --quiet --constraint constraints.txt invertmeeg
 	touch $(INVERTMEEG_STAMP)
 
+# JAX computes the functions here, and torch takes the steps: they share an environment.
+$(CUTEST_STAMP): constraints.txt
+	$(PYTHON) -m venv $(CUTEST)
+	$(CUTEST)/bin/python -m pip install --quiet --constraint constraints.txt sif2jax --editable ".[toy,bench]"
+	touch $(CUTEST_STAMP)
+
+bench-cutest: $(CUTEST_STAMP)
+	$(CUTEST)/bin/python -m benchmarks.cutest
+
 gpu: $(STAMP)
 	$(BIN)/python -m benchmarks.gpu
 
@@ -107,4 +120,4 @@ bench-invertmeeg: $(STAMP) $(INVERTMEEG_STAMP)
 	$(BIN)/python -m benchmarks.eeg_invertmeeg --samples 20
 
 clean:
-	rm -rf $(VENV) $(JAX) $(INVERTMEEG) $(OLDEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(JAX) $(INVERTMEEG) $(CUTEST) $(OLDEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -119,6 +119,7 @@ class Recorder:
             self.reached |= fresh
         if self.reached[-1].all():
             self._finish("solved")
+        self._check()  # of solvers that go back and forth between points that they know
 
     def _finish(self, reason: str) -> None:
         self.stop = reason
