@@ -11,7 +11,7 @@ own.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from learnmm import checks, curvature, linear, majorants, optim, proposers
+from learnmm import checks, curvature, linear, majorants, optim, proposers, proximal  # noqa: F401
 from learnmm.atoms import (
     Atom,
     AutoencoderPrior,

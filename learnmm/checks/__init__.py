@@ -13,6 +13,7 @@ from learnmm.checks.laws import LawViolation
 from learnmm.checks.loop import assert_batch_independent, assert_descent
 from learnmm.checks.majorant import assert_majorant
 from learnmm.checks.operators import assert_curvature, assert_interval
+from learnmm.checks.penalty import assert_penalty
 from learnmm.checks.problem import assert_problem
 from learnmm.checks.proposer import assert_proposer
 from learnmm.checks.rays import assert_rays
@@ -29,6 +30,7 @@ __all__ = [
     "assert_independent",
     "assert_interval",
     "assert_majorant",
+    "assert_penalty",
     "assert_problem",
     "assert_proposer",
     "assert_rays",

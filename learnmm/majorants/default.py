@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -44,12 +45,16 @@ class DefaultMajorant:
     ----------
     fun : callable
         ``(B, *shape) -> (B,)``.
+    within : callable, optional
+        Moves points to where `fun` may be evaluated.
     """
 
-    def __init__(self, fun: BatchFunction) -> None:
+    def __init__(
+        self, fun: BatchFunction, within: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
         self.fun = fun
         self.lanczos = LanczosMajorant(fun)
-        self.secant = SecantMajorant(fun)
+        self.secant = SecantMajorant(fun, within=within)
 
     def init_memory(self, x: Tensor, gradient: Tensor) -> Tensor | Mixed | None:
         """Return secants, both, or nothing, which is Lanczos's bound alone."""
@@ -64,7 +69,8 @@ class DefaultMajorant:
                 # So short that it crosses no kink but one on which x lies.
                 length = torch.finfo(x.dtype).eps ** 0.5 * reach_of(x)
                 step = expand(length, x) * direction
-                hidden = hidden & (measured_change(self.fun, x, gradient, step) > 0)
+                moved = x - step if self.secant.within is None else self.secant.within(x - step)
+                hidden = hidden & (measured_change(self.fun, x, gradient, moved) > 0)
             if not some(hidden):
                 return None
             return Mixed(hidden, self.secant.confirmed(x, gradient, along))

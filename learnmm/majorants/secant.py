@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -52,6 +53,8 @@ class SecantMajorant:
     measured : bool
         Whether the curvature at the start is measured. Otherwise it is ``|g| / |x|`` unseen, which
         costs nothing, and what is wrong with it the first step shows.
+    within : callable, optional
+        Moves points to where `fun` may be evaluated. Default: nothing is moved.
 
     Examples
     --------
@@ -63,9 +66,16 @@ class SecantMajorant:
     'The gradient has vanished, within gtol.'
     """
 
-    def __init__(self, fun: BatchFunction, *, measured: bool = True) -> None:
+    def __init__(
+        self,
+        fun: BatchFunction,
+        *,
+        measured: bool = True,
+        within: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         self.fun = fun
         self.measured = measured
+        self.within = within
 
     def init_memory(self, x: Tensor, gradient: Tensor) -> Tensor:
         """Measure along the gradient, ``(B,)``."""
@@ -88,11 +98,12 @@ class SecantMajorant:
         blind = measurable & ~seen
         if some(blind):
             step = expand(blind * PROBE * reach, x) * direction
-            level = torch.where(blind, measured_change(self.fun, x, gradient, step), level)
+            change = measured_change(self.fun, x, gradient, self._moved(x - step))
+            level = torch.where(blind, change, level)
         far = measurable & (level > 0) & (guess > FAR * level)
         if some(far):
             step = expand(size / torch.where(far, level, 1.0), x) * direction
-            there = attempt(self.fun, torch.where(expand(far, x), x - step, x))
+            there = attempt(self.fun, torch.where(expand(far, x), self._moved(x - step), x))
             here = attempt(self.fun, x)
             lower = torch.zeros_like(far)
             if there is not None and here is not None:
@@ -118,6 +129,9 @@ class SecantMajorant:
     def restricted(self, rows: Tensor) -> SecantMajorant:
         """Return itself: once a memory is there, it holds all that differs between problems."""
         return self
+
+    def _moved(self, x: Tensor) -> Tensor:
+        return x if self.within is None else self.within(x)
 
     def _along(self, x: Tensor, gradient: Tensor) -> Tensor:
         """``|H g| / |g|``, ``(B,)``; zero without Hessian-vector products."""
@@ -156,12 +170,11 @@ def attempt(fun: BatchFunction, x: Tensor) -> Evaluation | None:
         return None
 
 
-def measured_change(fun: BatchFunction, x: Tensor, gradient: Tensor, step: Tensor) -> Tensor:
-    """Curvature that the gradient shows from ``x`` to ``x - step``, ``(B,)``.
+def measured_change(fun: BatchFunction, x: Tensor, gradient: Tensor, moved: Tensor) -> Tensor:
+    """Curvature that the gradient shows from ``x`` to where it is moved, ``(B,)``.
 
     Zero where nothing changes beyond rounding, or cannot be evaluated.
     """
-    moved = x - step
     there = attempt(fun, moved)
     if there is None:
         return x.new_zeros(x.shape[0])

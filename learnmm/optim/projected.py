@@ -31,6 +31,7 @@ from learnmm.precision import full_precision
 from learnmm.solve.record import StepInfo
 from learnmm.solve.result import Result
 from learnmm.solve.settings import SolveSettings
+from learnmm.vectors import peak
 
 __all__ = ["ProjectedMM"]
 
@@ -372,6 +373,7 @@ class ProjectedMM(torch.optim.Optimizer):
             x=walk.x[0],
             fun=walk.there.value[0],
             gradient=walk.there.gradient[0],
+            gradient_norm=peak(walk.there.gradient)[0],
             status=torch.tensor(int(walk.status), device=walk.x.device),
             iterations=walk.tally.iterations[0],
             certificate=walk.certificate,

@@ -74,12 +74,21 @@ class Point(NamedTuple):
         ``B`` of the majorant, with its relaxation.
     value : Tensor or None
         The objective, ``(B,)``; the loop always tells it.
+    free : Tensor of bool or None
+        With a penalty, and where a step is to be proposed: the unknowns that it may move,
+        ``(B, *shape)``. The gradient is then the way down on its face, and zero elsewhere.
     """
 
     x: Tensor
     gradient: Tensor
     curvature: Curvature
     value: Tensor | None = None
+    free: Tensor | None = None
+
+    def holding(self, held: Tensor) -> Point:
+        """The same point, some more unknowns held."""
+        free = ~held if self.free is None else self.free & ~held
+        return self._replace(gradient=self.gradient.masked_fill(~free, 0.0), free=free)
 
     @property
     def scale_free(self) -> Features:

@@ -11,6 +11,7 @@ from torch import Tensor
 from learnmm.curvature import Curvature
 from learnmm.precision import full_precision
 from learnmm.proposers.base import Point, Prepared, Proposer, Step
+from learnmm.proposers.faces import on_face
 from learnmm.proposers.metric import Metric
 from learnmm.shards import total
 from learnmm.vectors import dot, expand, norm
@@ -158,8 +159,10 @@ class LimitedMemory(Proposer):
             )
 
     def propose(self, point: Point, memory: Pairs) -> Step:
-        """Apply ``H``."""
+        """Apply ``H``, on the unknowns that are free that of their face."""
         with full_precision(point.x):
+            if point.free is not None:
+                memory = on_face(memory, point.free)
             if self.metric is None:
                 return Step(step_from(memory, point))
             known = self.metric.curvature(point.x, memory.metric)

@@ -111,10 +111,11 @@ class Packing:
 
     def _leave(self, places: Tensor, raised: dict[int, str]) -> None:
         rows = places if self.rows is None else self.rows[places]
-        solver = self._all.restricted(rows)
+        x = self._whole.x
+        solver = self._all.restricted(rows, x)
         tried = isinstance(self._all.objective, CallableObjective)
         if solver is None and self._trying:
-            solver = self._all.restricted(rows, objective=self._all.objective)
+            solver = self._all.restricted(rows, x, objective=self._all.objective)
         if solver is None:
             self._limit = 0.0
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from learnmm.nested import mapped, parts_of, rebuilt
 from learnmm.objective import CallableObjective, Objective
+from learnmm.proximal import Box
+from learnmm.solve.limits import box_of
 from learnmm.solve.result import Result
 from learnmm.solve.unknowns import Unknowns, batch_of
 from learnmm.solve.validation import check_start
@@ -74,10 +76,29 @@ class Given:
         return replace(self, args=mapped(some, self.args), size=len(rows))
 
 
-def given(
-    fun: Any, x0: Any, args: Any, has_aux: bool
-) -> tuple[Objective | Callable[[Tensor], Tensor], Any, Callable[[Result], Result]]:
-    """Take a call apart: an objective, its start, and what makes a result of its result.
+class Call(NamedTuple):
+    """A call in terms of the loop.
+
+    Attributes
+    ----------
+    objective : Objective or callable
+        Of real numbers in one tensor.
+    start : Any
+        Those it starts from.
+    box : Box or None
+        Their bounds.
+    returned : callable
+        Makes a result in the user's terms of its result.
+    """
+
+    objective: Objective | Callable[[Tensor], Tensor]
+    start: Any
+    box: Box | None
+    returned: Callable[[Result], Result]
+
+
+def given(fun: Any, x0: Any, args: Any, has_aux: bool, bounds: Any = None) -> Call:
+    """Take a call apart.
 
     Raises
     ------
@@ -104,17 +125,21 @@ def given(
         objective = fun
     else:
         if not unknowns.alone:
-            unknowns = replace(unknowns, batch=_takes_batch(asked))
+            unknowns = replace(unknowns, batch=_takes_batch(asked, box_of(bounds, unknowns)))
         asked = replace(asked, unknowns=unknowns)
         objective = CallableObjective(asked)
-    return objective, unknowns.start(), lambda result: _returned(asked, result)
+    box = box_of(bounds, unknowns)
+    return Call(objective, unknowns.start(), box, lambda result: _returned(asked, result))
 
 
-def _takes_batch(asked: Given) -> bool:
+def _takes_batch(asked: Given, box: Box | None) -> bool:
     """Whether a function of a tree takes a batch, asked where it starts."""
     unknowns = asked.unknowns
     start = unknowns.start()
     check_start(start)
+    if box is not None:
+        box.check(start)
+        start = box.feasible(start)
     with torch.enable_grad():
         value = asked(start.requires_grad_())
     if not isinstance(value, Tensor):

@@ -9,11 +9,14 @@ from learnmm.bound import Majorant
 from learnmm.objective import Objective
 from learnmm.proposers.base import Proposer
 from learnmm.proposers.limited_memory import LimitedMemory
+from learnmm.proximal import Penalty
 from learnmm.solve.given import given
 from learnmm.solve.loop import Callback
 from learnmm.solve.optimizer import ProjectedMMOptimizer
 from learnmm.solve.result import Result
 from learnmm.solve.settings import SolveSettings
+
+BY_DEFAULT = LimitedMemory()  # it has no state
 
 
 class Running(TypedDict, total=False):
@@ -37,8 +40,10 @@ def minimize(
     x0: Any,
     *,
     args: tuple[Any, ...] = (),
+    bounds: tuple[Any, Any] | None = None,
+    penalty: Penalty | None = None,
     majorant: Majorant | None = None,
-    proposer: Proposer | None = LimitedMemory(),  # noqa: B008 - it has no state
+    proposer: Proposer | None = BY_DEFAULT,
     settings: SolveSettings = SolveSettings(),  # noqa: B008 - frozen
     **more: Unpack[More],
 ) -> Result:
@@ -66,6 +71,15 @@ def minimize(
     args : tuple
         More arguments, ``fun(x, *args)``. Tensors with the batch in front are per problem,
         everything else is shared; a function of one problem gets them as they are.
+    bounds : pair, optional
+        ``(lower, upper)``, the ends of a :class:`~learnmm.proximal.Box`: numbers, tensors or arrays
+        that broadcast to `x0`, None for no bound, or trees of these like `x0`. A start outside is
+        moved to the nearest point inside, every iterate keeps the bounds to the bit, and `fun` is
+        evaluated nowhere else.
+    penalty : Penalty, optional
+        What is added to `fun` and need not be differentiable, from :mod:`learnmm.proximal`; bounds
+        are one. What has no faces is minimized by the majorant's own steps alone, unless told
+        otherwise. Of a tree it sees all numbers in one tensor.
     majorant, proposer, settings
         See :class:`ProjectedMMOptimizer`.
     **more
@@ -77,6 +91,12 @@ def minimize(
     Returns
     -------
     Result
+        Its ``fun`` is the sum of `fun` and the penalty, its ``gradient`` that of `fun`.
+
+    Raises
+    ------
+    TypeError, ValueError, RuntimeError
+        For misuse, before the first iteration.
 
     Examples
     --------
@@ -84,6 +104,8 @@ def minimize(
     >>> result = lmm.minimize(lambda x: ((x - 3) ** 2).sum(), torch.zeros(4))
     >>> result.x.round(decimals=3).tolist()
     [3.0, 3.0, 3.0, 3.0]
+    >>> lmm.minimize(lambda x: ((x - 3) ** 2).sum(), torch.zeros(2), bounds=(0, 2)).x.tolist()
+    [2.0, 2.0]
     >>> def fit(line, t, y):
     ...     return ((line["slope"] * t + line["offset"] - y) ** 2).sum()
     >>> t = torch.arange(5.0)
@@ -91,8 +113,13 @@ def minimize(
     >>> {name: round(float(part), 3) for name, part in result.x.items()}
     {'slope': 2.0, 'offset': 1.0}
     """
-    objective, start, returned = given(fun, x0, args, more.pop("has_aux", False))
+    if bounds is not None and penalty is not None:
+        raise ValueError("bounds are a penalty: give one of the two, got both")
+    asked = given(fun, x0, args, more.pop("has_aux", False), bounds)
+    penalty = asked.box or penalty
+    if proposer is BY_DEFAULT and isinstance(penalty, Penalty) and not penalty.faces:
+        proposer = None
     optimizer = ProjectedMMOptimizer(
-        objective, majorant=majorant, proposer=proposer, settings=settings
+        asked.objective, majorant=majorant, proposer=proposer, settings=settings, penalty=penalty
     )
-    return returned(optimizer.minimize(start, **cast(Running, more)))
+    return asked.returned(optimizer.minimize(asked.start, **cast(Running, more)))

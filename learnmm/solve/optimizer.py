@@ -19,6 +19,7 @@ from learnmm.nested import mapped
 from learnmm.objective import CallableObjective, Evaluation, Objective, as_objective
 from learnmm.precision import full_precision
 from learnmm.proposers.base import Proposer
+from learnmm.proximal import Penalty
 from learnmm.shards import shared_out
 from learnmm.solve import step as stages
 from learnmm.solve.certificate import Certificate
@@ -52,6 +53,10 @@ class ProjectedMMOptimizer:
         Proposes multipliers, or whole steps. Default: none, the majorant's own steps.
     settings : SolveSettings
         How steps are confined and verified, and when to stop.
+    penalty : Penalty, optional
+        What is minimized beside the objective: bounds on the unknowns (`learnmm.proximal.Box`), an
+        l1 norm and the like. Starts are moved into its bounds, and the objective is evaluated
+        nowhere else.
 
     Raises
     ------
@@ -92,6 +97,7 @@ class ProjectedMMOptimizer:
         majorant: Majorant | None = None,
         proposer: Proposer | None = None,
         settings: SolveSettings = SolveSettings(),  # noqa: B008 - frozen
+        penalty: Penalty | None = None,
     ) -> None:
         if not callable(objective):
             raise TypeError(
@@ -99,7 +105,8 @@ class ProjectedMMOptimizer:
             )
         if majorant is not None and not callable(majorant):
             raise TypeError(f"majorant must be callable, got {type(majorant).__name__}")
-        check_parts(proposer, settings)
+        check_parts(proposer, settings, penalty)
+        self.penalty = penalty
         self.objective = as_objective(objective)
         self.proposer = proposer
         self.settings = settings
@@ -193,6 +200,9 @@ class ProjectedMMOptimizer:
             options = {"callback": callback, "progress": progress, "history": history}
             return minimize_in_parts(self, x0, strict=strict, compiled=compiled, **options)
         check_start(x0)
+        if self.penalty is not None:
+            self.penalty.check(x0)
+            x0 = self.feasible(x0)
         single = isinstance(self.objective, CallableObjective) and is_single(self.objective, x0)
         solver = self._for_one_problem if single else self
         begin = x0.detach().clone()  # the result must not share memory with x0
@@ -210,6 +220,7 @@ class ProjectedMMOptimizer:
             x=first(state.x),
             fun=first(state.value),
             gradient=first(state.gradient),
+            gradient_norm=first(state.gradient_norm),
             status=first(state.status),
             iterations=first(state.tally.iterations),
             certificate=self.certificate(state.tally),
@@ -231,7 +242,7 @@ class ProjectedMMOptimizer:
         return self._compiled(self, state)
 
     def restricted(
-        self, rows: Tensor, objective: Objective | None = None
+        self, rows: Tensor, x: Tensor, objective: Objective | None = None
     ) -> ProjectedMMOptimizer | None:
         """Return the same for some problems of its batch; None where a part cannot be restricted.
 
@@ -239,10 +250,13 @@ class ProjectedMMOptimizer:
         ----------
         rows : Tensor of int
             Numbers of the problems that stay, ``(b,)``.
+        x : Tensor
+            Iterates of all of them, ``(B, *shape)``.
         objective : Objective, optional
             Of these problems. Default: asked for.
         """
         objective = objective or self.objective.restricted(rows)
+        penalty = None if self.penalty is None else self.penalty.restricted(rows, x)
         majorant, proposer = self._given_majorant, self.proposer
         if majorant is not None:
             majorant = getattr(majorant, "restricted", lambda rows: None)(rows)
@@ -250,7 +264,9 @@ class ProjectedMMOptimizer:
             proposer = proposer.restricted(rows)
         lost = (majorant is None) > (self._given_majorant is None)
         lost = lost or (proposer is None) > (self.proposer is None)
-        return None if objective is None or lost else self._of(objective, majorant, proposer)
+        if objective is None or lost:
+            return None
+        return self._of(objective, majorant, proposer, penalty)
 
     def bound(self, x: Tensor, aux: Any, memory: Any) -> Bound:
         """Ask the majorant, which may write into all that it is given.
@@ -286,7 +302,17 @@ class ProjectedMMOptimizer:
     def evaluate_at(self, x: Tensor) -> Evaluation:
         """Evaluate at a copy: what an objective writes to is not the iterate."""
         with full_precision(x):
-            return self.objective.evaluate(x.clone())
+            return self.penalized(self.objective.evaluate(x.clone()), x)
+
+    def penalized(self, there: Evaluation, x: Tensor) -> Evaluation:
+        """An evaluation of the objective with the value of the penalty on top."""
+        if self.penalty is None:
+            return there
+        return there._replace(value=there.value + self.penalty.value(x))
+
+    def feasible(self, x: Tensor) -> Tensor:
+        """Nearest point inside of the bounds, if there are any."""
+        return x if self.penalty is None else self.penalty.feasible(x)
 
     def observed(self, state: State, outcome: Outcome) -> Any:
         """What an `AdaptiveMajorant` remembers once a candidate is taken."""
@@ -319,13 +345,20 @@ class ProjectedMMOptimizer:
     def _for_one_problem(self) -> ProjectedMMOptimizer:
         """The same for a function without a batch dimension."""
         fun = self.objective.fun  # type: ignore[attr-defined]
-        return self._of(CallableObjective(fun, single=True), self._given_majorant, self.proposer)
+        return self._of(
+            CallableObjective(fun, single=True), self._given_majorant, self.proposer, self.penalty
+        )
 
     def _of(
-        self, objective: Objective, majorant: Majorant | None, proposer: Proposer | None
+        self,
+        objective: Objective,
+        majorant: Majorant | None,
+        proposer: Proposer | None,
+        penalty: Penalty | None,
     ) -> ProjectedMMOptimizer:
         """The same with other parts."""
         solver = copy.copy(self)
+        solver.penalty = penalty
         solver.objective, solver.proposer, solver._given_majorant = objective, proposer, majorant
         solver._follow(majorant or solver._default_majorant(objective))
         return solver
@@ -338,10 +371,12 @@ class ProjectedMMOptimizer:
     def _default_majorant(self, objective: Objective) -> Majorant:
         if isinstance(objective, Atom):
             return objective.bound
+        within = None if self.penalty is None else self.penalty.feasible
         if self.proposer is not None and self.proposer.curvature_from_steps:
             self.settings.check_secants()
-            return SecantMajorant(objective, measured=self.proposer.measures_start)
-        return DefaultMajorant(objective)
+            measured = self.proposer.measures_start
+            return SecantMajorant(objective, measured=measured, within=within)
+        return DefaultMajorant(objective, within)
 
 
 def certificate_of(tally: Tally, settings: SolveSettings, proposer: Proposer | None) -> Certificate:

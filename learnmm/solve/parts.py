@@ -60,6 +60,11 @@ def minimize_in_parts(solver: ProjectedMMOptimizer, x0: Any, **options: Any) -> 
 def _check_steps(solver: ProjectedMMOptimizer) -> None:
     """Raise unless steps are made of sums over unknowns."""
     proposer, majorant = solver.proposer, solver._given_majorant
+    if solver.penalty is not None:
+        raise TypeError(
+            "unknowns of several processes take no bounds or penalty, got "
+            f"{type(solver.penalty).__name__}"
+        )
     if not (proposer is None or (type(proposer) is LimitedMemory and proposer.metric is None)):
         raise TypeError(
             "unknowns of several processes are moved by LimitedMemory() or, with proposer=None, by "

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from learnmm.curvature import Curvature
+from learnmm.nested import mapped
 from learnmm.proposers.base import Multipliers, Step
 from learnmm.vectors import dot, expand, left_multiply, norm
 
@@ -34,6 +35,9 @@ class Proposal(NamedTuple):
         Whether the step rests on the bound: the majorant's own, or multipliers of it.
     clipped : Tensor
         Share of multipliers that the projection changed.
+    free : Tensor of bool or None
+        With a penalty, the unknowns that the step moves, shape of the iterate: the majorant's own
+        step takes the others, see :mod:`learnmm.solve.composite`. None: all.
     """
 
     step: Tensor
@@ -43,10 +47,12 @@ class Proposal(NamedTuple):
     most: Tensor
     bounded: Tensor
     clipped: Tensor
+    free: Tensor | None = None
 
     def detached(self) -> Proposal:
         """The same, with a graph behind the step alone: products decide and report."""
-        return Proposal(self.step, *(product.detach() for product in self[1:]))
+        products: Proposal = mapped(Tensor.detach, self)
+        return products._replace(step=self.step)
 
     def scaled(self, factor: Tensor) -> Proposal:
         """The step times a factor ``(B,)``."""

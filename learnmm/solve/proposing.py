@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from learnmm.curvature import Curvature
 from learnmm.nested import mapped, select
 from learnmm.precision import full_precision
 from learnmm.proposers.base import Multipliers, Point, Proposer, Step
-from learnmm.solve.projection import Proposal, multiplied_step, whole_step
+from learnmm.proximal import Penalty
+from learnmm.solve.composite import Composite
+from learnmm.solve.projection import Proposal, cut, multiplied_step, whole_step
 from learnmm.solve.settings import SolveSettings
 from learnmm.solve.state import State
 from learnmm.truth import known
 
 
-def check_parts(proposer: object, settings: object) -> None:
-    """Raise unless these are a proposer, or None, and settings."""
+def check_parts(proposer: object, settings: object, penalty: object = None) -> None:
+    """Raise unless these are a proposer, or None, settings, and a penalty that goes with it."""
     if not isinstance(proposer, Proposer | None):
         raise TypeError(f"proposer must be a Proposer or None, got {type(proposer).__name__}")
     if not isinstance(settings, SolveSettings):
         raise TypeError(f"settings must be SolveSettings, got {type(settings).__name__}")
+    if not isinstance(penalty, Penalty | None):
+        raise TypeError(f"penalty must be a Penalty or None, got {type(penalty).__name__}")
+    if penalty is not None and proposer is not None and not penalty.faces:
+        raise ValueError(
+            f"{type(penalty).__name__} has no faces on which a proposer could step: leave the "
+            f"proposer out, or pass None, got {type(proposer).__name__}"
+        )
 
 
 def ask(
@@ -30,6 +40,8 @@ def ask(
     iterate: tuple[Tensor, Tensor, Tensor],
     curvature: Curvature,
     memory: Any,
+    penalty: Penalty | None = None,
+    reach: Tensor | None = None,
 ) -> tuple[Proposal, Any]:
     """Let a proposer observe an iterate and propose there.
 
@@ -45,6 +57,11 @@ def ask(
         ``B`` of the majorant there, relaxed.
     memory : nested
         Of the iterates before; nobody else needs it.
+    penalty : Penalty or None
+        What is minimized beside the objective; it has faces.
+    reach : Tensor or None
+        Longest whole step that will be tried, ``(B,)``: with a penalty one that is longer would
+        bend elsewhere.
 
     Returns
     -------
@@ -59,23 +76,71 @@ def ask(
         If the proposal cannot be used, or does not go with the settings.
     """
     x, gradient, value = iterate
-    point = Point(x.clone(), gradient.clone(), curvature.scaled(1.0), value.detach().clone())
-    memory = proposer.observe(point, memory)
-    proposed = proposer.propose(point, memory)
-    name = type(proposer).__name__
-    _check(proposed, name, x)
+    shown = _copied(Point(x, gradient, curvature, value.detach()))
+    memory = proposer.observe(shown, memory)
+    if penalty is None:
+        return _measured(proposer, settings, shown, (gradient, curvature), memory), memory
+    at = Composite(penalty, x, gradient, curvature)
+    point = at.facing(value.detach())
+
+    def heard() -> Proposal:
+        shown, of = _copied(point), (point.gradient, curvature)
+        return _within(reach, _measured(proposer, settings, shown, of, memory))
+
+    proposal = heard()
+    blocked = at.blocked(proposal.step, point)
+    if known(blocked.any()) is not False:
+        point = point.holding(blocked)
+        proposal = heard()
     with full_precision(x):
+        return at.proposed(proposal._replace(free=point.free)).detached(), memory
+
+
+def _copied(point: Point) -> Point:
+    """The same for somebody who may write into it."""
+    return point._replace(
+        x=point.x.clone(),
+        gradient=point.gradient.clone(),
+        curvature=point.curvature.scaled(1.0),
+        value=None if point.value is None else point.value.clone(),
+    )
+
+
+def _measured(
+    proposer: Proposer,
+    settings: SolveSettings,
+    shown: Point,
+    of: tuple[Tensor, Curvature],
+    memory: Any,
+) -> Proposal:
+    """What a proposer says at a point, with its products with this gradient and curvature."""
+    gradient, curvature = of
+    proposed = proposer.propose(shown, memory)
+    name = type(proposer).__name__
+    _check(proposed, name, gradient)
+    with full_precision(gradient):
         if isinstance(proposed, Multipliers):
             proposal = multiplied_step(curvature, gradient, proposed, settings.projection)
         else:
             settings.check_whole_steps(name)
             verified = settings.safeguard is not None
             proposal = whole_step(curvature, gradient, proposed, verified=verified)
-    return proposal.detached(), memory
+    return proposal.detached()
+
+
+def _within(reach: Tensor | None, proposal: Proposal) -> Proposal:
+    """A whole step no longer than the reach."""
+    if reach is None:
+        return proposal
+    return cut(proposal, torch.where(proposal.bounded, torch.inf, reach))[0]
 
 
 def ask_anew(
-    proposer: Proposer | None, settings: SolveSettings, state: State, curvature: Curvature
+    proposer: Proposer | None,
+    settings: SolveSettings,
+    state: State,
+    curvature: Curvature,
+    penalty: Penalty | None = None,
 ) -> State:
     """Ask at the iterates where the proposer was not asked before; a retry calls no network."""
     new = state.running & ~state.asked
@@ -83,7 +148,7 @@ def ask_anew(
         return state
     iterate = state.x, state.gradient, state.value
     memory = mapped(Tensor.clone, state.proposer_memory)
-    proposal, memory = ask(proposer, settings, iterate, curvature, memory)
+    proposal, memory = ask(proposer, settings, iterate, curvature, memory, penalty, state.reach)
     # Who retries or has stopped keeps what it remembers, whatever its neighbours do.
     mask = None if known(new.all()) else new
     apart = None if proposer.remembers_points else mask

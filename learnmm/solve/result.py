@@ -25,9 +25,13 @@ class Result:
     x : Tensor
         Final iterates, the shape of ``x0``; always finite.
     fun : Tensor
-        Objective there: ``(B,)`` for a batch, ``()`` for one problem.
+        Objective there, with its penalty: ``(B,)`` for a batch, ``()`` for one problem.
     gradient : Tensor
-        Gradient there, the shape of ``x0``.
+        Gradient there, the shape of ``x0``; with a penalty, that of the objective alone.
+    gradient_norm : Tensor
+        Largest absolute entry of what must vanish, ``(B,)`` or ``()``: of the gradient, or with a
+        penalty of `Penalty.residual`, in which a gradient that points out of the bounds counts for
+        nothing.
     status : Tensor of int
         A :class:`Status` code per problem (``()`` for one problem).
     iterations : Tensor of int
@@ -53,6 +57,7 @@ class Result:
     x: Tensor
     fun: Tensor
     gradient: Tensor
+    gradient_norm: Tensor
     status: Tensor
     iterations: Tensor
     certificate: Certificate
@@ -98,7 +103,7 @@ class Result:
                 if (here := int((codes == status).sum()))
             ),
             f"objective {_span(self.fun)}, from {_span(self.initial_fun)} at the start",
-            f"largest gradient entry {_span(_largest_entries(self.gradient, codes.numel()))}",
+            f"largest gradient entry {_span(self.gradient_norm)}",
             f"iterations {_span(self.iterations)}",
             str(self.certificate),
         ]
@@ -117,12 +122,6 @@ def _span(values: Tensor) -> str:
     """Least and largest of some numbers, or the only one."""
     least, most = (f"{float(end):.6g}" for end in (values.min(), values.max()))
     return least if least == most else f"{least} to {most}"
-
-
-def _largest_entries(gradient: Any, problems: int) -> Tensor:
-    parts = [part.detach().reshape(problems, -1) for part in _parts(gradient)]
-    sizes = [(torch.view_as_real(p) if p.is_complex() else p).abs() for p in parts]
-    return torch.cat([size.reshape(problems, -1) for size in sizes], 1).amax(1)
 
 
 def _parts(tree: Any) -> list[Tensor]:

@@ -18,6 +18,8 @@ class Trial(NamedTuple):
     ----------
     proposal : Proposal
         The step, no longer than it may be.
+    candidate : Tensor
+        Where it leads, ``(B, *shape)``.
     step_norm : Tensor
         Its length, ``(B,)``.
     proposed : Tensor of bool
@@ -35,6 +37,7 @@ class Trial(NamedTuple):
     """
 
     proposal: Proposal
+    candidate: Tensor
     step_norm: Tensor
     proposed: Tensor
     enlargements: Tensor
@@ -54,9 +57,11 @@ class Outcome(NamedTuple):
     there : Evaluation
         Of it.
     gradient_norm : Tensor
-        Largest absolute gradient entry there, ``(B,)``.
+        Largest absolute gradient entry there, ``(B,)``; with a penalty, of the residual of its
+        prox.
     after : Tensor
-        ``<g(x - d), d>``, the slope at the other end of the step.
+        ``<g(x - d), d>``, the slope at the other end of the step; with a penalty, what that adds
+        to the slope on top.
     finite : Tensor of bool
         Whether candidate, value and gradient are.
     still : Tensor of bool

@@ -12,6 +12,7 @@ from learnmm.nested import check, mapped, select
 from learnmm.objective import DomainError, Evaluation
 from learnmm.precision import full_precision
 from learnmm.proposers.base import Prepared
+from learnmm.solve.composite import Composite
 from learnmm.solve.projection import Proposal
 from learnmm.solve.proposing import ask
 from learnmm.solve.raising import evaluate_candidates
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
 def start(solver: ProjectedMMOptimizer, x0: Tensor, *, strict: bool) -> State:
     """See :meth:`ProjectedMMOptimizer.init`."""
     check_start(x0)
-    x0 = x0.clone()  # what the caller does to it later is nothing to the state
+    if solver.penalty is not None:
+        solver.penalty.check(x0)
+    x0 = solver.feasible(x0.clone())  # what the caller does to it later is nothing to the state
     there = _evaluated(solver, x0, strict=strict)
     prepared = _prepared(solver, x0, there.gradient)
     initial = there.value.detach().clone()
@@ -47,6 +50,9 @@ def start(solver: ProjectedMMOptimizer, x0: Tensor, *, strict: bool) -> State:
         check_bound(bound, valid, there.gradient)
     value, gradient_norm = there.value, peak(there.gradient)
     finite = torch.isfinite(value) & torch.isfinite(gradient_norm)
+    if solver.penalty is not None:
+        at = Composite(solver.penalty, x0, there.gradient, bound.curvature)
+        gradient_norm = at.residual_norm()
     done = gradient_norm <= solver.stopping.at_start
     if strict:
         require(finite, "the objective or its gradient is not finite at x0")
@@ -87,7 +93,7 @@ def _evaluated(solver: ProjectedMMOptimizer, x0: Tensor, *, strict: bool) -> Eva
         except DomainError:
             if strict:
                 raise
-        there = objective.evaluate(x)
+        there = solver.penalized(objective.evaluate(x), x)
         # An objective may use its buffers again.
         value, gradient, aux = mapped(Tensor.clone, tuple(there))
     check_evaluation(x0, value, gradient)
@@ -123,7 +129,7 @@ def _better(
     if prepared is None or prepared.start is None:
         return x0, there, never
     finite = torch.isfinite(prepared.start).flatten(1).all(1)
-    candidate = torch.where(expand(finite, x0), prepared.start, x0)
+    candidate = torch.where(expand(finite, x0), solver.feasible(prepared.start), x0)
     other = evaluate_candidates(solver.evaluate_at, candidate, x0, there, ~never)
     usable = torch.isfinite(other.value) & torch.isfinite(peak(other.gradient)) & finite
     lower = usable & ~(other.value.detach() >= there.value.detach())
@@ -136,7 +142,10 @@ def _bounded(solver: ProjectedMMOptimizer, x0: Tensor, there: Evaluation) -> tup
     """The memory of the majorant, if it has one, and the bound at the start."""
     who, memory = f"the majorant {type(solver.majorant).__name__}", None
     if solver.adaptive is not None:
-        with lent((x0, there.gradient), who) as (x, gradient), full_precision(x0):
+        penalty, gradient = solver.penalty, there.gradient
+        # Curvature is measured along it, and it may be all that keeps an unknown at its bound.
+        down = gradient if penalty is None else penalty.steepest(x0, gradient)
+        with lent((x0, down), who) as (x, gradient), full_precision(x0):
             memory = mapped(Tensor.clone, solver.adaptive.init_memory(x, gradient))
         check(memory, len(x0), f"the memory of {who}")
     with lent((x0, there.aux, memory), who) as (x, aux, remembered):
@@ -157,6 +166,8 @@ def _asked(
     owner, memory = f"the memory of {type(proposer).__name__}", prepared.memory
     iterate = x0, there.gradient, there.value
     kept = mapped(Tensor.clone, memory)  # it may write into it
-    proposal, remembered = ask(proposer, solver.settings, iterate, bound.curvature, kept)
+    proposal, remembered = ask(
+        proposer, solver.settings, iterate, bound.curvature, kept, solver.penalty
+    )
     check(remembered, len(x0), owner)
     return proposal, select(None, remembered, memory, owner)

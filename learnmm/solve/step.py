@@ -15,10 +15,11 @@ from learnmm.curvature import Curvature
 from learnmm.nested import select
 from learnmm.precision import full_precision
 from learnmm.shards import everywhere
+from learnmm.solve.composite import Composite, choose
 from learnmm.solve.projection import Proposal, cut, own_step
 from learnmm.solve.proposing import ask_anew
 from learnmm.solve.record import StepInfo
-from learnmm.solve.safeguard import accepts, rounding_slack
+from learnmm.solve.safeguard import ROUNDING, accepts, rounding_slack
 from learnmm.solve.stages import Outcome, Trial, Verdict
 from learnmm.solve.state import State
 from learnmm.truth import known
@@ -35,7 +36,7 @@ def propose(solver: ProjectedMMOptimizer, state: State) -> tuple[State, Trial]:
     """Choose a step: what the proposer says, shorter if it was refused, or the majorant's own."""
     bound = solver.bound(state.x.clone(), state.aux, state.majorant_memory)
     curvature = bound.relaxed(state.relaxation)
-    state = ask_anew(solver.proposer, solver.settings, state, curvature)
+    state = ask_anew(solver.proposer, solver.settings, state, curvature, solver.penalty)
     trials = 0 if solver.proposer is None else solver.proposer.trials
     proposed = state.running & (state.trial < trials)
     enlargements = (state.trial - trials).clamp(min=0) * state.running
@@ -43,10 +44,19 @@ def propose(solver: ProjectedMMOptimizer, state: State) -> tuple[State, Trial]:
     growth = 1.0 if safeguard is None else safeguard.growth
     enlargement = growth ** enlargements.to(state.value.dtype)
     enlarged = curvature.scaled(enlargement)
-    chosen = _chosen(state, proposed, enlarged, trials)
+    target = None
+    if solver.penalty is None:
+        chosen = _chosen(state, proposed, enlarged, trials)
+    else:
+        at = Composite(solver.penalty, state.x, state.gradient, enlarged)
+        chosen, target = choose(at, state.proposal, proposed, state.shortening)
     proposal, step_norm, long = cut(chosen, _longest(solver, state, chosen, bound))
+    candidate = state.x - proposal.step.to(state.x.dtype)
+    if solver.penalty is not None and target is not None:
+        candidate = torch.where(expand(long, target), solver.penalty.feasible(candidate), target)
     trial = Trial(
         proposal=proposal.detached(),
+        candidate=candidate,
         step_norm=step_norm.detach(),
         proposed=proposed,
         enlargements=enlargements,
@@ -92,7 +102,7 @@ def _longest(
 
 def evaluate(solver: ProjectedMMOptimizer, state: State, trial: Trial) -> Outcome:
     """Evaluate the candidates once, and say what they are."""
-    candidate = state.x - trial.proposal.step.to(state.x.dtype)
+    candidate = trial.candidate
     tried = state.running & trial.valid
     if torch.is_grad_enabled():
         # What a stopped or broken problem computes is discarded later, but its NaN would spoil
@@ -104,12 +114,18 @@ def evaluate(solver: ProjectedMMOptimizer, state: State, trial: Trial) -> Outcom
     gradient_norm, size = peak(there.gradient), peak(candidate)
     # An objective can be finite, and flat, at infinity.
     seen = torch.stack((trial.step_norm, value, gradient_norm, size))
+    after = dot(gradient, trial.proposal.step.detach())
+    if solver.penalty is not None:
+        relaxed = trial.bound.relaxed(state.relaxation)
+        at = Composite(solver.penalty, candidate, gradient, relaxed)
+        gradient_norm = at.residual_norm()
+        after = after + (trial.proposal.slope - dot(state.gradient.detach(), trial.proposal.step))
     limit = torch.finfo(value.dtype).max ** BEYOND
     return Outcome(
         x=candidate,
         there=there,
         gradient_norm=gradient_norm,
-        after=dot(gradient, trial.proposal.step.detach()),
+        after=after,
         finite=tried & torch.isfinite(seen).all(0),
         still=everywhere((candidate == state.x).reshape(len(value), -1).all(1)),
         beyond=(-value > limit * state.initial.abs().clamp(min=1.0)) | (size > limit),
@@ -144,6 +160,8 @@ def _slack(solver: ProjectedMMOptimizer, state: State, step_norm: Tensor) -> Ten
     value, gradient, x = (t.detach() for t in (state.value, state.gradient, state.x))
     length = norm(x) + step_norm
     terms = norm(gradient) * length + solver.objective.rounding(state.aux, length)
+    if solver.penalty is not None:
+        terms = terms + ROUNDING * solver.penalty.value(x)
     noise = 0.0 if safeguard is None else safeguard.noise
     return rounding_slack(value, noise, torch.finfo(x.dtype).eps * terms)
 

@@ -1,0 +1,17 @@
+"""Penalties: what is added to a smooth objective, and minimized with it exactly in each step."""
+
+from learnmm.proximal.base import Penalty, separable_metric
+from learnmm.proximal.box import Box, NonNegative, bounded, limit_of
+from learnmm.proximal.group import GroupL2
+from learnmm.proximal.l1 import L1
+
+__all__ = [
+    "L1",
+    "Box",
+    "GroupL2",
+    "NonNegative",
+    "Penalty",
+    "bounded",
+    "limit_of",
+    "separable_metric",
+]

@@ -1,0 +1,141 @@
+"""The interface of penalties ``h`` in ``F = f + h``: convex, and simple enough for a prox."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from learnmm.curvature import Curvature, DiagonalCurvature
+from learnmm.truth import holds
+from learnmm.vectors import expand
+
+
+class Penalty(ABC):
+    """A convex ``h``, per problem, that need not be differentiable, or finite everywhere.
+
+    The majorant's own step with a penalty is the minimizer of ``Q(z) + h(z)``: with a diagonal
+    metric ``W`` that dominates ``B``,
+
+    ``z = prox(x - W^-1 g)``, where ``prox(v) = argmin_z 1/2 |z - v|_W^2 + h(z)``.
+
+    If the bound holds, ``F(z) <= F(x) - 1/2 |z - x|_W^2`` (Beck & Teboulle 2009, Lemma 2.3).
+
+    Laws (``learnmm.checks.assert_penalty``): `prox` is that minimizer, `residual` vanishes just
+    where ``x`` minimizes the sum, and problem ``i`` of a batch gets what it would get alone.
+
+    Attributes
+    ----------
+    faces : bool
+        Whether there are faces on which ``h`` is linear, told by `free`, `steepest`, `shares` and
+        `confined`. A proposer's step then acts on the unknowns that are free, which without faces
+        it cannot.
+    """
+
+    faces: bool = False
+
+    @abstractmethod
+    def value(self, x: Tensor) -> Tensor:
+        """``h(x)`` for iterates ``(B, *shape)``, ``(B,)``."""
+
+    @abstractmethod
+    def prox(self, v: Tensor, weights: Tensor) -> Tensor:
+        """``argmin_z 1/2 sum_i w_i (z_i - v_i)^2 + h(z)`` for positive weights, ``(B, *shape)``."""
+
+    def fall(self, x: Tensor, z: Tensor) -> Tensor:
+        """``h(x) - h(z)``, ``(B,)``: part by part, or it is rounding where the two are close."""
+        return self.value(x) - self.value(z)
+
+    def metric(self, weights: Tensor) -> Tensor:
+        """Least metric not below a diagonal one that `prox` can work in."""
+        return weights
+
+    def feasible(self, x: Tensor) -> Tensor:
+        """Nearest point at which ``h`` is finite."""
+        return x
+
+    def residual(self, x: Tensor, gradient: Tensor, weights: Tensor) -> Tensor:
+        """``W (x - z)`` for the majorant's own ``z``: the gradient, were there no penalty."""
+        return weights * (x - self.prox(x - gradient / weights, weights))
+
+    def steepest(self, x: Tensor, gradient: Tensor) -> Tensor:
+        """Shortest of all ``g + s`` with a subgradient ``s`` of ``h``: that of the way down."""
+        return gradient
+
+    def free(self, x: Tensor, target: Tensor, gradient: Tensor) -> Tensor:
+        """Which unknowns stay on a face on the way to a target of the own step, ``(B, *shape)``."""
+        raise NotImplementedError(f"{type(self).__name__} has no faces")
+
+    def shares(self, x: Tensor, step: Tensor, gradient: Tensor) -> Tensor:
+        """Share of a step ``d`` after which ``x - d`` leaves the face, at most 1, each unknown."""
+        raise NotImplementedError(f"{type(self).__name__} has no faces")
+
+    def confined(self, z: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
+        """Nearest point to ``z`` on the face that leads down from ``x``."""
+        raise NotImplementedError(f"{type(self).__name__} has no faces")
+
+    @abstractmethod
+    def check(self, x: Tensor) -> None:
+        """Raise ValueError unless it is a penalty of such iterates."""
+
+    @abstractmethod
+    def restricted(self, rows: Tensor, x: Tensor) -> Penalty:
+        """The same for some problems of a batch.
+
+        Parameters
+        ----------
+        rows : Tensor of int
+            Which.
+        x : Tensor
+            Iterates of all of them, ``(B, *shape)``.
+        """
+
+
+def separable_metric(curvature: Curvature, like: Tensor) -> Tensor:
+    """Diagonal that dominates a curvature, ``(B, *shape)``: itself, or its largest eigenvalue.
+
+    Entries below ``eps`` times the largest are raised to that, so that every unknown has a prox.
+    """
+    largest = expand(curvature.largest(), like).to(like.dtype)
+    if not isinstance(curvature, DiagonalCurvature):
+        return largest.expand_as(like)
+    least = torch.finfo(like.dtype).eps * largest
+    return torch.maximum(curvature.diagonal(like).to(like.dtype), least)
+
+
+def weight_of(owner: str, weight: Any) -> Tensor:
+    """A weight as a tensor.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Unless it is a finite number, or a tensor of them, and not negative.
+    """
+    if isinstance(weight, bool) or not isinstance(weight, int | float | Tensor):
+        raise TypeError(f"{owner}: weight must be a number or a tensor, got {weight!r}")
+    level = torch.as_tensor(weight, dtype=None if isinstance(weight, Tensor) else torch.float64)
+    if not level.is_floating_point():
+        raise TypeError(f"{owner}: weight must be floating-point numbers, got {level.dtype}")
+    if not holds((torch.isfinite(level) & (level >= 0)).all()):
+        raise ValueError(f"{owner}: weight must be finite and not negative, got {weight}")
+    return level.detach()
+
+
+def require_broadcast(owner: str, name: str, value: Tensor, shape: torch.Size) -> None:
+    """Raise ValueError unless a tensor broadcasts to a shape."""
+    try:
+        fits = torch.broadcast_shapes(value.shape, shape) == shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{owner}: {name} must broadcast to {tuple(shape)}, got shape {tuple(value.shape)}"
+        )
+
+
+def rows_of(value: Tensor, rows: Tensor, x: Tensor) -> Tensor:
+    """What of a tensor that broadcasts to ``(B, *shape)`` is that of some problems."""
+    apart = value.dim() == x.dim() and len(value) == len(x)
+    return value[rows.to(value.device)] if apart else value
