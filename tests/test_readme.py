@@ -12,7 +12,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 def test_readme_runs_as_printed(capsys) -> None:
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     names: dict[str, Any] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # nothing that learns is hidden, say

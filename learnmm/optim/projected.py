@@ -31,7 +31,6 @@ from learnmm.precision import full_precision
 from learnmm.solve.record import StepInfo
 from learnmm.solve.result import Result
 from learnmm.solve.settings import SolveSettings
-from learnmm.vectors import peak
 
 __all__ = ["ProjectedMM"]
 
@@ -369,17 +368,7 @@ class ProjectedMM(torch.optim.Optimizer):
             memory["pairs"] = walk.ring.kept()
             self._lent = False
         self.last_step = walk.info
-        self.last_result = Result(
-            x=walk.x[0],
-            fun=walk.there.value[0],
-            gradient=walk.there.gradient[0],
-            gradient_norm=peak(walk.there.gradient)[0],
-            status=torch.tensor(int(walk.status), device=walk.x.device),
-            iterations=walk.tally.iterations[0],
-            certificate=walk.certificate,
-            history=None,
-            initial_fun=walk.initial.value[0],
-        )
+        self.last_result = walk.result()
 
     def _memory(self) -> dict[str, Any]:
         """What is kept between calls, with the first parameter as `LBFGS` does: plain numbers,

@@ -18,6 +18,7 @@ from learnmm.optim.surroundings import Modules
 from learnmm.solve.certificate import Certificate
 from learnmm.solve.optimizer import ProjectedMMOptimizer
 from learnmm.solve.record import StepInfo, Tally
+from learnmm.solve.result import Result
 from learnmm.solve.safeguard import Relaxation, rounding_slack
 from learnmm.solve.settings import SolveSettings
 from learnmm.solve.status import Status
@@ -88,6 +89,20 @@ class Walk:
     def taken(self) -> bool:
         """Whether the last evaluation is that of the iterate."""
         return self.info is not None and bool(self.info.accepted)
+
+    def result(self) -> Result:
+        """What the call has come to."""
+        return Result(
+            x=self.x[0],
+            fun=self.there.value[0],
+            gradient=self.there.gradient[0],
+            gradient_norm=peak(self.there.gradient)[0],
+            status=torch.tensor(int(self.status), device=self.x.device),
+            iterations=self.tally.iterations[0],
+            certificate=self.certificate,
+            history=None,
+            initial_fun=self.initial.value[0],
+        )
 
     def _certificate(self) -> Certificate:
         """Of all calls; nobody proposes multipliers here."""

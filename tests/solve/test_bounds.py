@@ -195,9 +195,7 @@ def test_trees_and_arrays_have_bounds_like_them() -> None:
     result = lmm.minimize(fun, x0, bounds=bounds)
     assert result.x["a"].tolist() == [[1.0, 1.0], [2.0, 2.0]]
     assert float(result.x["b"]) == 2.0
-    with pytest.raises(
-        ValueError, match=r"lower must be a number, None, or a tree .* got one of c"
-    ):
+    with pytest.raises(ValueError, match=r"lower must be a number, .* tree .* got one of c"):
         lmm.minimize(fun, x0, bounds=({"c": 0.0}, None))
     with pytest.raises(ValueError, match=r"upper must broadcast to \(2, 2\), got shape \(3,\)"):
         lmm.minimize(fun, x0, bounds=(1, {"a": np.ones(3), "b": None}))
