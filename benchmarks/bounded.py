@@ -23,6 +23,7 @@ import learnmm as lmm
 from benchmarks.pages import arguments, line, made_by, table, write
 from benchmarks.peers.recorder import PRODUCT_WORK, Budget, Finished, Recorder
 from benchmarks.peers.solvers.learnmm_solvers import counted
+from benchmarks.peers.solvers.scipy_solvers import run_lbfgsb
 from benchmarks.peers.suite import SEED, Case, singles
 
 LARGEST = 1000
@@ -48,25 +49,9 @@ Solve = Callable[[Bounded, Recorder], Tensor]
 
 def lbfgsb(problem: Bounded, recorder: Recorder, **options: Any) -> Tensor:
     """SciPy's, its tolerances switched off; returns where it ends."""
-    case = problem.case
-    shape = case.x0[0].shape
-
-    def fun(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        recorder.evaluated()
-        x = torch.tensor(flat).reshape(shape).requires_grad_()
-        value = case.fun(x)
-        value.backward()
-        return value.item(), x.grad.reshape(-1).numpy()
-
-    def note(intermediate_result: scipy.optimize.OptimizeResult) -> None:
-        recorder.iterate(intermediate_result.fun)
-
-    found = scipy.optimize.minimize(
-        fun, case.x0[0].reshape(-1).numpy(), jac=True, method="L-BFGS-B", callback=note,
-        bounds=scipy.optimize.Bounds(problem.lower.reshape(-1), problem.upper.reshape(-1)),
-        options={"maxiter": LONG, "maxfun": LONG, "ftol": 0.0, "gtol": 0.0, **options},
-    )  # fmt: skip
-    return torch.from_numpy(found.x).reshape(case.x0.shape)
+    options = {"maxiter": LONG, "maxfun": LONG, "ftol": 0.0, "gtol": 0.0, **options}
+    box = scipy.optimize.Bounds(problem.lower.reshape(-1), problem.upper.reshape(-1))
+    return run_lbfgsb(problem.case, recorder, options, box)
 
 
 def ours(problem: Bounded, recorder: Recorder) -> Tensor:

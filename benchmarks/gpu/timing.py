@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
+
+from benchmarks.timing import paired_times
 
 
 def waited(device: str) -> None:
@@ -17,11 +18,9 @@ def waited(device: str) -> None:
 
 def seconds(task: Callable[[], object], device: str, repeats: int) -> float:
     """Median of some calls, after one that is not counted."""
-    times = []
-    for _ in range(1 + repeats):
-        waited(device)
-        begin = time.perf_counter()
+
+    def done() -> None:
         task()
         waited(device)
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times[1:])
+
+    return statistics.median(paired_times(done, repeats=repeats)[0])

@@ -9,13 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-WIDTH = {
-    torch.float32: torch.float32,
-    torch.complex64: torch.float32,
-    torch.float64: torch.float64,
-    torch.complex128: torch.float64,
-}
-"""Dtype that parameters of a dtype are stepped in."""
+from learnmm.solve.unknowns import WIDTH
 
 
 class Sorted(NamedTuple):

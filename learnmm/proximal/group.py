@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from learnmm.proximal.base import Penalty, require_broadcast, rows_of, weight_of
+from learnmm.vectors import summed
 
 
 class GroupL2(Penalty):
@@ -54,14 +55,14 @@ class GroupL2(Penalty):
 
     def value(self, x: Tensor) -> Tensor:
         """Weighted sum of the norms."""
-        return (self.weight.to(x) * self.norms(x)).flatten(1).sum(1)
+        return summed(self.weight.to(x) * self.norms(x))
 
     def fall(self, x: Tensor, z: Tensor) -> Tensor:
         """Weighted sum of ``|x| - |z| = <x - z, x + z> / (|x| + |z|)``."""
         total = self.norms(x) + self.norms(z)
         total = torch.where(total > 0, total, 1.0)
         parts = ((x - z) * ((x + z) / total)).sum(self.dim, keepdim=True)
-        return (self.weight.to(x) * parts).flatten(1).sum(1)
+        return summed(self.weight.to(x) * parts)
 
     def metric(self, weights: Tensor) -> Tensor:
         """The largest entry of each group."""

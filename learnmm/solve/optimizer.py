@@ -266,7 +266,7 @@ class ProjectedMMOptimizer:
         lost = lost or (proposer is None) > (self.proposer is None)
         if objective is None or lost:
             return None
-        return self._of(objective, majorant, proposer, penalty)
+        return self.with_parts(objective, majorant, proposer, penalty)
 
     def bound(self, x: Tensor, aux: Any, memory: Any) -> Bound:
         """Ask the majorant, which may write into all that it is given.
@@ -345,11 +345,11 @@ class ProjectedMMOptimizer:
     def _for_one_problem(self) -> ProjectedMMOptimizer:
         """The same for a function without a batch dimension."""
         fun = self.objective.fun  # type: ignore[attr-defined]
-        return self._of(
+        return self.with_parts(
             CallableObjective(fun, single=True), self._given_majorant, self.proposer, self.penalty
         )
 
-    def _of(
+    def with_parts(
         self,
         objective: Objective,
         majorant: Majorant | None,
@@ -358,6 +358,7 @@ class ProjectedMMOptimizer:
     ) -> ProjectedMMOptimizer:
         """The same with other parts."""
         solver = copy.copy(self)
+        solver.__dict__.pop("_for_one_problem", None)  # that of the other objective
         solver.penalty = penalty
         solver.objective, solver.proposer, solver._given_majorant = objective, proposer, majorant
         solver._follow(majorant or solver._default_majorant(objective))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -48,11 +47,10 @@ def minimize_in_parts(solver: ProjectedMMOptimizer, x0: Any, **options: Any) -> 
     with over_all(shards.group):
         if not bool(everywhere(torch.isfinite(part).all())):
             raise ValueError("x0 has NaN or infinite entries")
-        ours = copy.copy(solver)
-        ours.__dict__.pop("_for_one_problem", None)
-        ours.objective = CallableObjective(shards.function(objective.fun))
-        ours._follow(solver._given_majorant or solver._default_majorant(ours.objective))
-        result = ours.minimize(part, **options)
+        ours = CallableObjective(shards.function(objective.fun))
+        result = solver.with_parts(ours, solver._given_majorant, solver.proposer, None).minimize(
+            part, **options
+        )
     whole = {name: shards.together(getattr(result, name)) for name in ("x", "gradient")}
     return replace(result, **whole)
 
