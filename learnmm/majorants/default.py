@@ -84,8 +84,10 @@ class DefaultMajorant:
         return None if memory is None else self.secant.observe(move, change, memory)
 
     def restricted(self, rows: Tensor) -> DefaultMajorant | None:
-        """Return the same for some problems of its batch, ``(b,)``; None for a mere function."""
-        fun = self.fun.restricted(rows) if isinstance(self.fun, Objective) else None
+        """Return the same for some problems of its batch, ``(b,)``; None for mere functions."""
+        if self.secant.within is not None or not isinstance(self.fun, Objective):
+            return None
+        fun = self.fun.restricted(rows)
         return None if fun is None else DefaultMajorant(fun)
 
     def __call__(self, x: Tensor, aux: Any = None, memory: Tensor | Mixed | None = None) -> Bound:
