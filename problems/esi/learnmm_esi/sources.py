@@ -156,7 +156,23 @@ class Patches:
         -------
         ndarray of float64, shape (sources,)
         """
-        regions = self.regions(seed, hops)
+        return self.weights_over(seed, self.regions(seed, hops))
+
+    def weights_over(self, seed: int, regions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Amplitude of every region in a patch of another shape.
+
+        Parameters
+        ----------
+        seed : int
+            Region at the centre.
+        regions : ndarray of int
+            Those of the patch.
+
+        Returns
+        -------
+        ndarray of float64, shape (sources,)
+            See `weights`.
+        """
         distances = self.distances[seed, regions]
         radius = distances.max()
         weights = np.zeros(len(self.hops))

@@ -271,7 +271,11 @@ def test_what_is_wrong_is_said_before_a_head_is_built(run, files, monkeypatch, t
     below = tmp_path / "file" / "below"
     recording = ("reconstruct", files / "subject-ave.fif", "--out", tmp_path / "o")
     for arguments, code, message in (
-        (("train", "mm-net", "--data", "x"), 1, "is called 'x'; there are erp, nmm, ranges"),
+        (
+            ("train", "mm-net", "--data", "x"),
+            1,
+            "is called 'x'; there are erp, nmm, nmm-two",
+        ),
         (("train", "mm-nett"), 1, "method must be one of 4dvarnet, meta-curvature, "),
         (("train", "mm-net", "--preset", "bad.toml"), 1, "[start]: warmup must be at most steps=3"),
         (("train", "4dvarnet", "--start", "start.safetensors"), 1, "learns no start"),

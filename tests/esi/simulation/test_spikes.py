@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 from scipy.signal import find_peaks
 
+from learnmm_esi.simulation import spikes as spikes_module
 from learnmm_esi.simulation.jansen_rit import (
     JansenRitParameters,
 )
-from learnmm_esi.simulation.spikes import background_clips, spike_clips
+from learnmm_esi.simulation.spike_extent import spike_extent
+from learnmm_esi.simulation.spikes import (
+    BACKGROUND_DEVIATION,
+    background_clips,
+    parted_clips,
+    spike_clips,
+)
 
 NORMAL = JansenRitParameters()
 
@@ -44,11 +51,59 @@ def test_a_clip_depends_on_seed_and_index_alone(spikes):
     assert not np.array_equal(spike_clips(1, [3])[0], spikes[3])
 
 
+def test_a_spike_reaches_from_mean_to_mean_over_its_trough():
+    above = np.full(500, 0.5)
+    above[[170, 190]] = 0.05, -0.1  # at the mean before the peak
+    above[200], above[230] = 10.0, -0.02  # a crossing before the trough does not end it
+    above[270], above[300], above[310] = -2.0, 0.4, 0.08
+    assert spike_extent(above, 200) == slice(190, 311)
+    above[310] = 0.5  # nothing is at the mean any more: 0.4 comes nearest
+    assert spike_extent(above, 200) == slice(190, 301)
+    assert spike_extent(above[:260], 200).stop == 251  # cut off before the trough
+    with pytest.raises(IndexError, match="peak 500 is none of 500 samples"):
+        spike_extent(above, 500)
+
+
+def test_parted_clips_are_seconds_of_spikes_drawn_uniformly(monkeypatch):
+    """Three spikes in one second and one in another; a close second peak is none of its own."""
+    peaks = np.array([610, 760, 905, 1900, 1960])
+    series = np.exp(-0.5 * ((np.arange(2550) - peaks[:, None]) / 8.0) ** 2).sum(axis=0)
+    series = 2.0 + 10.0 * series + 0.01 * np.sin(np.arange(2550))
+
+    def columns(generators, parameters):
+        return np.stack([series] * len(generators))
+
+    monkeypatch.setattr(spikes_module, "_series", columns)
+    clips = parted_clips(0, range(400))
+    assert clips.shape == (400, 2, 500)
+    assert clips.dtype == np.float32
+    whole = {start: series[start : start + 500] for start in (500, 1500)}
+    counts = dict.fromkeys(whole, 0)
+    for rest, spikes in clips:
+        start = min(whole, key=lambda s: np.abs(rest + spikes - whole[s]).max())
+        np.testing.assert_allclose(rest + spikes, whole[start], rtol=1e-6)
+        assert (spikes[whole[start] > 3.0] > 0.0).all()
+        assert np.ptp(rest[spikes != 0.0]) < 1e-6  # there, the column's mean
+        counts[start] += 1
+    # Three of four: a binomial deviation is 8.7, and five are allowed.
+    assert abs(counts[500] - 300) < 44
+
+
+def test_parted_clips_of_a_column_depend_on_seed_and_index_alone():
+    clips = parted_clips(0, [5, 2])
+    np.testing.assert_array_equal(parted_clips(0, [2])[0], clips[1])
+    for clip in clips:
+        peaks = find_peaks(clip.sum(axis=0), height=8.0)[0]
+        assert len(peaks) >= 1
+        assert (clip[1, peaks] > 0.0).all()
+
+
 def test_background_stays_quiet():
     clips = background_clips(0, 10)
     assert clips.shape == (10, 500)
     np.testing.assert_allclose(clips.mean(axis=1), 0.0, atol=1e-5)
-    assert 0.1 < clips.std() < 1.0
+    # Ten clips of columns that decorrelate within a tenth of a second: some hundred numbers.
+    assert clips.std() == pytest.approx(BACKGROUND_DEVIATION, rel=0.3)
     assert np.abs(clips).max() < 4.0
     assert len(np.unique(clips[:, 0])) == 10
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from eeg_learning import TIMES, build
-from learnmm_esi.metrics import Evaluator
+from learnmm_esi.metrics import Evaluator, PerSeedEvaluator
 from learnmm_esi.simulation.erp import ERPSimulator
+from learnmm_esi.simulation.patches import PatchSettings
 from learnmm_esi.training.evaluate import evaluate
 
 
@@ -39,6 +40,22 @@ def test_evaluation_is_that_of_each_recording(head) -> None:
     assert json.dumps(found.summary())
     with pytest.raises(ValueError, match="2 samples or more"):
         evaluate(solver, test, 1)
+
+
+def test_of_several_patches_the_seeds_are_averaged(head) -> None:
+    solver = build(head, "mm-net")
+    test = ERPSimulator(head, seed=5, times=TIMES, size=6, patches=PatchSettings(2, max_hops=1))
+    found = evaluate(solver, test, 6, horizons=(2,))
+    batch = test.batch(range(6))
+    with torch.no_grad():
+        x = solver(torch.from_numpy(batch.sensors), steps=2).x
+    expected = PerSeedEvaluator(head, test.sfreq)(
+        batch.sources, x, batch.seed_sources, batch.patches
+    )
+    row = found.summary()["steps"]["2"]
+    for name, value in expected.summary().items():
+        assert row[name] == pytest.approx(value, rel=1e-4)
+    assert "auc_of_patch" in row
 
 
 def test_evaluation_of_a_method_that_is_not_verified_says_so(head) -> None:

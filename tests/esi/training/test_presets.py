@@ -59,7 +59,9 @@ def test_unknown_names_are_told_with_what_there_is(head) -> None:
         load_preset("fast", "mm-net")
     with pytest.raises(ValueError, match=r"method must be one of .*, mm-net, .*, got 'unet'"):
         load_preset("cpu", "unet")
-    with pytest.raises(FileNotFoundError, match="is called 'meg'; there are erp, nmm, ranges"):
+    with pytest.raises(
+        FileNotFoundError, match="is called 'meg'; there are erp, nmm, nmm-two, ranges"
+    ):
         simulator(head, "meg", 0, 1)
 
 

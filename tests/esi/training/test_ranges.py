@@ -125,7 +125,7 @@ def test_a_batch_of_the_steps_is_one_group(files) -> None:
 
 def test_the_paper_protocols_are_files_and_stay_as_they_are(head) -> None:
     """Bit by bit the simulators' own defaults."""
-    assert DATA == ("erp", "nmm", "ranges")
+    assert DATA == ("erp", "nmm", "nmm-two", "ranges")
     mine, theirs = simulator(head, "erp", 4, 3), ERPSimulator(head, seed=4, size=3)
     for one, other in zip(mine, theirs, strict=True):
         np.testing.assert_array_equal(one.sensors, other.sensors)
@@ -140,13 +140,27 @@ def test_the_paper_protocols_are_files_and_stay_as_they_are(head) -> None:
     assert load_protocol("ranges").settings == Ranges()
 
 
+def test_training_may_differ_from_testing_in_some_settings(head) -> None:
+    two = load_protocol("nmm-two")
+    assert two.simulator(head, 2, 4).spikes.patch_snr_db == 10.0
+    training = two.for_training().simulator(head, 0, 4)
+    assert training.spikes.patch_snr_db == (10.0, 18.0)
+    for name in ("input_rate", "spike_snr_db"):
+        assert getattr(training.spikes, name) == getattr(two.settings.spikes, name)
+    assert (training.patches, training.snr_db) == (two.settings.patches, (8.0, 17.0))
+    assert load_protocol("nmm").for_training() == load_protocol("nmm")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('simulator = "meg"', "simulator must be one of erp, nmm, ranges, got 'meg'"),
-        ("", "simulator must be one of erp, nmm, ranges, got None"),
+        ('simulator = "meg"', "simulator must be one of erp, nmm, ranges, spikes, got 'meg'"),
+        ("", "simulator must be one of erp, nmm, ranges, spikes, got None"),
         ('simulator = "erp"\n[caps]', "unknown section 'caps'"),
         ('simulator = "erp"\n[settings]\ncap = 3', "unknown setting 'cap'"),
+        ('simulator = "ranges"\n[training]', "unknown section 'training'"),
+        ('simulator = "erp"\n[training]\ncap = 3', r"unknown setting 'cap' in \[training\]"),
+        ('simulator = "erp"\ntraining = 3', r"\[training\] must be a table of settings, got 3"),
         ('simulator = "ranges"\n[settings.caps]\nbad = 3', "bad must be a share, got 3"),
         ('simulator = "ranges"\n[also.x]\nbad = 3', r"\[also.x\] must have a share"),
         ('simulator = "ranges"\n[also.x]\nshare = 1.5', r"\[also.x\] must have a share"),

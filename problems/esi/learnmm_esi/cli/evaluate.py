@@ -126,7 +126,8 @@ def evaluate(
     """Evaluate weights on a test set: the metrics of Table I and what was certified.
 
     LE is the paper's localisation error, whose peak is searched within seven
-    neighbours of the true place; LE global searches everywhere.
+    neighbours of the true place; LE global searches everywhere. Of several
+    patches a sample, as nmm-two has, all metrics are means over the seeds.
     """
     from learnmm.storage import replacing
     from learnmm_esi.cli.outputs import make_writable
@@ -194,6 +195,13 @@ def _show(title: str, rows: dict[str, dict[str, float]]) -> None:
     for steps, row in rows.items():
         table.add_row(steps, *_cells(row))
     out.print(table)
+    of_patch = [
+        f"{100 * row['auc_of_patch']:.2f} after {steps} steps"
+        for steps, row in rows.items()
+        if "auc_of_patch" in row
+    ]
+    if of_patch:
+        say(f"AUC of each patch alone: {', '.join(of_patch)}")
 
 
 def _cells(row: dict[str, float]) -> list[str]:

@@ -27,6 +27,7 @@ class Data(StrEnum):
 
     erp = "erp"
     nmm = "nmm"
+    nmm_two = "nmm-two"
 
 
 IcoOption = Annotated[

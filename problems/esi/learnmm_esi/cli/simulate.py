@@ -15,7 +15,8 @@ __all__ = ["simulate"]
 
 def simulate(
     data: Annotated[
-        Data, typer.Argument(help="Event-related potentials, or spikes of neural masses.")
+        Data,
+        typer.Argument(help="Event-related potentials, or spikes of neural masses, one or two."),
     ],
     folder: Annotated[Path, typer.Option("--out", help="Folder for the files.")],
     samples: Annotated[
@@ -23,7 +24,8 @@ def simulate(
     ] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Names the data set.")] = 0,
     snr_db: Annotated[
-        float | None, typer.Option(help="Sensor SNR in dB. Default: 5 (erp), 5 to 15 (nmm).")
+        float | None,
+        typer.Option(help="Sensor SNR in dB. Default: 5 (erp), 5 to 15 (nmm), 8 to 17 (nmm-two)."),
     ] = None,
     ico: IcoOption = Ico.ico4,
 ) -> None:

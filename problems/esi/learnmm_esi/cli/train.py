@@ -34,8 +34,8 @@ class TrainingOptions(OptionGroup):
     data: Annotated[
         str,
         typer.Option(
-            help="Simulated data to train on: erp, nmm, ranges (any cap and head, with --preset "
-            "ranges), or a TOML file as theirs."
+            help="Simulated data to train on: erp, nmm, nmm-two, ranges (any cap and head, with "
+            "--preset ranges), or a TOML file as theirs."
         ),
     ] = "erp"
     preset: Annotated[

@@ -87,7 +87,13 @@ class Evaluator:
         self._positions = np.asarray(model.positions, dtype=np.float64)
         self._hops = hop_counts(model.neighbours)
 
-    def __call__(self, truth: Any, estimate: Any, seed_source: ArrayLike) -> SourceMetrics:
+    def __call__(
+        self,
+        truth: Any,
+        estimate: Any,
+        seed_source: ArrayLike,
+        left_out: NDArray[np.bool_] | None = None,
+    ) -> SourceMetrics:
         """Evaluate a batch.
 
         Parameters
@@ -98,6 +104,8 @@ class Evaluator:
             True seed region of each sample. Of several patches it names the one that the place
             and the time are judged by, say a column of `Sample.seed_sources`; the other metrics
             look at all sources, at that seed's peak time.
+        left_out : ndarray of bool, shape (batch, sources), optional
+            Regions near the seed in which its peak is not searched for.
 
         Returns
         -------
@@ -120,7 +128,8 @@ class Evaluator:
         self._check_maps(true_map, estimated_map, seeds)
 
         score = np.abs(estimated_map)
-        near = np.where(self._hops[seeds] <= self.window_hops, score, -1.0).argmax(axis=1)
+        zone = self._hops[seeds] <= self.window_hops
+        near = np.where(zone if left_out is None else zone & ~left_out, score, -1.0).argmax(axis=1)
         estimated_time = np.abs(estimate[sample, near]).argmax(axis=1)
         return SourceMetrics(
             localization_error=self._distance_mm(seeds, near),

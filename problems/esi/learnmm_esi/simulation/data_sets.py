@@ -13,13 +13,23 @@ from learnmm_esi.simulation.patches import PatchSettings
 from learnmm_esi.simulation.ranges.mixture import Mixture
 from learnmm_esi.simulation.ranges.simulator import Ranges, RangeSimulator
 from learnmm_esi.simulation.simulator import PatchSimulator
+from learnmm_esi.simulation.spiking import SpikeSettings, SpikeSimulator
 from learnmm_esi.sources import SourceModel
 
-__all__ = ["DATA", "ERPSettings", "NMMSettings", "Protocol", "load_protocol", "simulator"]
+__all__ = [
+    "DATA",
+    "ERPSettings",
+    "NMMSettings",
+    "Protocol",
+    "SpikeSimulatorSettings",
+    "load_protocol",
+    "simulator",
+]
 
 FOLDER = Path(__file__).parent / "protocols"
 DATA = tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
-"""Event-related potentials, interictal spikes of neural masses, and recordings over ranges."""
+"""Event-related potentials, interictal spikes of neural masses, these two by two, and recordings
+over ranges."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,24 @@ class NMMSettings:
     make = NMMSimulator
 
 
-KINDS: dict[str, type[Any]] = {"erp": ERPSettings, "nmm": NMMSettings, "ranges": Ranges}
+@dataclass(frozen=True)
+class SpikeSimulatorSettings:
+    """What a `SpikeSimulator` takes."""
+
+    snr_db: float | tuple[float, float] = (8.0, 17.0)
+    spikes: SpikeSettings = field(default_factory=SpikeSettings)
+    patches: PatchSettings = field(default_factory=PatchSettings)
+
+    make = SpikeSimulator
+
+
+OneHeadSettings = ERPSettings | NMMSettings | SpikeSimulatorSettings
+KINDS: dict[str, type[Any]] = {
+    "erp": ERPSettings,
+    "nmm": NMMSettings,
+    "ranges": Ranges,
+    "spikes": SpikeSimulatorSettings,
+}
 
 
 @dataclass(frozen=True)
@@ -58,15 +85,22 @@ class Protocol:
     ----------
     name : str
         Of the data set.
-    settings : ERPSettings, NMMSettings or Ranges
+    settings : ERPSettings, NMMSettings, SpikeSimulatorSettings or Ranges
         Of its simulator.
     also : tuple of (float, Ranges)
         Further ranges, each with its share.
+    training : settings of the same kind, optional
+        Of what is trained on, where that differs from what is tested on.
     """
 
     name: str
-    settings: ERPSettings | NMMSettings | Ranges
+    settings: OneHeadSettings | Ranges
     also: tuple[tuple[float, Ranges], ...] = ()
+    training: OneHeadSettings | None = None
+
+    def for_training(self) -> Protocol:
+        """Return the protocol of what is trained on."""
+        return self if self.training is None else replace(self, settings=self.training)
 
     def groups(self, seed: int, size: int) -> Mixture:
         """Return the simulator of recordings over ranges.
@@ -114,7 +148,7 @@ class Protocol:
         if isinstance(self.settings, Ranges):
             raise ValueError(
                 f"the recordings of {self.name} are over ranges of heads: on one head model there "
-                "are erp and nmm"
+                "are erp, nmm and nmm-two"
             )
         unknown = {name for name in changes if not hasattr(self.settings, name)}
         if unknown:
@@ -146,17 +180,31 @@ def load_protocol(name: str | Path) -> Protocol:
     kind = content.pop("simulator", None)
     if kind not in KINDS:
         raise ValueError(f"{path}: simulator must be one of {', '.join(KINDS)}, got {kind!r}")
-    unknown = sorted(set(content) - ({"settings", "also"} if kind == "ranges" else {"settings"}))
+    other = "also" if kind == "ranges" else "training"
+    unknown = sorted(set(content) - {"settings", other})
     if unknown:
         raise ValueError(f"{path}: unknown section '{unknown[0]}'")
-    settings = settings_of(KINDS[kind], content.get("settings", {}), path, "settings")
+    given, differing = content.get("settings", {}), content.get("training")
+    settings = settings_of(KINDS[kind], given, path, "settings")
+    training = (
+        None
+        if differing is None
+        else settings_of(KINDS[kind], _merged(given, differing), path, "training")
+    )
     also = []
     for name, table in content.get("also", {}).items():
         share = table.pop("share", None) if isinstance(table, dict) else None
         if not isinstance(share, float) or not 0 < share < 1:
             raise ValueError(f"{path}: [also.{name}] must have a share between 0 and 1")
         also.append((share, settings_of(Ranges, table, path, f"also.{name}")))
-    return Protocol(path.stem, settings, tuple(also))
+    return Protocol(path.stem, settings, tuple(also), training)
+
+
+def _merged(table: Any, changes: Any) -> Any:
+    """Return a table with what differs in another, tables within it likewise."""
+    if not (isinstance(table, dict) and isinstance(changes, dict)):
+        return changes
+    return {**table, **{name: _merged(table.get(name), value) for name, value in changes.items()}}
 
 
 def simulator(

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from learnmm_esi.simulation.patches import ONE_PATCH, PatchSettings
+from learnmm_esi.simulation.patches import ONE_PATCH, DrawnPatch, PatchSettings
 from learnmm_esi.simulation.simulator import ActivePatch, PatchSimulator
 from learnmm_esi.simulation.waveforms import Waveform, evaluate_shape, find_shape
 from learnmm_esi.sources import SourceModel
@@ -98,10 +98,8 @@ class ERPSimulator(PatchSimulator):
     def prepare(self) -> None:
         """Nothing: these samples are formulas."""
 
-    def _waveform(
-        self, index: int, patch: int, generator: np.random.Generator
-    ) -> NDArray[np.float64]:
-        uniform = generator.uniform
+    def _waveform(self, index: int, number: int, patch: DrawnPatch) -> NDArray[np.float64]:
+        uniform = patch.generator.uniform
         half_epoch = 500.0 * self.times / self.sfreq  # ms
         centre = math.ceil(half_epoch * uniform(0.5, 1.5) * uniform(0.7, 1.3))
         width = math.ceil(60.0 * uniform(0.98, 1.02) * uniform(0.9, 1.1))

@@ -14,15 +14,14 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from learnmm_esi.simulation.clips import SpikeClips
+from learnmm_esi.simulation.clips import CLIPS_OF_A_PATCH, SpikeClips
 from learnmm_esi.simulation.noise import frobenius_norm, scale_to_snr, snr_range
-from learnmm_esi.simulation.patches import ONE_PATCH, PatchSettings
+from learnmm_esi.simulation.patches import ONE_PATCH, DrawnPatch, PatchSettings
 from learnmm_esi.simulation.simulator import ActivePatch, PatchSimulator
 from learnmm_esi.simulation.spikes import CLIP_SFREQ, CLIP_TIMES, Choice, background_clips
 from learnmm_esi.sources import SourceModel
 
 _BACKGROUND_CLIPS = 1024  # to draw those of the regions from, with replacement
-_CLIPS_OF_A_PATCH = 2**20  # the clips of further patches begin so far on; whole files of them
 _SPIKE_WINDOW = 50  # samples before and after the peak in which the source SNR holds: 100 ms
 
 
@@ -104,14 +103,12 @@ class NMMSimulator(PatchSimulator):
     def prepare(self) -> None:
         """Simulate what is not on disk yet of the clips of all samples, and the background."""
         for patch in range(self.patches.most):
-            self.clips.prepare(self.size, first=patch * _CLIPS_OF_A_PATCH)
+            self.clips.prepare(self.size, first=patch * CLIPS_OF_A_PATCH)
         if self.source_snr_db is not None:
             _background_bank(self.seed, self._bits)
 
-    def _waveform(
-        self, index: int, patch: int, generator: np.random.Generator
-    ) -> NDArray[np.float64]:
-        clip = self.clips[patch * _CLIPS_OF_A_PATCH + index].astype(np.float64)
+    def _waveform(self, index: int, number: int, patch: DrawnPatch) -> NDArray[np.float64]:
+        clip = self.clips[number * CLIPS_OF_A_PATCH + index].astype(np.float64)
         centred: NDArray[np.float64] = clip - clip.mean()
         return centred
 

@@ -77,6 +77,40 @@ def add_sensor_noise(
     return signal + scale_to_snr(noise, signal, snr_db)
 
 
+def add_channel_noise(
+    signal: NDArray[np.floating],
+    offset: NDArray[np.floating],
+    snr_db: float,
+    generator: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Add white noise to every channel in proportion to that channel's own power.
+
+    The variance of the noise is the channel's mean square, its offset included, over the ratio;
+    unlike in `add_sensor_noise` it holds on average, not exactly, and strong channels are noisier
+    than weak ones. The sum is referenced to its average over the channels.
+
+    Parameters
+    ----------
+    signal : ndarray, shape (sensors, times)
+        Average-referenced, in volts.
+    offset : ndarray, shape (sensors,)
+        What is added to the signal before its power is taken.
+    snr_db : float
+        Ratio in dB, finite.
+    generator : numpy.random.Generator
+        Where the noise comes from.
+
+    Returns
+    -------
+    ndarray of float64, shape (sensors, times)
+    """
+    power = np.square(signal + offset[:, None], dtype=np.float64).mean(axis=1)
+    deviation = np.sqrt(power) * 10.0 ** (-snr_db / 20.0)
+    noisy = signal + deviation[:, None] * generator.standard_normal(signal.shape)
+    referenced: NDArray[np.float64] = noisy - noisy.mean(axis=0)
+    return referenced
+
+
 def snr_range(snr_db: float | tuple[float, float]) -> tuple[float, float]:
     """Read one ratio, or a lowest and a highest, as a range in dB."""
     low, high = snr_db if isinstance(snr_db, tuple) else (snr_db, snr_db)

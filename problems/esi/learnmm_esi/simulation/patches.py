@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from learnmm_esi.simulation.directed import DirectedGrowth
 from learnmm_esi.sources import Distance, Patches, SourceModel, check_distance
 
 # Streams of random numbers. One belongs to the noise, two and three to the clips of neural masses.
 _SOURCE_STREAM, _COUNT_STREAM = 0, 4
+
+Shape = Literal["ball", "directed"]
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,21 @@ class PatchSettings:
     Attributes
     ----------
     count : int or (int, int)
-        How many are active; a pair is drawn from uniformly, both ends included. No region is in
-        two of them, and their activities add up. A sample's first patch is the one it has with
-        ``count=1``.
+        How many are active; a pair is drawn from uniformly, both ends included. A sample's first
+        patch is the one it has with ``count=1``.
     max_hops : int
         A patch reaches ``k`` edges from its seed region, ``k`` uniform in ``1..max_hops``.
     distance : {"geodesic", "euclidean"}
         What the amplitude falls with inside a patch.
+    shape : {"ball", "directed"}
+        All regions within ``k`` edges, or those that lie in a direction (see `DirectedGrowth`),
+        where ``k`` is two or three.
+    overlap : bool
+        Whether patches may share regions. If not, no two of them touch. If so, the seeds are
+        drawn independently, and a region of two patches is active with the later one.
+    in_turn : int
+        So many samples in succession have the same first seed, region by region, as the rows of a
+        file that was written so; 0 draws it uniformly.
 
     Raises
     ------
@@ -39,6 +50,9 @@ class PatchSettings:
     count: int | tuple[int, int] = 1
     max_hops: int = 4
     distance: Distance = "geodesic"
+    shape: Shape = "ball"
+    overlap: bool = False
+    in_turn: int = 0
 
     def __post_init__(self) -> None:
         bounds = self.count if isinstance(self.count, tuple) else (self.count, self.count)
@@ -53,6 +67,21 @@ class PatchSettings:
                 f"PatchSettings: max_hops must be an integer >= 1, got {self.max_hops!r}"
             )
         check_distance(self.distance)
+        if self.shape not in get_args(Shape):
+            raise ValueError(
+                f"PatchSettings: shape must be 'ball' or 'directed', got {self.shape!r}"
+            )
+        if self.shape == "directed" and self.max_hops != 3:
+            raise ValueError(
+                f"PatchSettings: directed patches reach two or three edges: expected max_hops=3, "
+                f"got {self.max_hops!r}"
+            )
+        if not isinstance(self.overlap, bool):
+            raise ValueError(f"PatchSettings: overlap must be true or false, got {self.overlap!r}")
+        if not (isinstance(self.in_turn, (int, np.integer)) and self.in_turn >= 0):
+            raise ValueError(
+                f"PatchSettings: in_turn must be an integer >= 0, got {self.in_turn!r}"
+            )
 
     @property
     def least(self) -> int:
@@ -85,9 +114,9 @@ class PatchDraw:
     """The patches of every sample of a data set.
 
     The law: the patches of a sample depend on ``(seed, index)`` and the settings alone, and the
-    first ones are those that it has when fewer are asked for. Every further patch has its seed
-    uniform over the regions that are not next to, nor in, an earlier one, and its radius uniform
-    over what there is room for.
+    first ones are those that it has when fewer are asked for. Unless they may overlap, every
+    further patch has its seed uniform over the regions that are not next to, nor in, an earlier
+    one, and its radius uniform over what there is room for.
 
     Parameters
     ----------
@@ -106,6 +135,11 @@ class PatchDraw:
     ) -> None:
         self.seed, self.settings = seed, settings
         self._shapes = Patches(model, settings.distance, edge_weight)
+        self._directed = (
+            DirectedGrowth(model.positions, self._shapes.hops)
+            if settings.shape == "directed"
+            else None
+        )
 
     def __call__(self, index: int) -> Iterator[DrawnPatch]:
         """Draw the patches of a sample, one after the other.
@@ -129,10 +163,20 @@ class PatchDraw:
                     f"beside the others on {len(hops)} regions: ask for fewer patches or for a "
                     f"max_hops below {most_hops}"
                 )
-            seed = int(free[generator.integers(len(free))])
-            weights = self._shapes.weights(seed, int(generator.integers(1, int(room[seed]) + 1)))
-            yield DrawnPatch(seed, weights, generator)
-            room = np.minimum(room, hops[weights > 0.0].min(axis=0) - 1)
+            if number == 0 and self.settings.in_turn:
+                seed = index // self.settings.in_turn % len(hops)
+            else:
+                seed = int(free[generator.integers(len(free))])
+            regions = self._grown(seed, int(room[seed]), generator)
+            yield DrawnPatch(seed, self._shapes.weights_over(seed, regions), generator)
+            if not self.settings.overlap:
+                room = np.minimum(room, hops[regions].min(axis=0) - 1)
+
+    def _grown(self, seed: int, room: int, generator: np.random.Generator) -> NDArray[np.int64]:
+        """Regions of a patch that reaches at most `room` edges."""
+        if self._directed is not None:
+            return self._directed(seed, int(generator.integers(min(2, room), room + 1)), generator)
+        return self._shapes.regions(seed, int(generator.integers(1, room + 1)))
 
     def _count(self, index: int) -> int:
         least, most = self.settings.least, self.settings.most

@@ -28,6 +28,8 @@ class Sample:
     seed_sources : ndarray of int64, shape (patches,)
         Regions at the centres of all patches, `seed_source` first, filled up with -1 to the
         simulator's largest number of patches.
+    patches : ndarray of bool, shape (patches, sources)
+        Which regions each of them has; a region of two is active with the later one.
     """
 
     sources: NDArray[np.float32]
@@ -36,6 +38,7 @@ class Sample:
     snr_db: float | NDArray[np.float64]
     index: int | NDArray[np.int64]
     seed_sources: NDArray[np.int64]
+    patches: NDArray[np.bool_]
 
 
 def stack_samples(samples: Iterable[Sample]) -> Sample:
@@ -50,4 +53,5 @@ def stack_samples(samples: Iterable[Sample]) -> Sample:
         snr_db=np.array([s.snr_db for s in listed], dtype=np.float64),
         index=np.array([s.index for s in listed], dtype=np.int64),
         seed_sources=np.stack([s.seed_sources for s in listed]),
+        patches=np.stack([s.patches for s in listed]),
     )

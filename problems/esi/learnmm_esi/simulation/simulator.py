@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import ClassVar, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnmm_esi.simulation.noise import add_sensor_noise, snr_range
-from learnmm_esi.simulation.patches import PatchDraw, PatchSettings
+from learnmm_esi.simulation.patches import DrawnPatch, PatchDraw, PatchSettings
 from learnmm_esi.simulation.samples import Sample, stack_samples
 from learnmm_esi.sources import SourceModel
 
@@ -29,14 +29,20 @@ class ActivePatch:
     seed : int
         Region at its centre.
     weights : ndarray of float64, shape (sources,)
-        One at the seed, zero outside the patch.
+        One at the seed, zero outside the patch and where a later patch has the region.
     waveform : ndarray of float64, shape (times,)
         Dipole moment at the seed in A m.
+    regions : ndarray of bool, shape (sources,)
+        Those of the patch.
+    offset : float
+        Mean over time that was taken off the waveform, in A m.
     """
 
     seed: int
     weights: NDArray[np.float64]
     waveform: NDArray[np.float64]
+    regions: NDArray[np.bool_]
+    offset: float = 0.0
 
 
 class FactoredSample(NamedTuple):
@@ -53,7 +59,7 @@ class PatchSimulator(ABC):
     The law of every simulator: sample ``index`` depends on ``(seed, index, draw)`` and on the
     settings alone. Any order, any number of workers or threads, the same bits on one machine; on
     another processor the last bits of an exponential may differ. The first patches of a sample are
-    those that it has when fewer are asked for.
+    those that it has when fewer are asked for, less the regions that later ones share with them.
 
     Parameters
     ----------
@@ -78,12 +84,15 @@ class PatchSimulator(ABC):
         Dipole moment in A m of one unit of the waveform.
     edge_weight : float
         Amplitude at the edge of a patch (see `Patches`).
+    centred : bool
+        Whether the mean over time is taken off the waveforms.
     """
 
     times: int
     sfreq: float
     unit: ClassVar[float]
     edge_weight: ClassVar[float]
+    centred: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -108,9 +117,7 @@ class PatchSimulator(ABC):
         """Do ahead what is done once for all samples, which spares workers from each doing it."""
 
     @abstractmethod
-    def _waveform(
-        self, index: int, patch: int, generator: np.random.Generator
-    ) -> NDArray[np.float64]:
+    def _waveform(self, index: int, number: int, patch: DrawnPatch) -> NDArray[np.float64]:
         """Time course at the seed region of a patch, shape (times,), in `unit`."""
 
     @abstractmethod
@@ -158,6 +165,8 @@ class PatchSimulator(ABC):
         """
         patches, sensors, snr_db = self.factors(index, draw)
         seeds = [patch.seed for patch in patches]
+        regions = np.zeros((self.patches.most, self.leadfield.shape[1]), dtype=bool)
+        regions[: len(patches)] = [patch.regions for patch in patches]
         return Sample(
             sources=_superpose((p.weights, p.waveform) for p in patches).astype(np.float32),
             sensors=sensors,
@@ -165,6 +174,7 @@ class PatchSimulator(ABC):
             snr_db=snr_db,
             index=int(index),
             seed_sources=np.array(seeds + [-1] * (self.patches.most - len(seeds)), dtype=np.int64),
+            patches=regions,
         )
 
     def factors(self, index: int, draw: int = 0) -> FactoredSample:
@@ -178,10 +188,8 @@ class PatchSimulator(ABC):
         if index < 0 or draw < 0:
             raise ValueError(f"sample: index and draw must be >= 0, got {index}, {draw}")
         index = int(index)
-        patches = [
-            ActivePatch(seed, weights, self.unit * self._waveform(index, number, generator))
-            for number, (seed, weights, generator) in enumerate(self._draw(index))
-        ]
+        drawn = enumerate(self._draw(index))
+        patches = _without_overlap([self._active(index, number, patch) for number, patch in drawn])
         clean = _superpose((self._seen(p.weights), p.waveform) for p in patches)
         noise = np.random.default_rng([self.seed, index, _NOISE_STREAM, int(draw)])
         sensors, snr_db = self._recording(clean, patches, noise)
@@ -190,6 +198,12 @@ class PatchSimulator(ABC):
     def batch(self, indices: Iterable[int], draw: int = 0) -> Sample:
         """Simulate several samples, stacked along a leading batch dimension."""
         return stack_samples(self.sample(int(index), draw) for index in indices)
+
+    def _active(self, index: int, number: int, patch: DrawnPatch) -> ActivePatch:
+        waveform = self.unit * self._waveform(index, number, patch)
+        offset = float(waveform.mean()) if self.centred else 0.0
+        waveform = waveform - offset if self.centred else waveform
+        return ActivePatch(patch.seed, patch.weights, waveform, patch.weights > 0.0, offset)
 
     def _seen(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Topography of a patch; einsum adds in a fixed order, BLAS in that of its threads."""
@@ -211,3 +225,13 @@ def _superpose(
 ) -> NDArray[np.float64]:
     """Sum of the outer products of pairs (r,), (T,)."""
     return reduce(np.add, (np.outer(row, column) for row, column in parts))
+
+
+def _without_overlap(patches: list[ActivePatch]) -> list[ActivePatch]:
+    """Leave every region to the last patch that has it."""
+    taken = np.zeros(len(patches[0].weights), dtype=bool)
+    left = []
+    for patch in reversed(patches):
+        left.append(replace(patch, weights=np.where(taken, 0.0, patch.weights)))
+        taken |= patch.regions
+    return left[::-1]

@@ -13,12 +13,14 @@ from torch import Tensor
 
 import learnmm as lmm
 from learnmm.solve import Certificate, Tally
-from learnmm_esi.metrics import Evaluator, SourceMetrics
+from learnmm_esi.metrics import Evaluator, PerSeedEvaluator, SourceMetrics
 from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.simulation.samples import Sample
 from learnmm_esi.simulation.simulator import PatchSimulator
+from learnmm_esi.sources import SourceModel
 
 BATCH = 32
+Comparison = Callable[[Sample, Any], SourceMetrics]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +30,7 @@ class Look:
     Attributes
     ----------
     metrics : SourceMetrics
-        How good the estimates are.
+        How good the estimates are; `PerSeedMetrics` where there are several patches.
     monotone, rejected, worst_increase : ndarray, shape (samples,)
         Whether no step raised the energy, the share of steps refused, the largest increase of one
         step (minus infinity where no step was taken).
@@ -43,7 +45,7 @@ class Look:
     def concatenate(cls, looks: Sequence[Look]) -> Look:
         """Join those of several batches."""
         return cls(
-            SourceMetrics.concatenate([look.metrics for look in looks]),
+            type(looks[0].metrics).concatenate([look.metrics for look in looks]),
             np.concatenate([look.monotone for look in looks]),
             np.concatenate([look.rejected for look in looks]),
             np.concatenate([look.worst_increase for look in looks]),
@@ -52,7 +54,7 @@ class Look:
     def summary(self) -> dict[str, float]:
         """Means, those of the metrics with their standard errors."""
         row: dict[str, float] = {}
-        for f in fields(SourceMetrics):
+        for f in fields(self.metrics):
             values = getattr(self.metrics, f.name)
             row[f.name] = float(values.mean())
             row[f"{f.name}_error"] = float(values.std(ddof=1) / np.sqrt(len(values)))
@@ -119,6 +121,8 @@ def evaluate(
 ) -> Evaluation:
     """Reconstruct the first samples of a simulator and compare with the truth.
 
+    Where samples have several patches, the metrics are averaged over their seeds.
+
     Parameters
     ----------
     solver : SourceSolver
@@ -141,7 +145,7 @@ def evaluate(
             "evaluate: expected 2 samples or more and horizons of 0 or more steps, one of them "
             f"positive, got {samples}, {horizons}"
         )
-    compare = Evaluator(solver.head, simulator.sfreq)
+    compare = comparison(solver.head, simulator)
     parts = []
     for first in range(0, samples, BATCH):
         batch = simulator.batch(range(first, min(first + BATCH, samples)))
@@ -151,8 +155,32 @@ def evaluate(
     return Evaluation.concatenate(parts)
 
 
+def comparison(model: SourceModel, simulator: PatchSimulator) -> Comparison:
+    """Return what compares estimates with samples of a simulator.
+
+    Parameters
+    ----------
+    model : SourceModel
+        The head model.
+    simulator : PatchSimulator
+        With one patch a sample or with several.
+
+    Returns
+    -------
+    callable
+        From a batch of samples and estimates to `SourceMetrics`, or to `PerSeedMetrics`.
+    """
+    if simulator.patches.most == 1:
+        one = Evaluator(model, simulator.sfreq)
+        return lambda batch, estimate: one(batch.sources, estimate, batch.seed_source)
+    several = PerSeedEvaluator(model, simulator.sfreq)
+    return lambda batch, estimate: several(
+        batch.sources, estimate, batch.seed_sources, batch.patches
+    )
+
+
 def _evaluate_batch(
-    solver: SourceSolver, batch: Sample, compare: Evaluator, horizons: list[int]
+    solver: SourceSolver, batch: Sample, compare: Comparison, horizons: list[int]
 ) -> Evaluation:
     y = solver.energy.normalized(torch.from_numpy(batch.sensors))
     start = solver.energy.start(y)
@@ -161,7 +189,7 @@ def _evaluate_batch(
 
     def look(steps: int, x: Tensor, totals: Tally | Certificate, iterations: Tensor) -> None:
         after[steps] = Look(
-            compare(batch.sources, x, batch.seed_source),
+            compare(batch, x),
             (totals.worst_increase <= 0).cpu().numpy(),
             _array(totals.rejected / iterations.clamp(min=1)),
             _array(totals.worst_increase),

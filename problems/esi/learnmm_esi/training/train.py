@@ -69,7 +69,7 @@ def train(
     model : HeadModel
         What the recordings are simulated and reconstructed on.
     data : str
-        "erp", "nmm", "ranges", or a file: see `load_protocol`.
+        "erp", "nmm", "nmm-two", "ranges", or a file: see `load_protocol`.
     preset : Preset
         What is trained, and how; from `presets.load_preset`.
     folder : path
@@ -145,7 +145,7 @@ def simulate(model: HeadModel, data: str, preset: Preset, progress: bool = False
     """
     setting, asked, window = preset.training, preset.recordings.asked, preset.recordings.window
     sizes = (setting.seed, setting.train_size), (setting.seed + 1, setting.validation_size)
-    protocol = load_protocol(data)
+    protocol = load_protocol(data).for_training()
     if isinstance(protocol.settings, Ranges):
         if asked:
             raise ValueError(
