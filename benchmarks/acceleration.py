@@ -215,7 +215,10 @@ def batches(batch: int, looped: int) -> list[str]:
         loop = (time.process_time() - begin) * batch / looped
         begin = time.process_time()
         result = lmm.minimize(
-            drawn.objective, drawn.x0, settings=lmm.SolveSettings(gtol=1e-9, max_iter=1000)
+            drawn.objective,
+            drawn.x0,
+            proposer=lmm.LimitedMemory(),
+            settings=lmm.SolveSettings(gtol=1e-9, max_iter=1000),
         )
         together = time.process_time() - begin
         shares = [

@@ -12,20 +12,24 @@ from learnmm.proposers.base import (
     rms,
     scale_free,
 )
+from learnmm.proposers.bfgs import BFGS
 from learnmm.proposers.constant import Constant
 from learnmm.proposers.conv_lstm import CellMemory, ConvLSTMCell, DualConvLSTM
 from learnmm.proposers.coordinatewise import CoordinatewiseLSTM, SpectralLSTM
+from learnmm.proposers.dense_bfgs import DenseBFGS
 from learnmm.proposers.limited_memory import LimitedMemory
 from learnmm.proposers.metric import KnownHessian, KnownSpectrum, Metric
 from learnmm.proposers.quasi_newton import LearnedQuasiNewton, Rule
 from learnmm.proposers.unprojected import DampedInverse, Unprojected
 
 __all__ = [
+    "BFGS",
     "CellMemory",
     "Constant",
     "ConvLSTMCell",
     "CoordinatewiseLSTM",
     "DampedInverse",
+    "DenseBFGS",
     "DualConvLSTM",
     "Features",
     "KnownHessian",

@@ -238,7 +238,7 @@ def extend(pairs: Pairs, x: Tensor, gradient: Tensor, move: Tensor, change: Tens
     last column ``(c, p)`` of ``R`` adds the column ``(-R^-1 c, 1) / p`` to it.
     """
     length, product = norm(move), _inner(move[:, None], change)[:, 0]
-    useful = product > torch.finfo(move.dtype).eps * length * norm(change)
+    useful = has_curvature(product, length, norm(change))
     product = torch.where(useful, product, 1.0)[:, None]
 
     batch, history = pairs.products.shape
@@ -267,13 +267,29 @@ def extend(pairs: Pairs, x: Tensor, gradient: Tensor, move: Tensor, change: Tens
         inverse=columns.mT,
         products=pairs.products.scatter(1, oldest[:, None], products),
         newest=torch.where(useful, oldest, pairs.newest),
-        # The start, which no step has led to, is no step without curvature.
-        stretch=torch.where(
-            useful, 1.0, torch.where(length > 0, STRETCH * pairs.stretch, pairs.stretch)
-        ),
+        stretch=stretched(pairs.stretch, useful, length),
         metric=pairs.metric,
         favour=pairs.favour,
     )
+
+
+def has_curvature(product: Tensor, length: Tensor, grown: Tensor) -> Tensor:
+    """Whether a pair has seen positive curvature beyond rounding, ``(B,)``.
+
+    Parameters
+    ----------
+    product : Tensor
+        ``<s, y>``, ``(B,)``.
+    length, grown : Tensor
+        ``|s|`` and ``|y|``.
+    """
+    return product > torch.finfo(product.dtype).eps * length * grown
+
+
+def stretched(stretch: Tensor, useful: Tensor, length: Tensor) -> Tensor:
+    """Factor on the next step: larger after each that has seen no curvature, ``(B,)``."""
+    # The start, which no step has led to, is no step without curvature.
+    return torch.where(useful, 1.0, torch.where(length > 0, STRETCH * stretch, stretch))
 
 
 def initial_step(pairs: Pairs, curvature: Curvature, v: Tensor, along: Tensor) -> Tensor:

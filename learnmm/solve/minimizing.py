@@ -8,7 +8,7 @@ from typing import Any, TypedDict, Unpack, cast
 from learnmm.bound import Majorant
 from learnmm.objective import Objective
 from learnmm.proposers.base import Proposer
-from learnmm.proposers.limited_memory import LimitedMemory
+from learnmm.proposers.bfgs import BFGS
 from learnmm.proximal import Penalty
 from learnmm.solve.given import given
 from learnmm.solve.loop import Callback
@@ -16,7 +16,7 @@ from learnmm.solve.optimizer import ProjectedMMOptimizer
 from learnmm.solve.result import Result
 from learnmm.solve.settings import SolveSettings
 
-BY_DEFAULT = LimitedMemory()  # it has no state
+BY_DEFAULT = BFGS()  # it has no state
 
 
 class Running(TypedDict, total=False):
@@ -49,8 +49,9 @@ def minimize(
 ) -> Result:
     """Minimize an objective, for one problem or for a batch of independent ones.
 
-    By default it takes :class:`~learnmm.LimitedMemory` steps. Each is verified, shortened where it
-    is refused, and followed by the majorant's own step if that does not help. ``proposer=None``
+    By default it takes :class:`~learnmm.proposers.BFGS` steps: of a matrix per problem for up to 32
+    unknowns, of limited memory above. Each is verified, shortened where it is refused, and followed
+    by the majorant's own step if that does not help. ``proposer=None``
     takes the majorant's own steps alone: where an atom has a `GLOBAL` bound, their descent is
     proved before they are tried and none is refused until rounding hides the decrease, but more of
     them are needed.

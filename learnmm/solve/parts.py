@@ -9,6 +9,7 @@ import torch
 
 from learnmm.majorants.hessian import HessianMajorant
 from learnmm.objective import CallableObjective
+from learnmm.proposers.bfgs import BFGS
 from learnmm.proposers.limited_memory import LimitedMemory
 from learnmm.shards import Shards, everywhere, over_all
 from learnmm.solve.result import Result
@@ -48,7 +49,10 @@ def minimize_in_parts(solver: ProjectedMMOptimizer, x0: Any, **options: Any) -> 
         if not bool(everywhere(torch.isfinite(part).all())):
             raise ValueError("x0 has NaN or infinite entries")
         ours = CallableObjective(shards.function(objective.fun))
-        result = solver.with_parts(ours, solver._given_majorant, solver.proposer, None).minimize(
+        proposer = solver.proposer
+        if isinstance(proposer, BFGS):  # a matrix needs all unknowns in one process
+            proposer = proposer.many
+        result = solver.with_parts(ours, solver._given_majorant, proposer, None).minimize(
             part, **options
         )
     whole = {name: shards.together(getattr(result, name)) for name in ("x", "gradient")}
@@ -63,7 +67,10 @@ def _check_steps(solver: ProjectedMMOptimizer) -> None:
             "unknowns of several processes take no bounds or penalty, got "
             f"{type(solver.penalty).__name__}"
         )
-    if not (proposer is None or (type(proposer) is LimitedMemory and proposer.metric is None)):
+    summed = type(proposer) is BFGS or (
+        type(proposer) is LimitedMemory and proposer.metric is None
+    )
+    if not (proposer is None or summed):
         raise TypeError(
             "unknowns of several processes are moved by LimitedMemory() or, with proposer=None, by "
             f"the majorant's own steps, got {type(proposer).__name__}"

@@ -14,10 +14,10 @@ from torch import Tensor
 import learnmm as lmm
 from draws import normal, seeded
 from learnmm import checks
-from learnmm.objective import CallableObjective
 from learnmm_problems.mgh import MGHProblem
 
 DTYPE = torch.float64
+minimize = functools.partial(lmm.minimize, proposer=lmm.LimitedMemory())
 
 
 def rosenbrock(x: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def test_the_two_loops_are_the_dense_update(seed: int, history: int, steps: int)
 
 def test_the_first_step_is_the_majorants_own() -> None:
     atom, x0 = lmm.Quadratic(normal(3, 5), normal(3, 5, seed=1).exp()), normal(3, 5, seed=2)
-    result = lmm.minimize(atom, x0, settings=lmm.SolveSettings(max_iter=1))
+    result = minimize(atom, x0, settings=lmm.SolveSettings(max_iter=1))
     torch.testing.assert_close(result.x, atom.target)
     assert result.certificate.kind is lmm.Kind.GLOBAL
     assert not result.certificate.projected
@@ -85,7 +85,7 @@ def in_units(length: int, energy: int) -> lmm.Result:
     def fun(x: Tensor) -> Tensor:
         return factor * rosenbrock(x / unit)
 
-    return lmm.minimize(fun, unit * normal(4, 3), settings=lmm.SolveSettings(max_iter=15, gtol=0.0))
+    return minimize(fun, unit * normal(4, 3), settings=lmm.SolveSettings(max_iter=15, gtol=0.0))
 
 
 @settings(max_examples=40)  # of 169
@@ -104,7 +104,7 @@ def test_units_change_nothing(length: int, energy: int) -> None:
 def test_hard_small_problems_are_solved_without_a_rise(name: str) -> None:
     drawn = MGHProblem(name).instance(3)
     exact = lmm.SolveSettings(max_iter=1000, gtol=1e-8)
-    result = lmm.minimize(drawn.objective, drawn.x0[:1], settings=exact)
+    result = minimize(drawn.objective, drawn.x0[:1], settings=exact)
     assert drawn.optimum is not None
     gap = (result.fun - drawn.optimum[:1]) / drawn.optimum[:1].clamp(min=1.0)
     assert (gap < 1e-6).all()
@@ -119,14 +119,14 @@ def test_a_valley_that_bends_down_is_left_quickly() -> None:
     """
     drawn = MGHProblem("rosenbrock").instance(1024, generator=seeded(11))
     x0 = drawn.x0[399:400]
-    result = lmm.minimize(drawn.objective, x0, settings=lmm.SolveSettings(gtol=1e-9))
+    result = minimize(drawn.objective, x0, settings=lmm.SolveSettings(gtol=1e-9))
     assert result.success.all()
     assert int(result.iterations) < 200
 
 
 def test_fewer_evaluations_than_the_majorants_own_steps() -> None:
     x0 = torch.tensor([[-1.2, 1.0, -1.2, 1.0]], dtype=DTYPE)
-    fast = lmm.minimize(rosenbrock, x0)
+    fast = minimize(rosenbrock, x0)
     slow = lmm.minimize(rosenbrock, x0, proposer=None, settings=lmm.SolveSettings(max_iter=300))
     assert fast.success.all()
     assert float(fast.fun) < float(slow.fun)
@@ -183,30 +183,6 @@ def test_history_is_a_positive_integer(history: Any) -> None:
         ValueError, match=f"history must be an integer of at least 1, got {history}"
     ):
         lmm.LimitedMemory(history)
-
-
-def test_minimize_takes_limited_memory_unless_told_otherwise() -> None:
-    """The same steps for a function, an objective of it and an atom, whoever gives the bound."""
-    x0 = torch.tensor([[-1.2, 1.0], [2.0, 2.0]], dtype=DTYPE)
-    atom = lmm.HalfQuadratic(normal(2, 3), "cauchy") @ normal(3, 2, seed=1)
-    cases: tuple[tuple[Any, dict[str, Any], lmm.Kind], ...] = (
-        (rosenbrock, {}, lmm.Kind.PROBABLE),
-        (CallableObjective(rosenbrock), {}, lmm.Kind.PROBABLE),
-        (atom, {}, lmm.Kind.GLOBAL),
-        (rosenbrock, {"majorant": lmm.majorants.SecantMajorant(rosenbrock)}, lmm.Kind.ESTIMATE),
-    )
-    for fun, named, kind in cases:
-        named["settings"] = lmm.SolveSettings(max_iter=20)
-        optimizer = lmm.ProjectedMMOptimizer(fun, proposer=lmm.LimitedMemory(), **named)
-        found = lmm.minimize(fun, x0, **named)
-        assert torch.equal(found.x, optimizer.minimize(x0).x)
-        assert found.certificate.proposed.all()
-        assert found.certificate.proposer == "LimitedMemory"
-        own = lmm.minimize(fun, x0, proposer=None, **named)
-        assert own.certificate.kind is kind
-        assert not own.certificate.proposed.any()
-        assert own.certificate.proposer is None
-        assert not torch.equal(own.x, found.x)
 
 
 def test_a_pair_too_small_to_divide_by_is_left_out() -> None:

@@ -82,7 +82,7 @@ def compiled(case: Case, recorder: Recorder) -> None:
     starting, stepping = (
         lmm.ProjectedMMOptimizer(
             objective,
-            proposer=lmm.LimitedMemory(),
+            proposer=lmm.proposers.BFGS(),
             settings=lmm.SolveSettings(gtol=0.0, max_iter=UNLIMITED),
             **own,
         )

@@ -1,0 +1,50 @@
+"""BFGS steps for any number of unknowns: what `minimize` takes by default."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from learnmm.proposers.base import Point, Proposer, Step
+from learnmm.proposers.dense_bfgs import DenseBFGS, Inverse
+from learnmm.proposers.limited_memory import LimitedMemory, Pairs
+
+FEW = 32
+"""Up to so many unknowns a matrix is taken: a step of a large batch then costs about what one of
+limited memory does, and fewer are needed (``python -m benchmarks.batches``)."""
+
+
+class BFGS(Proposer):
+    """:class:`DenseBFGS` for up to 32 unknowns per problem, :class:`~learnmm.LimitedMemory` above.
+
+    Examples
+    --------
+    >>> import torch, learnmm as lmm
+    >>> x0 = torch.zeros(2, 3)
+    >>> type(lmm.proposers.BFGS().init_memory(x0)).__name__
+    'Inverse'
+    """
+
+    trials = LimitedMemory.trials
+    reach = LimitedMemory.reach
+    curvature_from_steps = True
+    remembers_points = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.few, self.many = DenseBFGS(), LimitedMemory()
+
+    def init_memory(self, x: Tensor) -> Inverse | Pairs:
+        """No pairs; what kind of memory it is decides from here on."""
+        return (self.few if x[0].numel() <= FEW else self.many).init_memory(x)
+
+    def observe(self, point: Point, memory: Inverse | Pairs) -> Inverse | Pairs:
+        """Put the pair of the step to this iterate in."""
+        if isinstance(memory, Inverse):
+            return self.few.observe(point, memory)
+        return self.many.observe(point, memory)
+
+    def propose(self, point: Point, memory: Inverse | Pairs) -> Step:
+        """Apply ``H``."""
+        if isinstance(memory, Inverse):
+            return self.few.propose(point, memory)
+        return self.many.propose(point, memory)
