@@ -245,8 +245,8 @@ PROPOSERS = [
         (UNKNOWNS, 3),
     ),
     ProposerCase("limited-memory", lambda dtype: lmm.LimitedMemory(3)),
-    ProposerCase("dense-bfgs", lambda dtype: lmm.proposers.DenseBFGS(), (2, 3)),
-    ProposerCase("bfgs", lambda dtype: lmm.proposers.BFGS(), (4, 9)),
+    ProposerCase("dense-bfgs", lambda dtype: lmm.proposers.DenseBFGS()),
+    ProposerCase("bfgs", lambda dtype: lmm.proposers.BFGS()),
     ProposerCase(
         "quasi-newton", lambda dtype: lmm.proposers.LearnedQuasiNewton.pretrained(3).to(dtype)
     ),

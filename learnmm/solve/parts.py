@@ -67,9 +67,7 @@ def _check_steps(solver: ProjectedMMOptimizer) -> None:
             "unknowns of several processes take no bounds or penalty, got "
             f"{type(solver.penalty).__name__}"
         )
-    summed = type(proposer) is BFGS or (
-        type(proposer) is LimitedMemory and proposer.metric is None
-    )
+    summed = type(proposer) is BFGS or (type(proposer) is LimitedMemory and proposer.metric is None)
     if not (proposer is None or summed):
         raise TypeError(
             "unknowns of several processes are moved by LimitedMemory() or, with proposer=None, by "

@@ -36,7 +36,7 @@ class SolveSettings:
         decrease so far. The promise is half the largest slope of the steps that there are to be
         tried, and what the parabola through the slopes at both ends of that step says. Where ``f``
         goes to zero, it is enough that ``f`` and the promise have fallen to 1e-30 of the decrease
-        so far (1e-20 in float32).
+        so far (1e-20 in float32), halving gradient or not.
     rtol, atol : float
         Stop when a step lowers ``f`` by at most ``atol + rtol |f|``; both 0 switch this off.
     check_deterministic : bool

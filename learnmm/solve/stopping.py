@@ -60,7 +60,7 @@ class Stopping:
         refused = running & ~info.accepted
         # Whether the gradient has not halved: there is more to be had where it did.
         resting = refused | (info.gradient_norm > state.gradient_norm / 2)
-        done = info.accepted & self._converged(state, trial, outcome, info, at_first & resting)
+        done = info.accepted & self._converged(state, trial, outcome, info, at_first, resting)
         # Nothing moves, and what is left of the gradient is nothing.
         stuck = running & at_first & outcome.finite & outcome.still
         reasons = [
@@ -97,16 +97,25 @@ class Stopping:
         return [(Status.DECREASE, info.accepted & at_first & small)]
 
     def _converged(
-        self, state: State, trial: Trial, outcome: Outcome, info: StepInfo, telling: Tensor
+        self,
+        state: State,
+        trial: Trial,
+        outcome: Outcome,
+        info: StepInfo,
+        at_first: Tensor,
+        resting: Tensor,
     ) -> Tensor:
         """Whether the gradient says that the problem is done, ``(B,)``."""
         if self.gtol is not None:
             return self._gone(state, info)
         size, fallen = info.value.detach().abs(), (state.initial - info.value).detach()
         nothing = VANISHED[fallen.dtype] * fallen
+        vanished = size <= nothing
         least = torch.maximum(
-            PROMISE_FALL * torch.minimum(size, fallen), torch.where(size <= nothing, nothing, 0.0)
+            PROMISE_FALL * torch.minimum(size, fallen), torch.where(vanished, nothing, 0.0)
         )
+        # What goes to zero may halve its gradient for ever, as quartics do.
+        telling = at_first & (resting | vanished)
         little = (trial.proposal.most / 2 <= least) & _flat(trial, outcome, least)
         return (telling & self._gone(state, info) & little) | (info.gradient_norm == 0)
 

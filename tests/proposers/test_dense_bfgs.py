@@ -165,6 +165,14 @@ def test_a_quadratic_ends_in_few_steps() -> None:
     assert bool((2 * few.iterations < many.iterations).all())
 
 
+def test_a_quartic_ends_although_its_gradient_halves_for_ever() -> None:
+    """BFGS goes to the minimum of a power at a steady rate, down to where numbers end."""
+    weights = torch.arange(1.0, 9.0, dtype=DTYPE)
+    result = lmm.minimize(lambda x: (weights * x**2).sum(1) ** 2, torch.ones(2, 8, dtype=DTYPE))
+    assert bool(result.success.all())
+    assert int(result.iterations.max()) < 200
+
+
 def test_minimize_takes_bfgs_unless_told_otherwise() -> None:
     """The same steps for a function, an objective of it and an atom, whoever gives the bound."""
     x0 = torch.tensor([[-1.2, 1.0], [2.0, 2.0]], dtype=DTYPE)

@@ -64,7 +64,7 @@ def test_each_problem_takes_the_lower_one(seed: int) -> None:
 @given(seed=st.integers(0, 10**6))
 def test_a_start_that_is_not_taken_leaves_no_trace(seed: int) -> None:
     x0 = normal(4, 3, seed=seed)
-    plain = lmm.minimize(bowl, x0)
+    plain = lmm.minimize(bowl, x0, proposer=lmm.LimitedMemory())
     for bad in (2 * x0, x0, torch.full_like(x0, torch.nan), torch.full_like(x0, torch.inf)):
         result = lmm.minimize(bowl, x0, proposer=Starting(bad))
         assert torch.equal(result.x, plain.x)

@@ -293,7 +293,7 @@ def test_steps_are_counted_by_who_made_them() -> None:
     learned = lmm.minimize(
         rosenbrock, x0, proposer=lmm.proposers.Constant(initial=0.9), settings=brief
     ).certificate
-    for certificate, name in ((whole, "LimitedMemory"), (learned, "Constant")):
+    for certificate, name in ((whole, "BFGS"), (learned, "Constant")):
         assert (certificate.proposed > 0).all()
         assert (certificate.proposed <= certificate.accepted).all()
         assert certificate.proposer == name
