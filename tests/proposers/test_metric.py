@@ -113,7 +113,7 @@ def test_a_wrong_metric_costs_little() -> None:
         return (scales * x**2).sum(1) / 2 + (x / 3).cosh().log().sum(1)
 
     x0 = normal(16, 20, seed=3)
-    plain = lmm.minimize(fun, x0)
+    plain = lmm.minimize(fun, x0, proposer=lmm.LimitedMemory())
     wrong = lmm.LimitedMemory(metric=KnownHessian(torch.diag(1 / scales)))
     misled = lmm.minimize(fun, x0, proposer=wrong)
     assert bool(misled.success.all())
