@@ -1,11 +1,13 @@
 """Which acceleration wins: momentum, memory gradient, limited memory, or none.
 
-Three tables from one run:
+Four tables from one run:
 
 1. the 35 functions of More, Garbow and Hillstrom from their standard starts: how many are solved to
    1e-6 of the least value, in how many evaluations, against torch's L-BFGS (strong Wolfe);
 2. a batch of 1024 around each start at once, against a loop over L-BFGS;
-3. deblurring with a matrix-free operator: evaluations and time to the same energy.
+3. a matrix of BFGS beside limited memory, by the number of unknowns: evaluations, and what a step
+   takes for one problem and for 1024;
+4. deblurring with a matrix-free operator: evaluations and time to the same energy.
 
 ``python -m benchmarks.acceleration`` prints them and writes ``benchmarks/results/acceleration.md``.
 Rules that lost live here only.
@@ -23,7 +25,9 @@ from rich.progress import track
 from torch import Tensor
 
 import learnmm as lmm
-from benchmarks.pages import arguments, made_by, table, write
+from benchmarks.pages import arguments, line, made_by, table, write
+from benchmarks.timing import paired_times, ratio
+from learnmm.proposers.bfgs import FEW
 from learnmm.vectors import dot, expand
 from learnmm_problems.mgh import FUNCTIONS, MGHProblem
 
@@ -32,7 +36,10 @@ GAP = 1e-6
 RULES = ("rule", "solved of 35", "evaluations in all", "share refused", "monotone", "seconds")
 STARTS = ("function", "unknowns", "solved, L-BFGS", "solved, learnmm")
 STARTS += ("loop, s", "batch, s", "ratio", "monotone")
+MATRICES = ("unknowns", "starts", "evaluations", "one problem", "1024 problems")
 DEBLURRING = ("rule", "there", "steps", "refused", "seconds", "gap at the end")
+SIZES = (2, 4, 8, 16, 32, 64, 128)
+MEMORIES = {"BFGS": lmm.proposers.DenseBFGS, "LimitedMemory": lmm.LimitedMemory}
 BATCHED = ("rosenbrock", "helical-valley", "wood", "osborne-2", "broyden-banded")
 console = Console(stderr=True)
 
@@ -176,6 +183,7 @@ def solvers(budget: int, own_budget: int) -> dict[str, Callable[[Any, Tensor], E
     table["momentum"] = direction(Momentum)
     for history in (5, 10, 20):
         table[f"LimitedMemory({history})"] = direction(lambda h=history: lmm.LimitedMemory(h))
+    table["BFGS, a matrix"] = direction(lmm.proposers.DenseBFGS)
     table["LimitedMemory(10), no shortening"] = direction(lambda: Impatient(10))
     return table
 
@@ -234,8 +242,43 @@ def batches(batch: int, looped: int) -> list[str]:
     return rows
 
 
+def valleys(x: Tensor) -> Tensor:
+    """Rosenbrock's function, chained."""
+    return (100 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1 - x[:, :-1]) ** 2).sum(1)
+
+
+def matrices(starts: int, batch: int) -> list[str]:
+    """Table 3: ratios of the matrix to limited memory, in the median over starts and over steps."""
+    rows = []
+    for unknowns in track(SIZES, "matrices", console=console):
+        generator = torch.Generator().manual_seed(SEED)
+        x0 = torch.randn(batch, unknowns, generator=generator, dtype=torch.float64)
+        limit = lmm.SolveSettings(gtol=1e-6, max_iter=5000)
+        counts = [
+            lmm.minimize(valleys, x0[:starts], proposer=make(), settings=limit).iterations + 1
+            for make in MEMORIES.values()
+        ]
+        steps = [ratio(*step_times(x, n)) for x, n in ((x0[:1], 201), (x0, 21))]
+        shares = (float((counts[0] / counts[1]).median()), *steps)
+        rows.append(line([str(unknowns), str(starts), *(f"{share:.2f}" for share in shares)]))
+    return rows
+
+
+def step_times(x0: Tensor, repeats: int, warm: int = 12) -> list[list[float]]:
+    """Seconds of a step with either memory, once limited memory is full."""
+    tasks = []
+    for make in MEMORIES.values():
+        optimizer = lmm.ProjectedMMOptimizer(valleys, proposer=make())
+        with torch.no_grad():
+            state = optimizer.init(x0)
+            for _ in range(warm):
+                state, _ = optimizer.step(state)
+        tasks.append(torch.no_grad()(lambda o=optimizer, s=state: o.step(s)))
+    return paired_times(*tasks, repeats=repeats)
+
+
 def deblurring(side: int, steps: int) -> list[str]:
-    """Table 3: Huber misfit of a blurred image, hyperbolic penalty on differences."""
+    """Table 4: Huber misfit of a blurred image, hyperbolic penalty on differences."""
     generator = torch.Generator().manual_seed(SEED)
     line = torch.exp(-(torch.arange(-6, 7, dtype=torch.float64) ** 2) / 8)
     blur = lmm.linear.convolution(torch.outer(line, line) / line.sum() ** 2, (side, side))
@@ -294,6 +337,7 @@ def main() -> None:
     parser.add_argument("--own-budget", type=int, default=40)
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--looped", type=int, default=32)
+    parser.add_argument("--starts", type=int, default=64)
     parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--steps", type=int, default=600)
     settings = parser.parse_args()
@@ -312,6 +356,12 @@ def main() -> None:
             f"against a loop over L-BFGS (history 10, timed on {settings.looped} of them):",
             "",
             *table(STARTS, batches(settings.batch, settings.looped)),
+            "A matrix of BFGS over limited memory with ten pairs, on chained valleys of Rosenbrock "
+            "from normal starts: evaluations until no entry of the gradient is above 1e-6, and the "
+            "time of a step, in the median. `minimize` takes the matrix up to "
+            f"{FEW} unknowns.",
+            "",
+            *table(MATRICES, matrices(settings.starts, settings.batch)),
             f"An image of {settings.side} x {settings.side} deblurred by products alone, until the "
             "energy is within 1e-6 of the least, relative to the start:",
             "",

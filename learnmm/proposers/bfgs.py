@@ -10,7 +10,7 @@ from learnmm.proposers.limited_memory import LimitedMemory, Pairs
 
 FEW = 32
 """Up to so many unknowns a matrix is taken: a step of a large batch then costs about what one of
-limited memory does, and fewer are needed (``python -m benchmarks.batches``)."""
+limited memory does, and fewer are needed (``python -m benchmarks.acceleration``)."""
 
 
 class BFGS(Proposer):

@@ -49,7 +49,8 @@ class DenseBFGS(Proposer):
 
     Pairs without positive curvature are left out, and steps that follow are stretched, verified
     and shortened, as those of `LimitedMemory` are. Should rounding have spoilt ``H``, so that
-    ``<y, H y>`` is not positive, it starts again from that pair.
+    ``<y, H y>`` is not positive, it starts again from that pair. Where bounds hold unknowns, the
+    step is that of the others with their block of ``H^-1``.
 
     Examples
     --------
@@ -88,7 +89,10 @@ class DenseBFGS(Proposer):
         """Apply ``H``, or take the majorant's own step before the first pair."""
         with full_precision(point.x):
             gradient = point.gradient
-            step = times(memory.matrix, gradient.flatten(1)).reshape(gradient.shape)
+            step = times(memory.matrix, gradient.flatten(1))
+            if point.free is not None:
+                step = kept_on_face(memory.matrix, step, point.free.flatten(1))
+            step = step.reshape(gradient.shape)
             if known(memory.known.all()) is not True:
                 own = point.curvature.solve(gradient).to(gradient.dtype)
                 step = torch.where(expand(memory.known, step), step, own)
@@ -144,6 +148,30 @@ def inverse_of(curvature: Curvature, like: Tensor) -> Tensor:
         return entries.flatten(1)[:, :, None] * eye
     units = (row.expand(len(like), -1).reshape(like.shape) for row in eye)
     return torch.stack([curvature.solve(e).to(like.dtype).flatten(1) for e in units], 2)
+
+
+def kept_on_face(matrix: Tensor, step: Tensor, free: Tensor) -> Tensor:
+    """The step ``H g`` without moves of what is held, ``(B, n)``.
+
+    ``H (g - l)`` for the ``l`` on what is held with ``H_hh l = (H g)_h``: a step of the inverse of
+    that block of ``H^-1`` that belongs to what is free, for it is the block's Schur complement
+    ``H_ff - H_fh H_hh^-1 H_hf``.
+
+    Parameters
+    ----------
+    matrix : Tensor
+        ``H``, ``(B, n, n)``.
+    step : Tensor
+        ``H g``, ``(B, n)``, for a ``g`` that is zero on what is held.
+    free : Tensor of bool
+        ``(B, n)``.
+    """
+    held = ~free
+    both = held[:, :, None] & held[:, None, :]
+    ones = torch.diag_embed(free).to(matrix.dtype)  # they leave what is free out
+    block = torch.where(both, matrix, 0.0) + ones
+    push, _ = torch.linalg.solve_ex(block, torch.where(held, step, 0.0))
+    return torch.where(held, 0.0, step - times(matrix, push))
 
 
 def times(matrices: Tensor, vectors: Tensor) -> Tensor:

@@ -20,7 +20,12 @@ from learnmm.checks import assert_batch_independent
 from learnmm.proximal import Box, NonNegative
 
 DOUBLE = torch.float64
-PROPOSERS = {"own steps": None, "limited memory": lmm.LimitedMemory(), "multipliers": Hostile()}
+PROPOSERS = {
+    "own steps": None,
+    "limited memory": lmm.LimitedMemory(),
+    "a matrix": lmm.proposers.DenseBFGS(),
+    "multipliers": Hostile(),
+}
 
 each = pytest.mark.parametrize("proposer", PROPOSERS.values(), ids=PROPOSERS)
 
