@@ -35,7 +35,7 @@ class BFGS(Proposer):
 
     def init_memory(self, x: Tensor) -> Inverse | Pairs:
         """No pairs; what kind of memory it is decides from here on."""
-        return (self.few if x[0].numel() <= FEW else self.many).init_memory(x)
+        return (self.few if x.shape[1:].numel() <= FEW else self.many).init_memory(x)
 
     def observe(self, point: Point, memory: Inverse | Pairs) -> Inverse | Pairs:
         """Put the pair of the step to this iterate in."""

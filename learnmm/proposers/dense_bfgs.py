@@ -70,7 +70,7 @@ class DenseBFGS(Proposer):
 
     def init_memory(self, x: Tensor) -> Inverse:
         """No pair."""
-        batch, unknowns = len(x), x[0].numel()
+        batch, unknowns = len(x), x.shape[1:].numel()
         return Inverse(
             x=x.clone(),  # torch.compile would take a shared tensor for a special case
             gradient=torch.zeros_like(x),
@@ -89,9 +89,9 @@ class DenseBFGS(Proposer):
         """Apply ``H``, or take the majorant's own step before the first pair."""
         with full_precision(point.x):
             gradient = point.gradient
-            step = times(memory.matrix, gradient.flatten(1))
+            step = times(memory.matrix, rows(gradient))
             if point.free is not None:
-                step = kept_on_face(memory.matrix, step, point.free.flatten(1))
+                step = kept_on_face(memory.matrix, step, rows(point.free))
             step = step.reshape(gradient.shape)
             if known(memory.known.all()) is not True:
                 own = point.curvature.solve(gradient).to(gradient.dtype)
@@ -105,7 +105,7 @@ def updated(memory: Inverse, point: Point, move: Tensor, change: Tensor) -> Inve
     ``c H + s w^T + w s^T`` with ``w = ((1 + c <y, H y> / <s, y>) s / 2 - c H y) / <s, y>``.
     """
     length, grown = norm(move), norm(change)
-    s, y = move.flatten(1), change.flatten(1)
+    s, y = rows(move), rows(change)
     product = (s * y).sum(1)
     useful = has_curvature(product, length, grown)
     divisor = torch.where(useful, product, 1.0)
@@ -113,7 +113,7 @@ def updated(memory: Inverse, point: Point, move: Tensor, change: Tensor) -> Inve
     bend = (y * along).sum(1)
     anew = useful & ~(memory.known & (bend > 0))
     if known(anew.any()) is not False:
-        first = point.curvature.solve(change).to(s.dtype).flatten(1)
+        first = rows(point.curvature.solve(change).to(s.dtype))
         matrix = torch.where(anew[:, None, None], inverse_of(point.curvature, move), matrix)
         along = torch.where(anew[:, None], first, along)
         bend = torch.where(anew, (y * first).sum(1), bend)
@@ -142,12 +142,12 @@ def _risen(matrix: Tensor, scale: Tensor, s: Tensor, w: Tensor, useful: Tensor) 
 
 def inverse_of(curvature: Curvature, like: Tensor) -> Tensor:
     """``B^+`` on the flattened iterate, ``(B, n, n)``."""
-    eye = torch.eye(like[0].numel(), dtype=like.dtype, device=like.device)
+    eye = torch.eye(like.shape[1:].numel(), dtype=like.dtype, device=like.device)
     if isinstance(curvature, ScalarCurvature | DiagonalCurvature):
         entries = curvature.solve(torch.ones_like(like)).to(like.dtype)
-        return entries.flatten(1)[:, :, None] * eye
+        return rows(entries)[:, :, None] * eye
     units = (row.expand(len(like), -1).reshape(like.shape) for row in eye)
-    return torch.stack([curvature.solve(e).to(like.dtype).flatten(1) for e in units], 2)
+    return torch.stack([rows(curvature.solve(e).to(like.dtype)) for e in units], 2)
 
 
 def kept_on_face(matrix: Tensor, step: Tensor, free: Tensor) -> Tensor:
@@ -172,6 +172,11 @@ def kept_on_face(matrix: Tensor, step: Tensor, free: Tensor) -> Tensor:
     block = torch.where(both, matrix, 0.0) + ones
     push, _ = torch.linalg.solve_ex(block, torch.where(held, step, 0.0))
     return torch.where(held, 0.0, step - times(matrix, push))
+
+
+def rows(v: Tensor) -> Tensor:
+    """``(B, *shape)`` as ``(B, n)``; of one unknown the shape may be ``()``."""
+    return v.reshape(len(v), -1)
 
 
 def times(matrices: Tensor, vectors: Tensor) -> Tensor:
