@@ -101,13 +101,7 @@ class Packing:
 
     def confirmed(self) -> bool:
         """Whether a function that was tried says the same of the whole batch where it stands."""
-        if not self.tried:
-            return True
-        whole = self.whole()
-        there = _evaluated(self._all, whole)
-        # Those without a finite start were never stepped.
-        apart = ~(torch.isfinite(whole.value) & torch.isfinite(whole.gradient_norm))
-        return there is not None and bool((_agree(there, whole) | apart).all())
+        return not self.tried or agree(self._all, self.whole())
 
     def _leave(self, places: Tensor, raised: dict[int, str]) -> None:
         rows = places if self.rows is None else self.rows[places]
@@ -129,6 +123,14 @@ class Packing:
         # Views and what others hold must not be written to.
         self._whole = mapped(Tensor.clone, whole) if self.rows is None else whole
         self.solver, self.state, self.rows, self.tried = solver, state, rows, tried
+
+
+def agree(solver: ProjectedMMOptimizer, state: State) -> bool:
+    """Whether an objective says of a batch what a state of it says, up to rounding."""
+    there = _evaluated(solver, state)
+    # Those without a finite start were never stepped.
+    apart = ~(torch.isfinite(state.value) & torch.isfinite(state.gradient_norm))
+    return there is not None and bool((_agree(there, state) | apart).all())
 
 
 def _evaluated(solver: ProjectedMMOptimizer, state: State) -> Evaluation | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypedDict, Unpack, cast
+from typing import Any, Literal, TypedDict, Unpack, cast
 
 from learnmm.bound import Majorant
 from learnmm.objective import Objective
@@ -26,7 +26,7 @@ class Running(TypedDict, total=False):
     progress: bool
     history: bool
     strict: bool
-    compiled: bool
+    compiled: bool | Literal["loop"]
 
 
 class More(Running, total=False):
@@ -86,8 +86,8 @@ def minimize(
     **more
         ``has_aux``: whether `fun` returns a value and anything else, which comes back as the
         result's `aux`, from one more evaluation at the end. ``callback``, ``progress``,
-        ``history``, ``strict`` and ``compiled``: see :meth:`ProjectedMMOptimizer.minimize`. Every
-        call compiles anew; an optimizer does once.
+        ``history``, ``strict`` and ``compiled``: see :meth:`ProjectedMMOptimizer.minimize`. With
+        ``compiled=True`` every call compiles anew; an optimizer does once.
 
     Returns
     -------

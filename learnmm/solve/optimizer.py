@@ -6,7 +6,7 @@ import copy
 import inspect
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -162,7 +162,7 @@ class ProjectedMMOptimizer:
         progress: bool = False,
         history: bool = False,
         strict: bool = True,
-        compiled: bool = False,
+        compiled: bool | Literal["loop"] = False,
     ) -> Result:
         """Step until every problem has stopped; those that have leave the batch where they can.
 
@@ -182,9 +182,12 @@ class ProjectedMMOptimizer:
             Keep every step's record, ``(iterations, B)`` each.
         strict : bool
             See :meth:`init`.
-        compiled : bool
-            Take :meth:`compiled_step`: seconds for the first step, then several times faster where
-            problems are small. The objective must be one that `torch.compile` can trace.
+        compiled : bool or "loop"
+            Where `torch.compile` can trace the objective. True: :meth:`compiled_step`, seconds for
+            the first, then faster where problems are small. "loop": the whole solve as one graph,
+            faster still once made, which takes tens of seconds, once in a process for a
+            function or kind of atom, shapes and settings; without callback, history and progress.
+            Numbers that a function holds are part of it: what changes is better a tensor.
 
         Returns
         -------
@@ -200,6 +203,7 @@ class ProjectedMMOptimizer:
             options = {"callback": callback, "progress": progress, "history": history}
             return minimize_in_parts(self, x0, strict=strict, compiled=compiled, **options)
         check_start(x0)
+        how = Loop(callback, progress, history, compiled).checked()
         if self.penalty is not None:
             self.penalty.check(x0)
             x0 = self.feasible(x0)
@@ -210,8 +214,7 @@ class ProjectedMMOptimizer:
             with sparse_gradients_explained():
                 state = solver.init(begin[None] if single else begin, strict=strict)
             initial = state.initial.clone()  # without a step it would be that of the result
-            how = Loop(callback, progress, history, compiled)
-            state, record, raised = run(solver, state, how)
+            state, record, raised, seconds = run(solver, state, how)
 
         def first(t: Tensor) -> Tensor:
             return t[0] if single else t
@@ -227,6 +230,7 @@ class ProjectedMMOptimizer:
             history=record,
             initial_fun=first(initial),
             raised=raised,
+            compile_seconds=seconds,
         )
 
     def certificate(self, tally: Tally) -> Certificate:

@@ -47,6 +47,8 @@ class Result:
         empty where it raised none.
     aux : Any
         What a function with ``has_aux=True`` returned beside its value at `x`.
+    compile_seconds : float
+        What ``compiled="loop"`` took to make its graph; 0 otherwise, and where there was one.
 
     Notes
     -----
@@ -65,6 +67,7 @@ class Result:
     initial_fun: Tensor
     raised: Mapping[int, str] = field(default_factory=dict)
     aux: Any = None
+    compile_seconds: float = 0.0
 
     @property
     def success(self) -> Tensor:
