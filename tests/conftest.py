@@ -18,7 +18,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 # The first of the same examples, where the suite is repeated on another path.
-settings.register_profile("few", settings.get_profile("deterministic"), max_examples=25)
+settings.register_profile("few", settings.get_profile("deterministic"), max_examples=10)
 # HYPOTHESIS_PROFILE=search looks further, with new examples on every run.
 settings.register_profile(
     "search",

@@ -129,7 +129,7 @@ def test_a_step_compiles_in_one_graph(name: str) -> None:
     }[name]
     x0 = normal(2, 6)
     atom = lmm.HalfQuadratic(normal(2, *operator.image, seed=1)) @ operator
-    optimizer = lmm.ProjectedMMOptimizer(atom, proposer=lmm.LimitedMemory(2))
+    optimizer = lmm.ProjectedMMOptimizer(atom)
     state = optimizer.init(x0)
     compiled = torch.compile(optimizer.step, fullgraph=True, backend="eager")
     with torch.no_grad():

@@ -164,19 +164,6 @@ def test_gradients_stay_finite_where_a_fit_is_exact() -> None:
     assert torch.isfinite(matrix.grad).all()
 
 
-def test_a_step_compiles_in_one_graph() -> None:
-    optimizer = lmm.ProjectedMMOptimizer(
-        rosenbrock, majorant=lmm.majorants.LipschitzMajorant(1e3), proposer=lmm.LimitedMemory(3)
-    )
-    state = optimizer.init(normal(3, 4))
-    compiled = torch.compile(optimizer.step, fullgraph=True, backend="eager")
-    with torch.no_grad():
-        for _ in range(4):
-            expected, _ = optimizer.step(state)
-            state, _ = compiled(state)
-            torch.testing.assert_close(state.x, expected.x)
-
-
 @pytest.mark.parametrize("history", [0, -1, 2.0, None])
 def test_history_is_a_positive_integer(history: Any) -> None:
     with pytest.raises(

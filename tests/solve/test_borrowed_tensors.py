@@ -49,7 +49,7 @@ def assert_true_to_itself(optimizer: lmm.ProjectedMMOptimizer) -> None:
 @pytest.mark.parametrize("at", ["point", "curvature", "memory", "proposing"])
 @pytest.mark.parametrize("whole", [False, True], ids=["multipliers", "step"])
 def test_proposers_do_not_reach_the_iterate(write: Write, at: str, whole: bool) -> None:
-    proposer, few = Writing(write, at, whole=whole), lmm.SolveSettings(max_iter=50)
+    proposer, few = Writing(write, at, whole=whole), lmm.SolveSettings(max_iter=20)
     assert_true_to_itself(lmm.ProjectedMMOptimizer(quadratic, proposer=proposer, settings=few))
 
 

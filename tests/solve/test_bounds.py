@@ -219,7 +219,10 @@ def test_what_is_minimized_beside_the_objective_is_named_once() -> None:
 
 def test_its_steps_are_one_graph() -> None:
     optimizer = lmm.ProjectedMMOptimizer(
-        rosenbrock, proposer=lmm.LimitedMemory(3), penalty=Box(normal(3, 2).abs() - 3, 0.5)
+        rosenbrock,
+        majorant=lmm.majorants.LipschitzMajorant(1e3),
+        proposer=lmm.LimitedMemory(3),
+        penalty=Box(normal(3, 2).abs() - 3, 0.5),
     )
     compiled = torch.compile(optimizer.step, fullgraph=True, backend="eager")
     with torch.no_grad():

@@ -86,8 +86,7 @@ def test_functions(fun: Any, majorant: Any, copied: Copy) -> None:
     assert_goes_on(optimizer, x0, copied)
 
 
-@by_copy
-@pytest.mark.parametrize("fun", [valley, alone])
+@pytest.mark.parametrize(("fun", "copied"), [(valley, pickled), (alone, copy.deepcopy)])
 def test_optimizers_that_have_compiled(
     fun: Any, copied: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,9 +22,9 @@ by_problem = pytest.mark.parametrize(
 )
 by_atom = pytest.mark.parametrize("case", ATOMS, ids=lambda case: case.name)
 by_dtype = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-by_projection = pytest.mark.parametrize(
-    "projection", [lmm.Projection(1e-3, 1.9998), None], ids=["projected", "free"]
-)
+PROJECTIONS = [lmm.Projection(1e-3, 1.9998), None]
+by_projection = pytest.mark.parametrize("projection", PROJECTIONS, ids=["projected", "free"])
+kinds = st.tuples(st.sampled_from([torch.float64, torch.float32]), st.sampled_from(PROJECTIONS))
 palettes = st.lists(st.sampled_from(HOSTILE) | st.floats(width=32), min_size=1, max_size=7)
 seeds = st.integers(0, 2**20)
 
@@ -50,18 +50,16 @@ def assert_result(result: lmm.Result, objective: lmm.Objective) -> None:
 
 
 @by_problem
-@by_dtype
-@by_projection
-@settings(max_examples=3)
-@given(palette=palettes, stride=st.integers(0, 5), seed=seeds)
+@settings(max_examples=5)
+@given(kind=kinds, palette=palettes, stride=st.integers(0, 5), seed=seeds)
 def test_no_problem_rises_under_hostile_multipliers(
     case: ProblemCase,
-    dtype: torch.dtype,
-    projection: lmm.Projection | None,
+    kind: tuple[torch.dtype, lmm.Projection | None],
     palette: list[float],
     stride: int,
     seed: int,
 ) -> None:
+    dtype, projection = kind
     drawn = draw(case, dtype, seed)
     optimizer = drawn.optimizer(
         proposer=Hostile(palette, stride),
@@ -72,18 +70,16 @@ def test_no_problem_rises_under_hostile_multipliers(
 
 
 @by_atom
-@by_dtype
-@by_projection
-@settings(max_examples=3)
-@given(palette=palettes, stride=st.integers(0, 5), seed=seeds)
+@settings(max_examples=6)
+@given(kind=kinds, palette=palettes, stride=st.integers(0, 5), seed=seeds)
 def test_no_atom_rises_under_hostile_multipliers(
     case: AtomCase,
-    dtype: torch.dtype,
-    projection: lmm.Projection | None,
+    kind: tuple[torch.dtype, lmm.Projection | None],
     palette: list[float],
     stride: int,
     seed: int,
 ) -> None:
+    dtype, projection = kind
     data = Draw(BATCH, dtype, seed)
     optimizer = lmm.ProjectedMMOptimizer(
         case.build(data),
@@ -96,14 +92,14 @@ def test_no_atom_rises_under_hostile_multipliers(
 
 @by_problem
 @by_dtype
-@by_projection
 def test_no_problem_rises_when_proposers_are_switched_at_random(
-    case: ProblemCase, dtype: torch.dtype, projection: lmm.Projection | None
+    case: ProblemCase, dtype: torch.dtype
 ) -> None:
     drawn = draw(case, dtype)
     optimizers = [
         drawn.optimizer(proposer=proposer, settings=brief(projection))
         for proposer in (Random(0), Random(1), lmm.proposers.Constant(initial=1.5), None)
+        for projection in PROJECTIONS
     ]
     choice = torch.Generator().manual_seed(0)
     state = optimizers[0].init(drawn.x0)

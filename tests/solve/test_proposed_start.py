@@ -60,7 +60,7 @@ def test_each_problem_takes_the_lower_one(seed: int) -> None:
     assert bool((result.fun <= torch.minimum(bowl(start), bowl(x0))).all())
 
 
-@settings(max_examples=10)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 10**6))
 def test_a_start_that_is_not_taken_leaves_no_trace(seed: int) -> None:
     x0 = normal(4, 3, seed=seed)
