@@ -19,15 +19,19 @@ NEAR = 2.0**-20
 """Length of a step along which a penalty is linear, unless a kink is as close."""
 
 
+FALL = 0.4
+"""Share of its squared length that an own step falls by at least."""
+
+
 def assert_penalty(penalty: Penalty, x: Tensor, gradient: Tensor) -> None:
     """Check what a penalty says at points of a batch, with gradients there.
 
     Laws: `prox` minimizes ``1/2 |z - v|_W^2 + h(z)``: no other point comes closer than that value
-    plus ``1/2 |y - z|_W^2``. It lands where ``h`` is finite, to the bit. `fall` is the difference
-    of values, and `residual` is ``W (x - prox(x - W^-1 g))``. With faces, the sum of ``<g, .>`` and
-    ``h`` falls along `steepest` by its square, to
-    which the residual grows as the weights do; `confined` and `shares` keep to the face of `free`.
-    Problem ``i`` of a batch gets what it gets alone.
+    plus ``1/2 |y - z|_W^2``; without a closed form up to `excess`. It lands where ``h`` is finite,
+    to the bit. `fall` is the difference of values, `own` leads down towards ``prox(x - W^-1 g)``,
+    and `residual` is ``W`` times the way there. With faces, the sum of ``<g, .>`` and ``h`` falls
+    along `steepest` by its square, to which the residual grows as the weights do; `confined` and
+    `shares` keep to the face of `free`. Problem ``i`` of a batch gets what it gets alone.
 
     Parameters
     ----------
@@ -58,11 +62,12 @@ def assert_penalty(penalty: Penalty, x: Tensor, gradient: Tensor) -> None:
         return torch.randn(x.shape, generator=drawn, dtype=torch.float64).to(x)
 
     weights = penalty.metric(normal().exp())
-    own = penalty.prox(x - gradient / weights, weights)
+    own = penalty.own(x, gradient, weights)
     for v in (x, x - gradient / weights, 10 * normal()):
         _minimizes(penalty, v, weights, [normal() for _ in range(TRIALS)])
     expected = weights * (x - own)
     scale = norm(gradient) + norm(weights * x) + norm(weights * own)
+    _falls(penalty, x, gradient, weights, own)
     law = "the residual is the weights times the own step"
     require_equal(penalty.residual(x, gradient, weights), expected, scale, law)
     before, after = penalty.value(x), penalty.value(own)
@@ -88,7 +93,20 @@ def _minimizes(penalty: Penalty, v: Tensor, weights: Tensor, noise: list[Tensor]
             apart = dot(weights * (y - z), y - z) / 2
             slack = tolerance(v) * (total(y) + total(z) + dot(weights * v, v))
             law = "a prox minimizes the distance and the penalty"
+            excess = penalty.excess(v, z, weights)
+            slack = slack + excess + (4 * excess * apart).sqrt()  # strong convexity
             require(total(z) + apart - total(y), slack, law)
+
+
+def _falls(penalty: Penalty, x: Tensor, gradient: Tensor, weights: Tensor, own: Tensor) -> None:
+    """An own step falls by 0.4 of its squared length, where that of an exact prox is 0.5."""
+    step = x - own
+    square = dot(weights * step, step)
+    fall = dot(gradient, step) - square / 2 + penalty.fall(x, own)
+    excess = penalty.excess(x - gradient / weights, own, weights)
+    slack = excess + (2 * excess * square).sqrt()
+    slack = slack + tolerance(x) * (norm(gradient) * norm(step) + square + penalty.rounding(x))
+    require(FALL * square - fall, slack, "the bound falls by 0.4 of an own step's squared length")
 
 
 def _faces(penalty: Penalty, x: Tensor, gradient: Tensor, own: Tensor) -> None:

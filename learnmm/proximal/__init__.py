@@ -4,6 +4,7 @@ from learnmm.proximal.base import Penalty, separable_metric
 from learnmm.proximal.box import Box, NonNegative, bounded, limit_of
 from learnmm.proximal.group import GroupL2
 from learnmm.proximal.l1 import L1
+from learnmm.proximal.total_variation import TotalVariation
 
 __all__ = [
     "L1",
@@ -11,6 +12,7 @@ __all__ = [
     "GroupL2",
     "NonNegative",
     "Penalty",
+    "TotalVariation",
     "bounded",
     "limit_of",
     "separable_metric",

@@ -48,6 +48,10 @@ class Penalty(ABC):
         """``h(x) - h(z)``, ``(B,)``: part by part, or it is rounding where the two are close."""
         return self.value(x) - self.value(z)
 
+    def rounding(self, x: Tensor) -> Tensor:
+        """What sums inside ``h`` would move it by if they were off by a share of one, ``(B,)``."""
+        return self.value(x)
+
     def metric(self, weights: Tensor) -> Tensor:
         """Least metric not below a diagonal one that `prox` can work in."""
         return weights
@@ -56,9 +60,25 @@ class Penalty(ABC):
         """Nearest point at which ``h`` is finite."""
         return x
 
-    def residual(self, x: Tensor, gradient: Tensor, weights: Tensor) -> Tensor:
+    def excess(self, v: Tensor, z: Tensor, weights: Tensor) -> Tensor:
+        """By how much a `prox` without closed form may miss the least value, ``(B,)``."""
+        return v.new_zeros(len(v))
+
+    def init_memory(self, x: Tensor) -> Any:
+        """What a prox without closed form starts from; None where there is a closed form."""
+        return None
+
+    def observe(self, x: Tensor, gradient: Tensor, weights: Tensor, memory: Any) -> Any:
+        """What the steps from a point start from."""
+        return memory
+
+    def own(self, x: Tensor, gradient: Tensor, weights: Tensor, memory: Any = None) -> Tensor:
+        """Where the majorant's own step leads, ``z = prox(x - W^-1 g)``."""
+        return self.prox(x - gradient / weights, weights)
+
+    def residual(self, x: Tensor, gradient: Tensor, weights: Tensor, memory: Any = None) -> Tensor:
         """``W (x - z)`` for the majorant's own ``z``: the gradient, were there no penalty."""
-        return weights * (x - self.prox(x - gradient / weights, weights))
+        return weights * (x - self.own(x, gradient, weights, memory))
 
     def steepest(self, x: Tensor, gradient: Tensor) -> Tensor:
         """Shortest of all ``g + s`` with a subgradient ``s`` of ``h``: that of the way down."""

@@ -77,7 +77,7 @@ class Box(Penalty):
         """Project, whatever the weights."""
         return self.feasible(v)
 
-    def residual(self, x: Tensor, gradient: Tensor, weights: Tensor) -> Tensor:
+    def residual(self, x: Tensor, gradient: Tensor, weights: Tensor, memory: Any = None) -> Tensor:
         """The gradient, where it points outward at most the distance to the bound times ``w``."""
         lower, upper = self.limits(x)
         return gradient.clamp(weights * (x - upper), weights * (x - lower))

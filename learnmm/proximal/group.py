@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -75,7 +77,7 @@ class GroupL2(Penalty):
         left = (size - most).clamp(min=0) / torch.where(size > 0, size, 1.0)
         return left * v
 
-    def residual(self, x: Tensor, gradient: Tensor, weights: Tensor) -> Tensor:
+    def residual(self, x: Tensor, gradient: Tensor, weights: Tensor, memory: Any = None) -> Tensor:
         """``W (x - z)``, of which nothing cancels but ``g`` and the weight."""
         v, most = weights * x - gradient, self.weight.to(x)
         size = torch.maximum(self.norms(v), most)

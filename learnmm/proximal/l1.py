@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -54,7 +56,7 @@ class L1(Penalty):
         most = self.weight.to(v) / weights
         return v - v.clamp(-most, most)
 
-    def residual(self, x: Tensor, gradient: Tensor, weights: Tensor) -> Tensor:
+    def residual(self, x: Tensor, gradient: Tensor, weights: Tensor, memory: Any = None) -> Tensor:
         """``W (x - z)``, of which nothing cancels but ``g`` and the weight."""
         weight = self.weight.to(x)
         return gradient + (weights * x - gradient).clamp(-weight, weight)

@@ -8,7 +8,7 @@ least ``<d, B d>``.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,12 +36,15 @@ class Composite(NamedTuple):
         The iterate, and the gradient of ``f`` there, ``(B, *shape)``.
     curvature : Curvature
         ``B``.
+    memory : Any
+        What a prox without closed form starts from.
     """
 
     penalty: Penalty
     x: Tensor
     gradient: Tensor
     curvature: Curvature
+    memory: Any = None
 
     @property
     def weights(self) -> Tensor:
@@ -53,7 +56,7 @@ class Composite(NamedTuple):
         weights = self.weights
         if shortening is not None:
             weights = weights / expand(shortening, weights)
-        return self.penalty.prox(self.x - self.gradient / weights, weights)
+        return self.penalty.own(self.x, self.gradient, weights, self.memory)
 
     def measured(self, target: Tensor) -> Proposal:
         """Step to a target, with its products, as if it were the majorant's own."""
@@ -76,7 +79,14 @@ class Composite(NamedTuple):
         gradient itself where there is no penalty. It vanishes just where ``x`` minimizes ``Q + h``.
         """
         with full_precision(self.x):
-            return peak(self.penalty.residual(self.x, self.gradient, self.weights))
+            residual = self.penalty.residual(self.x, self.gradient, self.weights, self.memory)
+        return peak(residual)
+
+    def observed(self) -> Composite:
+        """The same with the memory of a penalty that has seen the iterate."""
+        with full_precision(self.x):
+            memory = self.penalty.observe(self.x, self.gradient, self.weights, self.memory)
+        return self._replace(memory=memory)
 
     def facing(self, value: Tensor) -> Point:
         """What a proposer sees: the unknowns that it may move, and the way down for them."""

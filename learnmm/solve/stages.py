@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -66,6 +66,8 @@ class Outcome(NamedTuple):
         Whether candidate, value and gradient are.
     still : Tensor of bool
         Whether the candidate is the iterate, since the step is below its rounding error.
+    penalty_memory : Any
+        What the penalty remembers there.
     beyond : Tensor of bool
         Whether the candidate or its value is of a size that no minimum has.
     """
@@ -76,6 +78,7 @@ class Outcome(NamedTuple):
     after: Tensor
     finite: Tensor
     still: Tensor
+    penalty_memory: Any
     beyond: Tensor
 
 

@@ -50,9 +50,11 @@ def start(solver: ProjectedMMOptimizer, x0: Tensor, *, strict: bool) -> State:
         check_bound(bound, valid, there.gradient)
     value, gradient_norm = there.value, peak(there.gradient)
     finite = torch.isfinite(value) & torch.isfinite(gradient_norm)
+    seen = None
     if solver.penalty is not None:
-        at = Composite(solver.penalty, x0, there.gradient, bound.curvature)
-        gradient_norm = at.residual_norm()
+        seen = solver.penalty.init_memory(x0)
+        at = Composite(solver.penalty, x0, there.gradient, bound.curvature, seen).observed()
+        seen, gradient_norm = at.memory, at.residual_norm()
     done = gradient_norm <= solver.stopping.at_start
     if strict:
         require(finite, "the objective or its gradient is not finite at x0")
@@ -70,6 +72,7 @@ def start(solver: ProjectedMMOptimizer, x0: Tensor, *, strict: bool) -> State:
         aux=there.aux,
         majorant_memory=memory,
         proposer_memory=remembered,
+        penalty_memory=seen,
         asked=torch.ones_like(finite),
         proposal=proposal,
         trial=torch.zeros_like(status),

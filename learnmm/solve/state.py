@@ -23,6 +23,8 @@ class State(NamedTuple):
         What an `AdaptiveMajorant` remembers; None for every other.
     proposer_memory : Any
         What the proposer remembers.
+    penalty_memory : Any
+        What the penalty remembers, if its prox has no closed form.
     asked : Tensor of bool
         Whether the proposer was asked at this iterate, ``(B,)``: once is enough.
     proposal : Proposal or None
@@ -51,6 +53,7 @@ class State(NamedTuple):
     aux: Any
     majorant_memory: Any
     proposer_memory: Any
+    penalty_memory: Any
     asked: Tensor
     proposal: Proposal | None
     trial: Tensor

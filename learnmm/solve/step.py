@@ -48,7 +48,7 @@ def propose(solver: ProjectedMMOptimizer, state: State) -> tuple[State, Trial]:
     if solver.penalty is None:
         chosen = _chosen(state, proposed, enlarged, trials)
     else:
-        at = Composite(solver.penalty, state.x, state.gradient, enlarged)
+        at = Composite(solver.penalty, state.x, state.gradient, enlarged, state.penalty_memory)
         chosen, target = choose(at, state.proposal, proposed, state.shortening)
     proposal, step_norm, long = cut(chosen, _longest(solver, state, chosen, bound))
     candidate = state.x - proposal.step.to(state.x.dtype)
@@ -114,11 +114,12 @@ def evaluate(solver: ProjectedMMOptimizer, state: State, trial: Trial) -> Outcom
     gradient_norm, size = peak(there.gradient), peak(candidate)
     # An objective can be finite, and flat, at infinity.
     seen = torch.stack((trial.step_norm, value, gradient_norm, size))
-    after = dot(gradient, trial.proposal.step.detach())
+    after, memory = dot(gradient, trial.proposal.step.detach()), None
     if solver.penalty is not None:
         relaxed = trial.bound.relaxed(state.relaxation)
-        at = Composite(solver.penalty, candidate, gradient, relaxed)
-        gradient_norm = at.residual_norm()
+        at = Composite(solver.penalty, candidate, gradient, relaxed, state.penalty_memory)
+        at = at.observed()
+        memory, gradient_norm = at.memory, at.residual_norm()
         after = after + (trial.proposal.slope - dot(state.gradient.detach(), trial.proposal.step))
     limit = torch.finfo(value.dtype).max ** BEYOND
     return Outcome(
@@ -127,6 +128,7 @@ def evaluate(solver: ProjectedMMOptimizer, state: State, trial: Trial) -> Outcom
         gradient_norm=gradient_norm,
         after=after,
         finite=tried & torch.isfinite(seen).all(0),
+        penalty_memory=memory,
         still=everywhere((candidate == state.x).reshape(len(value), -1).all(1)),
         beyond=(-value > limit * state.initial.abs().clamp(min=1.0)) | (size > limit),
     )
@@ -161,7 +163,7 @@ def _slack(solver: ProjectedMMOptimizer, state: State, step_norm: Tensor) -> Ten
     length = norm(x) + step_norm
     terms = norm(gradient) * length + solver.objective.rounding(state.aux, length)
     if solver.penalty is not None:
-        terms = terms + ROUNDING * solver.penalty.value(x)
+        terms = terms + ROUNDING * solver.penalty.rounding(x)
     noise = 0.0 if safeguard is None else safeguard.noise
     return rounding_slack(value, noise, torch.finfo(x.dtype).eps * terms)
 
@@ -180,6 +182,7 @@ def advance(
         gradient=select(accepted, there.gradient, state.gradient),
         aux=select(accepted, there.aux, state.aux, "the aux of the objective"),
         majorant_memory=select(accepted, observed, memory, "the memory of the majorant"),
+        penalty_memory=select(accepted, outcome.penalty_memory, state.penalty_memory),
         asked=state.asked & ~accepted,
         trial=(state.trial + state.running).masked_fill(accepted, 0),
         shortening=shortening,
