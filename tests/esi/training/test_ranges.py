@@ -149,6 +149,9 @@ def test_training_may_differ_from_testing_in_some_settings(head) -> None:
         assert getattr(training.spikes, name) == getattr(two.settings.spikes, name)
     assert (training.patches, training.snr_db) == (two.settings.patches, (8.0, 17.0))
     assert load_protocol("nmm").for_training() == load_protocol("nmm")
+    made = simulate(head, "nmm-two", load_preset("smoke", "mm-net"))
+    for groups in (made.training, made.validation, made.judging):
+        assert groups.simulator.spikes.patch_snr_db == (10.0, 18.0)
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,7 @@ class DirectedGrowth:
     between it and a region's own direction from the seed, a region of the second ring joins with
     probability ``p = (|c| - min |c|) / (max |c| - min |c|)`` over the ring, plus 0.1 where a third
     ring follows. That ring is what lies beside the regions chosen so far; its regions join with
-    probability ``p - 0.15``. At last, holes are filled, and regions without a neighbour in the
-    patch leave it.
+    probability ``p - 0.15``. At last, regions all of whose neighbours have joined join as well.
     """
 
     def __init__(self, positions: NDArray[np.float64], hops: NDArray[np.int16]) -> None:
@@ -67,7 +66,7 @@ class DirectedGrowth:
             )
             patch[chosen] = True
             candidates = self._touch[chosen].any(axis=0) & ~patch
-        return np.flatnonzero(self._smooth(patch, seed, rings))
+        return np.flatnonzero(patch | self._holes(patch, seed, rings))
 
     def _chosen(
         self,
@@ -92,12 +91,9 @@ class DirectedGrowth:
         directions: NDArray[np.float64] = away / np.where(length > 0.0, length, 1.0)
         return directions
 
-    def _smooth(self, patch: NDArray[np.bool_], seed: int, rings: int) -> NDArray[np.bool_]:
-        """Fill holes within reach; drop regions that touch no other of the patch."""
+    def _holes(self, patch: NDArray[np.bool_], seed: int, rings: int) -> NDArray[np.bool_]:
+        """Regions within reach all of whose neighbours are in the patch."""
         inside = self._touch[:, patch].sum(axis=1)
-        hole = (inside == self._touch.sum(axis=1)) & (self._hops[seed] <= rings)
-        full = patch | hole
-        alone = ~self._touch[:, full].any(axis=1)
-        alone[seed] = False
-        smooth: NDArray[np.bool_] = full & ~alone
-        return smooth
+        surrounded = inside == self._touch.sum(axis=1)
+        holes: NDArray[np.bool_] = surrounded & (self._hops[seed] <= rings)
+        return holes
