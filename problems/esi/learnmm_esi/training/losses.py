@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 import learnmm as lmm
 from learnmm.atoms import cosine
+from learnmm_esi.metrics import Evaluator
 from learnmm_esi.networks.solver import SourceSolver
 
 OuterLoss = Callable[[lmm.unroll.Unrolled, Mapping[str, Tensor]], Any]
@@ -54,3 +56,29 @@ def deep_loss(solver: SourceSolver) -> OuterLoss:
 
 
 LOSSES: dict[str, Callable[[SourceSolver], OuterLoss]] = {"deep": deep_loss, "paper": paper_loss}
+
+
+def measured(loss: OuterLoss, compare: Evaluator) -> OuterLoss:
+    """Let validations say besides how far off, how sharp and how noisy the estimates are.
+
+    Parameters
+    ----------
+    loss : callable
+        One of `LOSSES`, on recordings with a ``"seed_source"``.
+    compare : Evaluator
+        Of the head model; what it says is logged as ``LE`` (mm), ``AUC`` (x 100) and ``PSNR`` (dB).
+    """
+
+    def both(solved: lmm.unroll.Unrolled, batch: Mapping[str, Tensor]) -> Any:
+        value, scalars = loss(solved, batch)
+        if torch.is_grad_enabled():
+            return value, scalars
+        means = dict.fromkeys(("LE", "AUC", "PSNR"), math.nan)
+        if torch.isfinite(solved.x).all():
+            seen = compare(batch["sources"], solved.x.float(), batch["seed_source"])
+            means["LE"] = float(seen.localization_error.mean())
+            means["AUC"] = 100 * float(seen.auc.mean())
+            means["PSNR"] = float(seen.psnr.mean())
+        return value, {**scalars, **means}
+
+    return both

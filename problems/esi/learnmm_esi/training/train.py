@@ -13,13 +13,14 @@ from torch.utils.data import Dataset
 
 from learnmm.training import FitResult, FitSettings, Record, fit
 from learnmm_esi.head.model import HeadModel
+from learnmm_esi.metrics import Evaluator
 from learnmm_esi.networks.method import Recordings
 from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.simulation.data_sets import ERPSettings, load_protocol
 from learnmm_esi.simulation.ranges.simulator import Ranges
 from learnmm_esi.training.data import GroupedRecordings, SimulatedRecordings
 from learnmm_esi.training.judging import judge
-from learnmm_esi.training.losses import LOSSES
+from learnmm_esi.training.losses import LOSSES, measured
 from learnmm_esi.training.presets import Preset
 from learnmm_esi.training.pretrain import pretrain, require_learned_start, take_start
 from learnmm_esi.training.seen import Groups, OneHead
@@ -117,10 +118,13 @@ def train(
                 progress=progress,
                 resume=resume,
             )
+    loss = LOSSES[preset.training.loss](solver)
+    if simulated.recordings.sfreq is not None:  # of one head
+        loss = measured(loss, Evaluator(model, simulated.recordings.sfreq))
     result = fit(
         solver,
         simulated.steps,
-        LOSSES[preset.training.loss](solver),
+        loss,
         simulated.fit,
         validation=simulated.validation_steps,
         forward=schedule(preset),
