@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
-from evaluations import HOW, horizon, minutes, unfit
-from paper import TABLE_I, PaperRow
+from evaluations import HOW, minutes, unfit
+from paper import TABLE_I
 
 COLUMNS = (
     "tested on",
@@ -28,35 +26,6 @@ COLUMNS = (
     "clipped",
     "minutes",
 )
-
-
-def rows(evaluations: list[dict[str, Any]], classical: list[list[str]]) -> list[list[str]]:
-    """Lines of the table: of each group the paper's first, then ours, in the paper's order.
-
-    Parameters
-    ----------
-    evaluations : list of dict
-        From `read_evaluations`.
-    classical : list of list of str
-        Lines of MNE and sLORETA that are known already, by `classical_rows`.
-    """
-    lines: list[list[str]] = []
-    used = set()
-    for row in TABLE_I:
-        lines.append(_paper_line(row))
-        if row.trained_on is None:
-            lines += [
-                line for line in classical if line[0] == row.tested_on and line[2] == row.method
-            ]
-        for number, content in enumerate(evaluations):
-            key = (content["tested_on"], content["trained_on"], content["method"])
-            if key == row[:3]:
-                lines.append(our_line(content, horizon(content)))
-                used.add(number)
-    for number, content in enumerate(evaluations):
-        if number not in used:
-            lines.append(our_line(content, horizon(content)))
-    return lines
 
 
 def our_line(content: dict[str, Any], steps: str) -> list[str]:
@@ -82,32 +51,6 @@ def our_line(content: dict[str, Any], steps: str) -> list[str]:
         f"{100 * content['clipped']:.1f} %" if moved else "",
         f"{minutes(content['training']):g}",
     ]
-
-
-def classical_rows(calibration: Path) -> list[list[str]]:
-    """Lines of MNE and sLORETA from the results of the calibration."""
-    if not calibration.is_file():
-        return []
-    content = json.loads(calibration.read_text(encoding="utf-8"))
-    place = {name: number for number, name in enumerate(content["columns"])}
-    lines = []
-    for row in content["rows"]:
-        if row["change"] != "the protocol":
-            continue
-
-        def cell(name: str, digits: int = 2, row: dict[str, Any] = row) -> str:
-            mean, error = row["mean"][place[name]], row["error"][place[name]]
-            return f"{mean:.{digits}f} ± {error:.{digits}f}"
-
-        def plain(name: str, digits: int = 2, row: dict[str, Any] = row) -> str:
-            return f"{row['mean'][place[name]]:.{digits}f}"
-
-        lines.append(
-            [row["data"].lower(), "", row["method"], "", "", str(row["samples"]), cell("LE")]
-            + [plain("LE-global"), cell("AUC"), plain("nMSE", 4), cell("PSNR"), plain("TE")]
-            + [""] * 5
-        )
-    return lines
 
 
 def missing(evaluations: list[dict[str, Any]]) -> list[str]:
@@ -170,21 +113,3 @@ def _of_the_start(notes: dict[str, Any]) -> str:
         f" ({start['seconds'] / 60:.1f} of them for the start, {settings['steps']} steps of "
         f"{settings['batch_size']})"
     )
-
-
-def _paper_line(row: PaperRow) -> list[str]:
-    return [
-        row.tested_on,
-        row.trained_on or "",
-        f"*{row.method}, paper*",
-        "" if row.trained_on is None else "noise",
-        "" if row.parameters is None else f"{row.parameters:.2f}",
-        "2000",
-        f"{row.le:.2f}",
-        "",
-        f"{row.auc:.2f}",
-        f"{row.nmse:.2f}",
-        f"{row.psnr:.2f}",
-        f"{row.te:.2f}",
-        *[""] * 5,
-    ]

@@ -12,7 +12,7 @@ from scripts import EXAMPLES, script
 
 RESULTS = EXAMPLES / "esi" / "results"
 table1 = script("esi", "table1")
-TABLE_I = script("esi", "paper").TABLE_I
+HEADER = script("esi", "table1_page").HEADER
 read_evaluations = script("esi", "evaluations").read_evaluations
 
 ROW = {
@@ -51,8 +51,11 @@ RIGHT = {
 def pages(folder) -> list:
     """Everything that the script makes of evaluations."""
     evaluations = read_evaluations(folder)
-    lines = [table1.rows(evaluations, []), table1.after(evaluations), table1.missing(evaluations)]
-    return [*lines, table1.trainings(evaluations)]
+    nothing = {"columns": [], "rows": []}
+    lines = table1.table("erp", table1.all_on("erp", evaluations, nothing)).splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    lacking, each = table1.missing(evaluations), table1.after(evaluations)
+    return [rows, each, lacking, table1.trainings(evaluations)]
 
 
 def paths(value, at=()):
@@ -87,15 +90,17 @@ OPTIONAL = {  # with which the page says less
 def test_the_committed_table_is_that_of_the_committed_evaluations(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["table1.py", "--out", str(tmp_path)])
     table1.main()
-    assert (tmp_path / "table1.md").read_text() == (RESULTS / "table1.md").read_text()
+    for page in ("table1", "table1_ablation", "table1_horizons", "table1_settings"):
+        assert (tmp_path / f"{page}.md").read_text() == (RESULTS / f"{page}.md").read_text()
 
 
 def test_the_page_of_a_whole_evaluation(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(RIGHT))
     table, each, lacking, how = pages(tmp_path)
-    assert {len(line) for line in table} == {len(table1.COLUMNS)}
-    assert len(table) == len(TABLE_I) + 1
-    assert (table[6][2], table[7][2]) == ("*mm-net, paper*", "mm-net")
+    assert {len(line) for line in table} == {len(HEADER)}
+    assert len(table) == 2 + 10  # the paper's rows of that data set
+    (mine,) = (line for line in table if line[2] == "learned")
+    assert (mine[3], mine[4], mine[-1]) == ("3.92", "**0.50** ± 0.10", "3")
     assert len(each) == 2
     assert len(lacking) == 15
     assert "3 min on a core" in how[0]
@@ -122,8 +127,8 @@ def test_an_entry_of_another_type_is_no_other_error(tmp_path, path, wrong):
 
 def test_a_method_without_safeguard_is_said_to_refuse_nothing(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(changed(("verified",), [False])))
-    table, *_ = pages(tmp_path)
-    assert "not verified" in table[7]
+    _, each, *_ = pages(tmp_path)
+    assert "not verified" in each[0]
 
 
 def test_a_folder_without_evaluations_says_what_makes_them(tmp_path):
@@ -136,3 +141,20 @@ def test_what_is_no_json_is_named(tmp_path, content):
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(ValueError, match=r"a\.json is "):
         read_evaluations(tmp_path)
+
+
+def test_another_configuration_stands_beside_the_papers_rows_and_the_best_is_bold(tmp_path):
+    for number, (method, error) in enumerate(
+        (("mm-net", 9.0), ("4dvarnet", 9.004), ("mine", 10.0))
+    ):
+        content = copy.deepcopy(RIGHT) | {"method": method}
+        content |= {"trained_on": "nmm-two", "tested_on": "nmm-two"}
+        content["steps"]["10"] = {**ROW, "localization_error": error}
+        (tmp_path / f"{number}.json").write_text(json.dumps(content))
+    nothing = {"columns": [], "rows": []}
+    found = table1.all_on("nmm-two", read_evaluations(tmp_path), nothing)
+    lines = table1.table("nmm-two", found).splitlines()
+    beside = {line.split(" | ")[1]: line.split(" | ")[3:5] for line in lines if "learned" in line}
+    assert beside["mm-net"] == ["9.98", "**9.00** ± 0.10"]
+    assert beside["4dvarnet"] == ["15.13", "**9.00** ± 0.10"]
+    assert beside["mine"] == ["", "10.00 ± 0.10"]
