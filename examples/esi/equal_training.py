@@ -26,6 +26,7 @@ from learnmm.storage import replacing
 HERE = Path(__file__).parent
 PRESET = HERE / "presets" / "equal.toml"
 METHODS = ("mm-net", "r-mm-net", "4dvarnet", "meta-curvature", "modgrad")
+PRINTED = "mm-net-a"  # the paper's, its interval and constants: from noise, with its prior and loss
 STARTS = ("sLORETA", "noise")
 LEARNED = ("mm-net", "r-mm-net")  # of those there is a run from a learned start too
 FIXED = ("meta-curvature", "modgrad")  # tied to the length of a recording
@@ -57,6 +58,10 @@ class Job(NamedTuple):
         """The settings of a training of so many steps."""
         made = tomllib.loads(PRESET.read_text(encoding="utf-8"))
         made["method"] = {"start": self.start}
+        if self.method == PRINTED:
+            made["method"]["prior"] = {"width": 128, "reach": 3, "weight": 1.0}
+            made["method"]["prior"]["learn_weight"] = False
+            made["training"] |= {"loss": "paper", "horizons": [10, 10]}
         every = max(1, steps // LOOKS)
         made["fit"] |= {"steps": steps, "validate_every": every}
         made["fit"]["batch_size"] = 4 if self.whole else 16
@@ -153,7 +158,7 @@ class Trainer:
 def _learnmm_esi(*arguments: str) -> float:
     """Run a command; return the seconds of processor time that it took."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "learnmm_esi", *arguments]
+    command = [sys.executable, str(HERE / "ablation.py"), *arguments]  # knows all of them
     subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -178,6 +183,8 @@ def jobs(data: list[str]) -> Iterator[Job]:
             yield from (Job(method, one, start) for method in METHODS)
             if start == STARTS[0]:
                 yield from (Job(method, one, "learned") for method in LEARNED)
+            else:
+                yield Job(PRINTED, one, start)
 
 
 def evaluate(job: Job, weights: Path, options: argparse.Namespace) -> None:

@@ -22,6 +22,9 @@ def test_training_lowers_the_loss_and_resumes(head, tmp_path) -> None:
     whole, result, _ = train(head, "erp", preset(), tmp_path / "a", progress=False)
     losses = [row["loss"] for row in result.history if "loss" in row]
     assert np.mean(losses[-2:]) < np.mean(losses[:2])
+    seen = [row for row in result.history if "validation_loss" in row]
+    assert seen
+    assert all(row["validation_LE"] > 0 and 0 < row["validation_AUC"] <= 100 for row in seen)
     train(head, "erp", preset(steps=4), tmp_path / "b", progress=False)
     again, longer, _ = train(head, "erp", preset(), tmp_path / "b", progress=False)
     assert longer.steps == 8

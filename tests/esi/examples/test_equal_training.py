@@ -1,0 +1,44 @@
+"""Equal training: settings of every job are taken, and what was found once is not sought again."""
+
+from __future__ import annotations
+
+import pytest
+
+from learnmm_esi.training.presets import load_preset
+from scripts import script
+
+script("esi", "ablation")  # registers the paper's own
+equal = script("esi", "equal_training")
+JOBS = list(equal.jobs(["erp", "nmm-two"]))
+
+
+def test_every_method_is_trained_on_every_data_set_from_both_starts() -> None:
+    assert len(set(JOBS)) == len(JOBS)
+    for data in ("erp", "nmm-two"):
+        for start in equal.STARTS:
+            assert {job.method for job in JOBS if job[1:] == (data, start)} >= set(equal.METHODS)
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
+@pytest.mark.parametrize("steps", [2, 700])
+def test_its_settings_are_taken(job, steps, tmp_path) -> None:
+    path = tmp_path / "equal.toml"
+    path.write_text(equal._toml(job.preset(steps, 1e-3, 50)))
+    preset = load_preset(path, job.method)
+    assert preset.method.start == job.start
+    assert (preset.fit.steps, preset.fit.adam.lr, preset.start.steps) == (steps, 1e-3, 50)
+    assert (preset.recordings.window == 0) == (job.method in equal.FIXED and job.data != "erp")
+    assert (preset.training.loss == "paper") == (job.method == equal.PRINTED)
+
+
+def test_the_best_rate_of_the_search_is_taken_and_what_was_found_is_not_sought_again(
+    tmp_path, monkeypatch
+) -> None:
+    trainer = equal.Trainer(JOBS[0], tmp_path)
+    trainer.known("cost.json", lambda: {"seconds_per_step": 2.0})
+    trainer.known("rates.json", lambda: {"losses": {"0.0003": 0.5, "0.001": 0.4, "0.003": 0.6}})
+    runs = []
+    monkeypatch.setattr(trainer, "_run", lambda name, preset: runs.append((name, preset)))
+    trainer.train(minutes=45.0, search=5.0)
+    ((name, preset),) = runs
+    assert (name, preset["fit"]["steps"], preset["fit"]["adam"]["lr"]) == ("run", 1350, 1e-3)
