@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor
 
 from learnmm.curvature import Curvature, DiagonalCurvature
+from learnmm.objective import Objective
+from learnmm.proximal.penalized import Penalized
 from learnmm.truth import holds
 from learnmm.vectors import expand
 
@@ -32,9 +35,12 @@ class Penalty(ABC):
         Whether there are faces on which ``h`` is linear, told by `free`, `steepest`, `shares` and
         `confined`. A proposer's step then acts on the unknowns that are free, which without faces
         it cannot.
+    separable : bool
+        Whether ``h`` is a sum over unknowns, each alone.
     """
 
     faces: bool = False
+    separable: bool = False
 
     @abstractmethod
     def value(self, x: Tensor) -> Tensor:
@@ -99,6 +105,31 @@ class Penalty(ABC):
     @abstractmethod
     def check(self, x: Tensor) -> None:
         """Raise ValueError unless it is a penalty of such iterates."""
+
+    @abstractmethod
+    def scaled(self, factor: float) -> Penalty:
+        """``factor h`` for a number that is not negative; bounds stay as they are."""
+
+    def __mul__(self, factor: float) -> Penalty:
+        """Penalty times a number that is not negative."""
+        if isinstance(factor, bool) or not isinstance(factor, int | float):
+            return NotImplemented
+        if not 0 <= factor < math.inf:
+            raise ValueError(f"a factor of a penalty must be finite and not negative, got {factor}")
+        return self.scaled(factor)
+
+    __rmul__ = __mul__
+
+    def __add__(self, other: Any) -> Penalized:
+        """Sum of an objective and a penalty."""
+        if isinstance(other, Penalty | Penalized):
+            raise TypeError(
+                "an objective takes one penalty, and bounds= beside one, got a sum of "
+                f"{type(self).__name__} and {type(other).__name__}"
+            )
+        return Penalized(other, self) if isinstance(other, Objective) else NotImplemented
+
+    __radd__ = __add__
 
     @abstractmethod
     def restricted(self, rows: Tensor, x: Tensor) -> Penalty:

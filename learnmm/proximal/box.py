@@ -111,6 +111,10 @@ class Box(Penalty):
         if not holds((lower < torch.inf).all() & (upper > -torch.inf).all()):
             raise ValueError(f"bounds: {x.dtype} has no number between lower and upper")
 
+    def scaled(self, factor: float) -> Box:
+        """Zero and infinity are what they were."""
+        return self
+
     def restricted(self, rows: Tensor, x: Tensor) -> Box:
         """Bounds of some problems."""
         return Box(rows_of(self.lower, rows, x), rows_of(self.upper, rows, x))

@@ -42,7 +42,7 @@ class GroupL2(Penalty):
     [[[2.4..., 3.2...], [0.0, 0.0]]]
     """
 
-    def __init__(self, weight: float | Tensor, dim: int | tuple[int, ...] = -1) -> None:
+    def __init__(self, weight: float | Tensor = 1.0, dim: int | tuple[int, ...] = -1) -> None:
         self.weight = weight_of("GroupL2", weight)
         self.dim = dim if isinstance(dim, tuple) else (dim,)
         if not self.dim or not all(isinstance(d, int) and d < 0 for d in self.dim):
@@ -89,6 +89,10 @@ class GroupL2(Penalty):
             raise ValueError(f"GroupL2: dim {self.dim} is none of one problem, {tuple(x.shape)}")
         shape = self.norms(x.new_zeros(x.shape)).shape
         require_broadcast("GroupL2", "weight", self.weight, shape)
+
+    def scaled(self, factor: float) -> GroupL2:
+        """Weights times a number."""
+        return GroupL2(self.weight * factor, self.dim)
 
     def restricted(self, rows: Tensor, x: Tensor) -> GroupL2:
         """Weights of some problems."""

@@ -39,8 +39,9 @@ class L1(Penalty):
     """
 
     faces = True
+    separable = True
 
-    def __init__(self, weight: float | Tensor) -> None:
+    def __init__(self, weight: float | Tensor = 1.0) -> None:
         self.weight = weight_of("L1", weight)
 
     def value(self, x: Tensor) -> Tensor:
@@ -88,6 +89,10 @@ class L1(Penalty):
     def check(self, x: Tensor) -> None:
         """Shape of the weight."""
         require_broadcast("L1", "weight", self.weight, x.shape)
+
+    def scaled(self, factor: float) -> L1:
+        """Weights times a number."""
+        return L1(self.weight * factor)
 
     def restricted(self, rows: Tensor, x: Tensor) -> L1:
         """Weights of some problems."""

@@ -278,7 +278,14 @@ class TotalVariation(Penalty):
         one = torch.Size([len(x), *[1] * (x.dim() - 1)])
         require_broadcast("TotalVariation", "weight", self.weight, one)
 
+    def scaled(self, factor: float) -> TotalVariation:
+        """Weights times a number."""
+        return self._weighing(self.weight * factor)
+
     def restricted(self, rows: Tensor, x: Tensor) -> TotalVariation:
         """Weights of some problems."""
-        weight = rows_of(self.weight, rows, x)
+        return self._weighing(rows_of(self.weight, rows, x))
+
+    def _weighing(self, weight: Tensor) -> TotalVariation:
+        """The same with other weights."""
         return TotalVariation(weight, self.dim, isotropic=self.isotropic, accuracy=self.accuracy)

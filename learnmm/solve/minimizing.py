@@ -9,7 +9,7 @@ from learnmm.bound import Majorant
 from learnmm.objective import Objective
 from learnmm.proposers.base import Proposer
 from learnmm.proposers.bfgs import BFGS
-from learnmm.proximal import Penalty
+from learnmm.proximal import Penalty, Within, apart
 from learnmm.solve.given import given
 from learnmm.solve.loop import Callback
 from learnmm.solve.optimizer import ProjectedMMOptimizer
@@ -59,7 +59,8 @@ def minimize(
     Parameters
     ----------
     fun : Objective or callable
-        ``(B, *shape) -> (B,)``, or for one problem ``(*shape) -> ()``, of torch operations.
+        ``(B, *shape) -> (B,)``, or for one problem ``(*shape) -> ()``, of torch operations. A sum
+        of an atom and a penalty, ``f + 0.1 * L1()``, brings its `penalty` along.
     x0 : Tensor, array, number, or a dictionary, list or tuple of these
         Start; also a `DTensor`, see :meth:`ProjectedMMOptimizer.minimize`. What `fun` takes is made
         of tensors as `x0` is made of its parts, and so are the result's `x` and `gradient`; for a
@@ -78,9 +79,10 @@ def minimize(
         moved to the nearest point inside, every iterate keeps the bounds to the bit, and `fun` is
         evaluated nowhere else.
     penalty : Penalty, optional
-        What is added to `fun` and need not be differentiable, from :mod:`learnmm.proximal`; bounds
-        are one. What has no faces is minimized by the majorant's own steps alone, unless told
-        otherwise. Of a tree it sees all numbers in one tensor.
+        What is added to `fun` and need not be differentiable, from :mod:`learnmm.proximal`. Bounds
+        are one, and go with one of single unknowns, such as `L1`. What has no faces is minimized by
+        the majorant's own steps alone, unless told otherwise. Of a tree it sees all numbers in one
+        tensor.
     majorant, proposer, settings
         See :class:`ProjectedMMOptimizer`.
     **more
@@ -114,10 +116,10 @@ def minimize(
     >>> {name: round(float(part), 3) for name, part in result.x.items()}
     {'slope': 2.0, 'offset': 1.0}
     """
-    if bounds is not None and penalty is not None:
-        raise ValueError("bounds are a penalty: give one of the two, got both")
+    fun, penalty = apart(fun, penalty)
     asked = given(fun, x0, args, more.pop("has_aux", False), bounds)
-    penalty = asked.box or penalty
+    if asked.box is not None:
+        penalty = asked.box if penalty is None else Within(penalty, asked.box)
     if proposer is BY_DEFAULT and isinstance(penalty, Penalty) and not penalty.faces:
         proposer = None
     optimizer = ProjectedMMOptimizer(

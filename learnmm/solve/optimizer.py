@@ -19,7 +19,7 @@ from learnmm.nested import mapped
 from learnmm.objective import CallableObjective, Evaluation, Objective, as_objective
 from learnmm.precision import full_precision
 from learnmm.proposers.base import Proposer
-from learnmm.proximal import Penalty
+from learnmm.proximal import Penalty, apart
 from learnmm.shards import shared_out
 from learnmm.solve import step as stages
 from learnmm.solve.certificate import Certificate
@@ -43,8 +43,8 @@ class ProjectedMMOptimizer:
     Parameters
     ----------
     objective : Objective or callable
-        An atom, or any differentiable function ``(B, *shape) -> (B,)``; `minimize` also takes a
-        function of one problem, ``(*shape) -> ()``.
+        An atom, the sum of one and a penalty, ``f + 0.1 * L1()``, or any differentiable function
+        ``(B, *shape) -> (B,)``; `minimize` also takes one of one problem, ``(*shape) -> ()``.
     majorant : Majorant, optional
         Default: the atom's own bound; for a callable, Lanczos on Hessian-vector products
         (`PROBABLE`), or where the proposer asks for it the secants of the steps (`ESTIMATE`).
@@ -99,6 +99,7 @@ class ProjectedMMOptimizer:
         settings: SolveSettings = SolveSettings(),  # noqa: B008 - frozen
         penalty: Penalty | None = None,
     ) -> None:
+        objective, penalty = apart(objective, penalty)
         if not callable(objective):
             raise TypeError(
                 f"objective must be an Objective or callable, got {type(objective).__name__}"

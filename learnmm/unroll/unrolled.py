@@ -78,7 +78,8 @@ class UnrolledMM(nn.Module):
     Parameters
     ----------
     energy : callable
-        ``energy(data) -> objective`` for a batch of data. Where it is an ``nn.Module``, its
+        ``energy(data) -> objective`` for a batch of data, the sum of an atom and a penalty among
+        them: gradients flow through proxes in closed form. Where it is an ``nn.Module``, its
         parameters are learned too.
     proposer : Proposer, optional
         What proposes the steps.
@@ -170,12 +171,18 @@ class UnrolledMM(nn.Module):
 
     def optimizer(self, data: Any, settings: SolveSettings | None = None) -> ProjectedMMOptimizer:
         """Return the optimizer for a batch of data, with these or other settings."""
-        return ProjectedMMOptimizer(
+        solver = ProjectedMMOptimizer(
             self.energy(data),
             majorant=self.majorant,
             proposer=self.proposer,
             settings=settings or self.settings,
         )
+        if self.backward.path is Path.IMPLICIT and solver.penalty is not None:
+            raise ValueError(
+                "backward='implicit' needs a vanishing gradient, which a penalty does not leave: "
+                f"take another, got {type(solver.penalty).__name__}"
+            )
+        return solver
 
     def forward(
         self,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from draws import normal
 from learnmm.checks import LawViolation, assert_penalty
-from learnmm.proximal import L1, Box, GroupL2, NonNegative, Penalty, bounded
+from learnmm.proximal import L1, Box, GroupL2, NonNegative, Penalty, Within, bounded
 
 X = normal(3, 4)
 
@@ -24,6 +24,9 @@ PENALTIES: dict[str, Penalty] = {
     "l1": L1(0.7),
     "l1 per unknown": L1(torch.tensor([0.0, 0.1, 1.0, 10.0], dtype=torch.float64)),
     "l1 per problem": L1(normal(3, 1, seed=3).abs()),
+    "l1 from zero on": Within(L1(0.7), NonNegative()),
+    "l1 in a box": Within(L1(normal(3, 1, seed=3).abs()), Box(-0.5, normal(4, seed=1).abs())),
+    "l1 apart from zero": Within(L1(0.7), Box(0.3, 1.0)),
     "group": GroupL2(1.5),
     "group per problem": GroupL2(normal(3, 1, seed=4).abs()),
 }

@@ -17,7 +17,7 @@ import learnmm as lmm
 from adversaries import Hostile
 from draws import normal
 from learnmm.checks import assert_batch_independent
-from learnmm.proximal import Box, NonNegative
+from learnmm.proximal import Box, GroupL2, NonNegative, TotalVariation
 
 DOUBLE = torch.float64
 PROPOSERS = {
@@ -209,8 +209,11 @@ def test_trees_and_arrays_have_bounds_like_them() -> None:
 
 
 def test_what_is_minimized_beside_the_objective_is_named_once() -> None:
-    with pytest.raises(ValueError, match="give one of the two, got both"):
-        lmm.minimize(rosenbrock, torch.ones(1, 2), bounds=(0, 1), penalty=NonNegative())
+    for penalty in (NonNegative(), GroupL2(), TotalVariation()):
+        with pytest.raises(ValueError, match=f"got bounds beside {type(penalty).__name__}, whose"):
+            lmm.minimize(rosenbrock, torch.ones(1, 2), bounds=(0, 1), penalty=penalty)
+    with pytest.raises(TypeError, match="penalty must be a Penalty or None, got tuple"):
+        lmm.minimize(rosenbrock, torch.ones(1, 2), bounds=(0, 1), penalty=(0, 1))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="penalty must be a Penalty or None, got tuple"):
         lmm.minimize(rosenbrock, torch.ones(1, 2), penalty=(0, 1))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"bounds: lower must broadcast to \(1, 2\)"):
