@@ -128,9 +128,15 @@ def _faces(penalty: Penalty, x: Tensor, gradient: Tensor, own: Tensor) -> None:
     kept = penalty.confined(x - onward, x, gradient)
     same = torch.where(free, (kept - (x - onward)).abs(), 0.0)
     require(norm(same), tolerance(x) * norm(x), "the own way stays on the face")
-    far = penalty.confined(x - 1e3 * steepest, x, gradient)
+    step = 1e3 * steepest
+    far = penalty.confined(x - step, x, gradient)
     if not torch.equal(penalty.confined(far, x, gradient), far):
         raise LawViolation("what is confined to a face stays where it is when confined again")
+    if not torch.equal(penalty.feasible(far), far):
+        raise LawViolation("a face lies where the penalty is finite, not so to the bit")
+    end = x - penalty.shares(x, step, gradient) * step
+    beyond = norm(penalty.confined(end, x, gradient) - end)
+    require(beyond, tolerance(x) * (norm(x) + norm(end)), "shares of a step end on its face")
 
 
 def _independent(penalty: Penalty, x: Tensor, gradient: Tensor, weights: Tensor) -> None:
