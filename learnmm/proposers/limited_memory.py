@@ -14,6 +14,7 @@ from learnmm.proposers.base import Point, Prepared, Proposer, Step
 from learnmm.proposers.faces import on_face
 from learnmm.proposers.metric import Metric
 from learnmm.shards import total
+from learnmm.truth import known
 from learnmm.vectors import dot, expand, norm
 
 STRETCH = 2.0
@@ -252,8 +253,8 @@ def extend(pairs: Pairs, x: Tensor, gradient: Tensor, move: Tensor, change: Tens
     useful = useful & torch.isfinite(column).all(1)
 
     place = torch.arange(batch, device=oldest.device), oldest
-    for ring, new in ((pairs.moves, move), (pairs.changes, change)):
-        ring[place] = torch.where(expand(useful, new), new, ring[place])
+    put(pairs.moves, place, move, useful)
+    put(pairs.changes, place, change, useful)
     rows = (others | ~useful[:, None]).to(pairs.inverse.dtype)
     columns = (pairs.inverse * rows[:, :, None]).mT.contiguous()
     columns[place] = torch.where(useful[:, None], column, columns[place])
@@ -271,6 +272,27 @@ def extend(pairs: Pairs, x: Tensor, gradient: Tensor, move: Tensor, change: Tens
         metric=pairs.metric,
         favour=pairs.favour,
     )
+
+
+def put(ring: Tensor, place: tuple[Tensor, Tensor], new: Tensor, useful: Tensor) -> None:
+    """Write vectors ``(B, *shape)`` to a place of each problem's ring where they are useful.
+
+    Where all are, none is read back: with many unknowns that costs more than writing.
+
+    Parameters
+    ----------
+    ring : Tensor
+        ``(B, history, *shape)``.
+    place : pair of Tensor of int
+        Problem and place in its ring, ``(B,)`` each.
+    new : Tensor
+        What is written.
+    useful : Tensor of bool
+        ``(B,)``.
+    """
+    if not known(useful.all()):
+        new = torch.where(expand(useful, new), new, ring[place])
+    ring[place] = new
 
 
 def has_curvature(product: Tensor, length: Tensor, grown: Tensor) -> Tensor:
