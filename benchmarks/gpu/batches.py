@@ -50,7 +50,7 @@ def batches(device: str, sizes: tuple[int, ...], repeats: int) -> list[str]:
 
 def solved(x0: Tensor, way: Any, device: str, repeats: int) -> tuple[float, lmm.Result]:
     """Seconds until all have stopped, and the last of the results."""
-    solver = lmm.ProjectedMMOptimizer(rosenbrock, proposer=lmm.LimitedMemory())
+    solver = lmm.ProjectedMMOptimizer(rosenbrock, proposer=lmm.proposers.BFGS())
     results: list[lmm.Result] = []
 
     def once() -> None:
@@ -61,12 +61,12 @@ def solved(x0: Tensor, way: Any, device: str, repeats: int) -> tuple[float, lmm.
 
 @torch.no_grad()
 def steps(device: str, sizes: tuple[int, ...], repeats: int) -> list[str]:
-    """A verified step of limited memory over value and gradient alone."""
+    """A verified step of BFGS, by default, over value and gradient alone."""
     rows = []
     for unknowns in UNKNOWNS:
         for batch in sizes:
             x0 = starts(batch, unknowns, device)
-            solver = lmm.ProjectedMMOptimizer(rosenbrock, proposer=lmm.LimitedMemory())
+            solver = lmm.ProjectedMMOptimizer(rosenbrock, proposer=lmm.proposers.BFGS())
             state = solver.init(x0)
             for _ in range(12):  # the memory has filled
                 state, _ = solver.step(state)
