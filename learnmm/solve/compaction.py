@@ -69,6 +69,14 @@ class Packing:
             self._leave(running.nonzero().flatten(), raised)
         return count > 0
 
+    def shrink(self, size: int) -> bool:
+        """Let all but so many problems leave, none that runs; whether they could."""
+        running = self.state.running.to(torch.int8)
+        places = running.argsort(descending=True, stable=True)[:size].sort().values
+        before = self.state
+        self._leave(places, {})
+        return self.state is not before
+
     def whole(self) -> State:
         """State of the whole batch; the next call writes to it."""
         if self.rows is None:

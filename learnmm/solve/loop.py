@@ -12,12 +12,12 @@ from learnmm.nested import mapped
 from learnmm.objective import CallableObjective
 from learnmm.progress import Progress
 from learnmm.shards import alone
-from learnmm.solve.compaction import Packing, agree
+from learnmm.solve.compaction import Packing
 from learnmm.solve.raising import reported
 from learnmm.solve.record import StepInfo
+from learnmm.solve.shrinking import run_in_graphs
 from learnmm.solve.state import State
 from learnmm.solve.status import Status
-from learnmm.solve.whole import graph_of
 
 if TYPE_CHECKING:
     from learnmm.solve.optimizer import ProjectedMMOptimizer
@@ -80,32 +80,24 @@ def run(solver: ProjectedMMOptimizer, state: State, how: Loop) -> Run:
     majorant and proposer can be restricted to the others. A function is asked about those alone:
     where it says of them what it said before, and in the end of the whole batch what the run says,
     it is the same function. Otherwise the run is made again with everybody. Compiled steps, whose
-    graphs are made for a size, keep everybody. "loop" is one graph of the whole run, which is made
-    again step by step where a candidate raises, or the function says something else than its graph.
+    graphs are made for a size, keep everybody. "loop" is one graph of the whole run, or a few; the
+    run is made again step by step where a candidate raises, or the function says something else.
     """
-    seconds = 0.0
-    if how.compiled == "loop":
-        found, seconds = _in_one_graph(solver, state)
-        if found is not None:
-            return found
-        how = how._replace(compiled=False)
     # A callback must not be told what may turn out to be another function, and processes that share
     # unknowns must not part where one of them raises.
     trying = how.callback is None and isinstance(solver.objective, CallableObjective) and alone()
+    seconds = 0.0
+    if how.compiled == "loop":
+        with torch.no_grad():
+            ended, seconds = run_in_graphs(solver, state, trying=trying)
+        if ended is not None:
+            return Run(ended, None, {}, seconds)
+        how = how._replace(compiled=False)
     packing = Packing(solver, state, trying=trying)
     found = _run(packing, how, packed=not how.compiled)
     if not packing.confirmed():
         found = _run(Packing(solver, state, trying=False), how, packed=False)
     return found._replace(compile_seconds=seconds)
-
-
-def _in_one_graph(solver: ProjectedMMOptimizer, state: State) -> tuple[Run | None, float]:
-    """The run, unless a candidate raises or the graph is another function; seconds of compiling."""
-    with torch.no_grad():
-        ended, seconds = graph_of(solver, state)(solver, state, solver.settings.steps)
-        if ended is None or not agree(solver, ended):
-            return None, seconds
-    return Run(ended.stopped(Status.MAX_ITER), None, {}, seconds), seconds
 
 
 def _run(packing: Packing, how: Loop, *, packed: bool) -> Run:

@@ -186,9 +186,10 @@ class ProjectedMMOptimizer:
         compiled : bool or "loop"
             Where `torch.compile` can trace the objective. True: :meth:`compiled_step`, seconds for
             the first, then faster where problems are small. "loop": the whole solve as one graph,
-            faster still once made, which takes tens of seconds, once in a process for a
-            function or kind of atom, shapes and settings; without callback, history and progress.
-            Numbers that a function holds are part of it: what changes is better a tensor.
+            faster still once made, which takes tens of seconds, once in a process for a function or
+            kind of atom, shapes and settings; without callback, history and progress. Numbers that
+            a function holds are part of it: what changes is better a tensor. The rest of a large
+            batch goes on in a graph of its own once waiting for it has cost as much as making it.
 
         Returns
         -------

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
@@ -21,14 +21,34 @@ if TYPE_CHECKING:
     from learnmm.solve.optimizer import ProjectedMMOptimizer
 
 UNROLLED = 16
-"""Up to so many unknowns reductions over them are written out, so that a step of a batch is a few
-kernels over its problems. It doubles the speed, and beyond takes minutes to compile."""
+"""Up to so many unknowns problems are innermost in memory, and reductions over unknowns written
+out, so that a step of a batch is a few kernels over its problems. Beyond that takes minutes to
+compile, and products with matrices are better left to those who know how to multiply."""
 
 REMADE = 8
 """How often a graph is made anew, for functions that close over another number, before a new one
 takes its place: each that was made has to be asked whether it fits."""
 
 Traced = Callable[..., tuple[Tensor, ...]]
+
+
+class Part(NamedTuple):
+    """What a graph did.
+
+    Attributes
+    ----------
+    state : State or None
+        After it; None where the objective raised at some candidate.
+    steps : int
+        How many it took.
+    seconds, compiling : float
+        How long they took, and how long it took to compile them if they were not.
+    """
+
+    state: State | None
+    steps: int
+    seconds: float
+    compiling: float
 
 
 class Graph:
@@ -49,24 +69,26 @@ class Graph:
     ----------
     made : int
         How often it was compiled.
+    seconds : float
+        How long that took the last time.
+    spent : float
+        Seconds that graphs for fewer problems would have spared so far.
     """
 
     def __init__(self, state: State) -> None:
         self._like: State = mapped(lambda t: t.new_zeros(()).expand(t.shape), state)
-        self._options: dict[str, Any] = {}
-        if state.x[0].numel() <= UNROLLED:
-            self._options["unroll_reductions_threshold"] = 64
-        self.made = 0
+        unrolled = state.x[0].numel() <= UNROLLED
+        self._options = {"unroll_reductions_threshold": 64} if unrolled else None
+        self._batch = -1 if unrolled else 0
+        self.made, self.seconds, self.spent = 0, 0.0, 0.0
         self._run: Callable[..., tuple[Tensor, ...]] = torch.compile(
             self._stepping(), backend=self._looping, fullgraph=True, dynamic=False
         )
 
     def __call__(
         self, solver: ProjectedMMOptimizer, state: State, steps: int, least: int = 0
-    ) -> tuple[State | None, float]:
-        """Step until at most so many problems run, at most so often; and seconds of compiling.
-
-        There is no state where the objective raises at some candidate.
+    ) -> Part:
+        """Step until at most so many problems run, at most so often, at least once.
 
         Raises
         ------
@@ -74,13 +96,13 @@ class Graph:
             If the loop cannot be compiled, with the cause.
         """
         device = state.status.device
-        numbers = [torch.tensor(number, device=device) for number in (steps > 0, steps, least)]
-        call = _Call([*numbers, *map(_fresh, tensors_of(state))])
+        numbers = [torch.tensor(number, device=device) for number in (True, steps, least)]
+        call = _Call([*numbers, *self._taken_apart(state)])
         token = _call.set(call)
-        begin, ended = time.perf_counter(), None
+        begin, ended, left = time.perf_counter(), None, steps
         try:
-            _, _, _, *tensors = self._run(solver, *call.carried)
-            ended = refill(self._like, iter(map(_batch_first, tensors)))
+            _, rest, _, *tensors = self._run(solver, *call.carried)
+            ended, left = self._put_together(tensors), int(rest)
         except Exception as error:
             if not (call.looping and is_numerical(error)):
                 raise RuntimeError(
@@ -90,22 +112,32 @@ class Graph:
                 ) from error
         finally:
             _call.reset(token)
-        return ended, time.perf_counter() - begin - call.ran if call.made else 0.0
+        compiling = time.perf_counter() - begin - call.ran if call.made else 0.0
+        self.seconds = compiling or self.seconds
+        return Part(ended, steps - left, call.ran, compiling)
 
     def _stepping(self) -> Traced:
         """``(solver, going, left, least, *tensors)`` to the same without the solver, a step on."""
-        like = self._like
 
         def stepping(
             solver: ProjectedMMOptimizer, going: Tensor, left: Tensor, least: Tensor, *rest: Tensor
         ) -> tuple[Tensor, ...]:
-            state: State = refill(like, iter([_batch_first(t) for t in rest]))
-            following, _ = solver.step(state)
+            following, _ = solver.step(self._put_together(rest))
             left = left - 1
             going = going & (left > 0) & (following.running.sum() > least)
-            return going, left, least.clone(), *[_fresh(t) for t in tensors_of(following)]
+            return going, left, least.clone(), *self._taken_apart(following)
 
         return _own(stepping)
+
+    def _taken_apart(self, state: State) -> list[Tensor]:
+        """Copies of the tensors of a state, contiguous with the batch where it is to be."""
+        to, form = self._batch, torch.contiguous_format
+        return [t.movedim(0, to).clone(memory_format=form) for t in tensors_of(state)]
+
+    def _put_together(self, tensors: Sequence[Tensor]) -> State:
+        """A state of such tensors."""
+        state: State = refill(self._like, iter([t.movedim(self._batch, 0) for t in tensors]))
+        return state
 
     def _looping(self, step: fx.GraphModule, _: Any) -> Traced:
         """What torch calls with a step that it has traced, for the function to be called for it."""
@@ -151,7 +183,7 @@ class _Loop:
         What it is called with.
     carried : list of Tensor
         Those among them that it carries on; the first tells whether to go on.
-    options : dict
+    options : dict or None
         Of `torch.compile`.
     """
 
@@ -160,7 +192,7 @@ class _Loop:
         step: fx.GraphModule,
         inputs: list[Tensor],
         carried: list[Tensor],
-        options: dict[str, Any],
+        options: dict[str, Any] | None,
     ) -> None:
         self._carried = [next(i for i, t in enumerate(inputs) if t is c) for c in carried]
         self._others = [i for i in range(len(inputs)) if i not in self._carried]
@@ -177,9 +209,7 @@ class _Loop:
 
             return torch.while_loop(lambda going, *_: going.clone(), body, tuple(carried))
 
-        self._loop = torch.compile(
-            _own(loop), fullgraph=True, dynamic=False, options=options or None
-        )
+        self._loop = torch.compile(_own(loop), fullgraph=True, dynamic=False, options=options)
         going = carried[0].clone()
         self([t.zero_() if t is carried[0] else t for t in inputs])
         carried[0].copy_(going)
@@ -197,15 +227,26 @@ def graph_of(solver: ProjectedMMOptimizer, state: State) -> Graph:
 
     Whether it fits in every other respect torch checks when it is called.
     """
-    objective, majorant = solver.objective, solver._given_majorant
-    parts = objective, majorant, solver.proposer, solver.penalty
-    key = (_code(objective), *map(type, parts), solver.settings, _structure(state))
+    key = _key(solver, state, len(state.value))
     if key not in _graphs or _graphs[key].made >= REMADE:
         _graphs[key] = Graph(state)
     return _graphs[key]
 
 
+def is_made(solver: ProjectedMMOptimizer, state: State, size: int) -> bool:
+    """Whether there is a graph for so many of these problems."""
+    key = _key(solver, state, size)
+    return key in _graphs and _graphs[key].made > 0
+
+
 _graphs: dict[Any, Graph] = {}
+
+
+def _key(solver: ProjectedMMOptimizer, state: State, size: int) -> Any:
+    objective, majorant = solver.objective, solver._given_majorant
+    parts = objective, majorant, solver.proposer, solver.penalty
+    structure = size, _structure(state)
+    return (_code(objective), *map(type, parts), solver.settings, structure)
 
 
 def _code(objective: Any) -> Any:
@@ -217,20 +258,11 @@ def _code(objective: Any) -> Any:
 
 
 def _structure(tree: Any) -> Any:
-    """Everything about a tree but the values of its tensors."""
+    """Everything about a tree but its batch and the values of its tensors."""
     if isinstance(tree, Tensor):
-        return tuple(tree.shape), tree.dtype, tree.device
+        return tuple(tree.shape[1:]), tree.dtype, tree.device
     parts = parts_of(tree)
     return tree if parts is None else (type(tree), *map(_structure, parts.values()))
-
-
-def _fresh(t: Tensor) -> Tensor:
-    """A copy with the batch innermost in memory, ``(*shape, B)``: loops run over problems."""
-    return t.movedim(0, -1).clone(memory_format=torch.contiguous_format)
-
-
-def _batch_first(t: Tensor) -> Tensor:
-    return t.movedim(-1, 0)
 
 
 def _own(function: Callable[..., Any]) -> Callable[..., Any]:

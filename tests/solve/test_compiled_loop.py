@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 import learnmm as lmm
-from learnmm.solve import loop
+from learnmm.solve import loop, shrinking
 from learnmm.solve.status import Status
-from learnmm.solve.whole import Graph
+from learnmm.solve.whole import Graph, Part
 
 START = torch.tensor([[-1.2, 1.0], [0.5, -2.0], [1.0, 1.0], [2.0, 2.0]], dtype=torch.float64)
 
@@ -51,7 +51,7 @@ def _without_inductor(compiled: Any, function: Any, **options: Any) -> Any:
 @pytest.mark.skipif(not shutil.which("g++"), reason="inductor compiles with g++, which is missing")
 def test_a_function_is_compiled_once_for_all_its_data(monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = data(100.0), data(3.0)
-    minimize = partial(lmm.minimize, valley, START, proposer=lmm.LimitedMemory(1))
+    minimize = partial(lmm.minimize, valley, START)
     expected = [minimize(args=args) for args in (one, other)]
     monkeypatch.setattr(loop, "_run", None)
     first = minimize(args=one, compiled="loop")
@@ -65,20 +65,36 @@ def test_a_function_is_compiled_once_for_all_its_data(monkeypatch: pytest.Monkey
     assert torch.equal(minimize(args=one, compiled="loop").x, again.x)
 
 
-def test_an_atom_is_compiled_with_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_atom_is_compiled_with_what_it_holds_and_for_those_that_still_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     matrix = torch.tensor([[1.0, 0.5], [0.0, 2.0], [1.0, 1.0]], dtype=torch.float64)
-    targets = torch.arange(12.0, dtype=torch.float64).reshape(4, 3)
-    atom = lmm.least_squares(matrix, targets)
-    expected = lmm.minimize(atom, START, proposer=None, bounds=(0.0, 3.0))
+    targets = START.clamp(0.0, 3.0) @ matrix.mT  # three are there at the start
+    targets[2] = torch.tensor([5.0, -2.0, 1.0])
+    solve = partial(
+        lmm.minimize, lmm.least_squares(matrix, targets), START, proposer=None, bounds=(0.0, 3.0)
+    )
+    expected = solve()
     monkeypatch.setattr(torch, "compile", partial(_without_inductor, torch.compile))
     monkeypatch.setattr(loop, "_run", None)
-    solve = partial(lmm.minimize, atom, START, proposer=None, bounds=(0.0, 3.0), compiled="loop")
-    assert_same(solve(), expected)
-    targets[0] += 1  # in place: nobody tells the graph
+    monkeypatch.setattr(shrinking, "FEWEST", 2)
+    sizes, called = [], Graph.__call__
+
+    def noted(graph: Graph, solver: Any, state: Any, *numbers: int) -> Any:
+        sizes.append((len(state.value), numbers[1]))
+        part = called(graph, solver, state, *numbers)
+        graph.seconds = 0.0  # no patience
+        return part
+
+    monkeypatch.setattr(Graph, "__call__", noted)
+    assert_same(solve(compiled="loop"), expected)
+    assert sizes == [(4, 1), (2, 0)]
+    targets[2] += 1  # in place: nobody tells the graphs
+    again = solve(compiled="loop")
+    assert again.compile_seconds == 0
+    assert sizes[2:] == [(4, 1), (2, 0)]
     monkeypatch.undo()
-    expected = lmm.minimize(atom, START, proposer=None, bounds=(0.0, 3.0))
-    assert solve().compile_seconds == 0
-    assert_same(solve(), expected)
+    assert_same(again, solve())
 
 
 def test_a_function_that_cannot_be_compiled_is_named_with_the_cause() -> None:
@@ -94,10 +110,11 @@ def test_a_function_that_cannot_be_compiled_is_named_with_the_cause() -> None:
 def test_a_compiled_loop_that_failed_is_run_step_by_step(
     monkeypatch: pytest.MonkeyPatch, failed: str
 ) -> None:
-    def graph(self: Graph, solver: Any, state: Any, steps: int) -> Any:
+    def graph(self: Graph, solver: Any, state: Any, steps: int, least: int) -> Part:
         if failed == "a candidate raised":
-            return None, 1.0
-        return state.stopped(Status.GRADIENT)._replace(value=state.value - 1), 1.0
+            return Part(None, 0, 0.0, 1.0)
+        ended = state.stopped(Status.GRADIENT)._replace(value=state.value - 1)
+        return Part(ended, 1, 0.0, 1.0)
 
     monkeypatch.setattr(Graph, "__call__", graph)
     fun = lambda x: x.square().sum(1)  # noqa: E731 - a code object of its own
