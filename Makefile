@@ -84,6 +84,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.esi_iteration
 	$(BIN)/python -m benchmarks.bounded
 	$(BIN)/python -m benchmarks.peers $(if $(wildcard $(JAX_STAMP)),--jax $(JAX)/bin/python)
+	$(BIN)/python -m benchmarks.many $(if $(wildcard $(JAX_STAMP)),--jax $(JAX)/bin/python)
 
 # An environment of its own: JAX and torch need not agree about anything.
 $(JAX_STAMP): constraints.txt

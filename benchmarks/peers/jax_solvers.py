@@ -1,8 +1,8 @@
 """JAX's batched solvers, in an environment of their own: ``python jax_solvers.py QUESTION ANSWER``.
 
-Reads a batch from a file, solves it with L-BFGS of jaxopt and BFGS of optimistix under `jax.vmap`,
-and writes times and counts. The objectives are written out again in JAX, and compared at the start
-with the values that came along.
+Reads a batch from a file, solves it with L-BFGS of jaxopt, BFGS and L-BFGS of optimistix under
+`jax.vmap`, and writes times and counts. The objectives are written out again in JAX, and compared
+at the start with the values that came along.
 """
 
 import json
@@ -12,6 +12,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jaxopt
@@ -30,6 +31,10 @@ def extended_rosenbrock(x, _):
     return jnp.sum((10 * (even - odd**2)) ** 2 + (1 - odd) ** 2)
 
 
+def chained_rosenbrock(x, _):
+    return jnp.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
 def extended_powell(x, _):
     a, b, c, d = (x[k::4] for k in range(4))
     return jnp.sum((a + 10 * b) ** 2 + 5 * (c - d) ** 2 + (b - 2 * c) ** 4 + 10 * (a - d) ** 4)
@@ -41,6 +46,7 @@ def logistic(x, data):
 
 
 FUNCTIONS = {
+    "chained-rosenbrock": chained_rosenbrock,
     "rosenbrock": extended_rosenbrock,
     "extended-rosenbrock": extended_rosenbrock,
     "extended-powell": extended_powell,
@@ -62,22 +68,33 @@ def jaxopt_solver(fun):
     return first, step, lambda c: c[1].value, lambda c: c[1].num_fun_eval
 
 
-def optimistix_solver(fun):
+def optimistix_solver(method, fun):
     """The same of optimistix, whose every step is one evaluation."""
-    solver = optx.BFGS(rtol=0.0, atol=0.0)
+    solver = method(rtol=0.0, atol=0.0)
     wrapped = lambda y, data: (fun(y, data), None)  # noqa: E731
     shape = jax.ShapeDtypeStruct((), jnp.float64)
+    functions = []  # what a state holds beside arrays, which a loop cannot carry
 
     def first(x, data):
         state = solver.init(wrapped, x, data, {}, shape, None, frozenset())
-        return x, state, jnp.zeros((), int)
+        arrays, rest = eqx.partition(state, eqx.is_array)
+        functions.append(rest)
+        return x, arrays, jnp.zeros((), int)
 
     def step(carry, data):
-        x, state, count = carry
+        x, arrays, count = carry
+        state = eqx.combine(arrays, functions[-1])
         x, state, _ = solver.step(wrapped, x, data, {}, state, frozenset())
-        return x, state, count + 1
+        return x, eqx.filter(state, eqx.is_array), count + 1
 
     return first, step, lambda c: c[1].f_info.f, lambda c: c[2]
+
+
+SOLVERS = {
+    "jaxopt LBFGS": jaxopt_solver,
+    "optimistix BFGS": partial(optimistix_solver, optx.BFGS),
+    "optimistix LBFGS": partial(optimistix_solver, optx.LBFGS),
+}
 
 
 def solve(parts, fun, limit, x0, data, target):
@@ -120,10 +137,10 @@ def main(question, answer):
     initial, optimum = jnp.asarray(asked["initial"]), jnp.asarray(asked["optimum"])
     np.testing.assert_allclose(jax.vmap(fun)(x0, data), initial, rtol=1e-12)
     results = {}
-    for name, build in (("jaxopt LBFGS", jaxopt_solver), ("optimistix BFGS", optimistix_solver)):
+    for name, build in SOLVERS.items():
         run = jax.jit(partial(solve, build(fun), fun, asked["evaluations"]))
         summary = {"solved": [], "seconds": [], "evaluations": [], "measured": batch}
-        for tolerance in TOLERANCES:
+        for tolerance in asked.get("tolerances", TOLERANCES):
             target = optimum + tolerance * (initial - optimum)
             times = []
             for _ in range(1 + REPEATS):
