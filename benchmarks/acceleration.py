@@ -38,7 +38,7 @@ STARTS = ("function", "unknowns", "solved, L-BFGS", "solved, learnmm")
 STARTS += ("loop, s", "batch, s", "ratio", "monotone")
 MATRICES = ("unknowns", "starts", "evaluations", "one problem", "1024 problems")
 DEBLURRING = ("rule", "there", "steps", "refused", "seconds", "gap at the end")
-SIZES = (2, 4, 8, 16, 32, 64, 128)
+SIZES = (2, 4, 8, 16, 24, 32, 48, 64)
 MEMORIES = {"BFGS": lmm.proposers.DenseBFGS, "LimitedMemory": lmm.LimitedMemory}
 BATCHED = ("rosenbrock", "helical-valley", "wood", "osborne-2", "broyden-banded")
 console = Console(stderr=True)
@@ -223,10 +223,7 @@ def batches(batch: int, looped: int) -> list[str]:
         loop = (time.process_time() - begin) * batch / looped
         begin = time.process_time()
         result = lmm.minimize(
-            drawn.objective,
-            drawn.x0,
-            proposer=lmm.LimitedMemory(),
-            settings=lmm.SolveSettings(gtol=1e-9, max_iter=1000),
+            drawn.objective, drawn.x0, settings=lmm.SolveSettings(gtol=1e-9, max_iter=1000)
         )
         together = time.process_time() - begin
         shares = [
@@ -265,14 +262,20 @@ def matrices(starts: int, batch: int) -> list[str]:
 
 
 def step_times(x0: Tensor, repeats: int, warm: int = 12) -> list[list[float]]:
-    """Seconds of a step with either memory, once limited memory is full."""
+    """Seconds of a step with either memory, once limited memory is full.
+
+    It is one that updates: not a retry, and not one of a problem that has stopped.
+    """
     tasks = []
     for make in MEMORIES.values():
-        optimizer = lmm.ProjectedMMOptimizer(valleys, proposer=make())
+        optimizer = lmm.ProjectedMMOptimizer(
+            valleys, proposer=make(), settings=lmm.SolveSettings(gtol=0.0)
+        )
         with torch.no_grad():
-            state = optimizer.init(x0)
-            for _ in range(warm):
+            state, steps = optimizer.init(x0), 0
+            while steps < warm or not (state.running & ~state.asked).any():
                 state, _ = optimizer.step(state)
+                steps += 1
         tasks.append(torch.no_grad()(lambda o=optimizer, s=state: o.step(s)))
     return paired_times(*tasks, repeats=repeats)
 
