@@ -9,9 +9,10 @@ from learnmm.proposers.dense_bfgs import DenseBFGS, Inverse
 from learnmm.proposers.limited_memory import LimitedMemory, Pairs
 
 FEW = 32
-"""Up to so many unknowns a matrix is taken. It needs as many evaluations as limited memory or fewer;
-a step of one problem takes less time whatever the number, one of 1024 problems less up to 16
-unknowns and half as long again up to 32 (``python -m benchmarks.acceleration``)."""
+"""Up to so many unknowns a matrix is taken. It needs about as many evaluations as limited memory up
+to 8 unknowns, and fewer above; a step of one problem takes less time whatever their number, one of
+1024 problems less up to 16 and half as long again at most up to 32
+(``python -m benchmarks.acceleration``)."""
 
 
 class BFGS(Proposer):
