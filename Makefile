@@ -14,11 +14,13 @@ CUTEST_STAMP := $(CUTEST)/.installed
 OLDEST := .venv-oldest
 OLDEST_STAMP := $(OLDEST)/.installed
 
-.PHONY: help demo test test-plain test-everywhere test-oldest lint bench bench-jax bench-learning bench-eeg bench-invertmeeg bench-cutest gpu clean
+.PHONY: help demo test test-plain test-everywhere test-oldest lint style types bench bench-jax bench-learning bench-eeg bench-invertmeeg bench-cutest gpu clean
 
 help:
 	@echo "make demo        reconstruct simulated EEG sources, next to MNE and sLORETA"
-	@echo "make lint        style, types, import rules, and docstrings against signatures"
+	@echo "make style       how the code is written, by ruff"
+	@echo "make types       types and import rules"
+	@echo "make lint        both, and docstrings against signatures"
 	@echo "make test        the same, and the whole test suite"
 	@echo "make test-plain  what hangs on rounding, on the plainest path through MKL and torch"
 	@echo "make test-everywhere  the suite on every path that this processor knows (an hour)"
@@ -42,11 +44,15 @@ demo: $(STAMP)
 	$(BIN)/learnmm-esi head-model --ico 3
 	$(BIN)/python examples/esi/demo.py
 
-lint: $(STAMP)
+style: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(STAMP)
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports --no-cache
+
+lint: style types
 	$(BIN)/python -m pytest tests/test_docstrings.py
 
 test: lint
