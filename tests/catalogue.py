@@ -245,6 +245,7 @@ PROPOSERS = [
         (UNKNOWNS, 3),
     ),
     ProposerCase("limited-memory", lambda dtype: lmm.LimitedMemory(3)),
+    ProposerCase("extrapolated", lambda dtype: lmm.proposers.Extrapolated()),
     ProposerCase("dense-bfgs", lambda dtype: lmm.proposers.DenseBFGS()),
     ProposerCase("bfgs", lambda dtype: lmm.proposers.BFGS()),
     ProposerCase(

@@ -17,6 +17,7 @@ from learnmm.proposers.constant import Constant
 from learnmm.proposers.conv_lstm import CellMemory, ConvLSTMCell, DualConvLSTM
 from learnmm.proposers.coordinatewise import CoordinatewiseLSTM, SpectralLSTM
 from learnmm.proposers.dense_bfgs import DenseBFGS
+from learnmm.proposers.extrapolated import Extrapolated
 from learnmm.proposers.limited_memory import LimitedMemory
 from learnmm.proposers.metric import KnownHessian, KnownSpectrum, Metric
 from learnmm.proposers.quasi_newton import LearnedQuasiNewton, Rule
@@ -31,6 +32,7 @@ __all__ = [
     "DampedInverse",
     "DenseBFGS",
     "DualConvLSTM",
+    "Extrapolated",
     "Features",
     "KnownHessian",
     "KnownSpectrum",

@@ -142,6 +142,9 @@ class Proposer(nn.Module, ABC):
         again changes no bit of it. Then those of a batch, of which some have moved on and others
         retry or have stopped, need not be told apart, which costs as much as a step where memories
         are large.
+    before_prox : bool
+        Whether its steps come before the prox of a penalty, which then needs no faces. The
+        curvature that it sees is the diagonal metric of that prox.
     """
 
     trials: int = 1
@@ -149,6 +152,7 @@ class Proposer(nn.Module, ABC):
     curvature_from_steps: bool = False
     measures_start: bool = True
     remembers_points: bool = False
+    before_prox: bool = False
 
     def init_memory(self, x: Tensor) -> Any:
         """Return the memory before the first iterate; None remembers nothing."""

@@ -116,6 +116,18 @@ class Composite(NamedTuple):
         own = self.own_target(shortening)
         return own if proposal.free is None else torch.where(proposal.free, moved, own)
 
+    def ahead(self, proposal: Proposal) -> Proposal:
+        """The prox of where a forward step leads, measured."""
+        weights, step = self.weights, proposal.step.to(self.x.dtype)
+        target = self.penalty.own(self.x, weights * step, weights, self.memory)
+        whole, own = self.measured(target), self.measured(self.own_target())
+        return whole._replace(
+            own=own.slope,
+            most=torch.fmax(whole.slope, own.slope),
+            bounded=torch.zeros_like(whole.bounded),
+            target=target,
+        )
+
     def proposed(self, proposal: Proposal) -> Proposal:
         """A proposal measured at full length, for it to be kept and shortened.
 
@@ -166,9 +178,11 @@ def choose(
         target = at.own_target()
         if proposal is None:
             return at.measured(target), target
-        # What was refused comes again without bends.
-        factor = torch.where(shortening < 1, torch.minimum(shortening, at.share(proposal)), 1.0)
-        other = at.proposed_target(proposal, torch.where(proposed, factor, 1.0))
+        other = proposal.target
+        if other is None:
+            # What was refused comes again without bends.
+            factor = torch.where(shortening < 1, torch.minimum(shortening, at.share(proposal)), 1.0)
+            other = at.proposed_target(proposal, torch.where(proposed, factor, 1.0))
         target = torch.where(expand(proposed, target), other, target)
         chosen = at.measured(target)
         return chosen._replace(

@@ -9,6 +9,7 @@ from learnmm.bound import Majorant
 from learnmm.objective import Objective
 from learnmm.proposers.base import Proposer
 from learnmm.proposers.bfgs import BFGS
+from learnmm.proposers.extrapolated import Extrapolated
 from learnmm.proximal import Penalty, Within, apart
 from learnmm.solve.given import given
 from learnmm.solve.loop import Callback
@@ -81,8 +82,7 @@ def minimize(
     penalty : Penalty, optional
         What is added to `fun` and need not be differentiable, from :mod:`learnmm.proximal`. Bounds
         are one, and go with one of single unknowns, such as `L1`. What has no faces is minimized by
-        the majorant's own steps alone, unless told otherwise. Of a tree it sees all numbers in one
-        tensor.
+        :class:`~learnmm.proposers.Extrapolated` steps. Of a tree it sees all numbers in one tensor.
     majorant, proposer, settings
         See :class:`ProjectedMMOptimizer`.
     **more
@@ -121,7 +121,7 @@ def minimize(
     if asked.box is not None:
         penalty = asked.box if penalty is None else Within(penalty, asked.box)
     if proposer is BY_DEFAULT and isinstance(penalty, Penalty) and not penalty.faces:
-        proposer = None
+        proposer = Extrapolated()
     optimizer = ProjectedMMOptimizer(
         asked.objective, majorant=majorant, proposer=proposer, settings=settings, penalty=penalty
     )

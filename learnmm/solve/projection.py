@@ -38,6 +38,8 @@ class Proposal(NamedTuple):
     free : Tensor of bool or None
         With a penalty, the unknowns that the step moves, shape of the iterate: the majorant's own
         step takes the others, see :mod:`learnmm.solve.composite`. None: all.
+    target : Tensor or None
+        Where the prox of a forward step leads.
     """
 
     step: Tensor
@@ -48,11 +50,12 @@ class Proposal(NamedTuple):
     bounded: Tensor
     clipped: Tensor
     free: Tensor | None = None
+    target: Tensor | None = None
 
     def detached(self) -> Proposal:
         """The same, with a graph behind the step alone: products decide and report."""
         products: Proposal = mapped(Tensor.detach, self)
-        return products._replace(step=self.step)
+        return products._replace(step=self.step, target=self.target)
 
     def scaled(self, factor: Tensor) -> Proposal:
         """The step times a factor ``(B,)``."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from learnmm.curvature import Curvature
+from learnmm.curvature import Curvature, DiagonalCurvature
 from learnmm.nested import mapped, select
 from learnmm.precision import full_precision
 from learnmm.proposers.base import Multipliers, Point, Proposer, Step
@@ -27,10 +27,12 @@ def check_parts(proposer: object, settings: object, penalty: object = None) -> N
         raise TypeError(f"settings must be SolveSettings, got {type(settings).__name__}")
     if not isinstance(penalty, Penalty | None):
         raise TypeError(f"penalty must be a Penalty or None, got {type(penalty).__name__}")
-    if penalty is not None and proposer is not None and not penalty.faces:
+    if penalty is None or penalty.faces or proposer is None:
+        return
+    if not proposer.before_prox:
         raise ValueError(
             f"{type(penalty).__name__} has no faces on which a proposer could step: leave the "
-            f"proposer out, or pass None, got {type(proposer).__name__}"
+            f"proposer out, or pass Extrapolated() or None, got {type(proposer).__name__}"
         )
 
 
@@ -42,6 +44,7 @@ def ask(
     memory: Any,
     penalty: Penalty | None = None,
     reach: Tensor | None = None,
+    seen: Any = None,
 ) -> tuple[Proposal, Any]:
     """Let a proposer observe an iterate and propose there.
 
@@ -58,10 +61,12 @@ def ask(
     memory : nested
         Of the iterates before; nobody else needs it.
     penalty : Penalty or None
-        What is minimized beside the objective; it has faces.
+        What is minimized beside the objective; it has faces, unless the proposer goes forward.
     reach : Tensor or None
         Longest whole step that will be tried, ``(B,)``: with a penalty one that is longer would
         bend elsewhere.
+    seen : Any
+        What the penalty remembers.
 
     Returns
     -------
@@ -76,11 +81,14 @@ def ask(
         If the proposal cannot be used, or does not go with the settings.
     """
     x, gradient, value = iterate
-    shown = _copied(Point(x, gradient, curvature, value.detach()))
+    at = None if penalty is None else Composite(penalty, x, gradient, curvature, seen)
+    metric = DiagonalCurvature(at.weights) if at and proposer.before_prox else curvature
+    shown = _copied(Point(x, gradient, metric, value.detach()))
     memory = proposer.observe(shown, memory)
-    if penalty is None:
-        return _measured(proposer, settings, shown, (gradient, curvature), memory), memory
-    at = Composite(penalty, x, gradient, curvature)
+    if at is None or proposer.before_prox:
+        proposal = _measured(proposer, settings, shown, (gradient, metric), memory)
+        with full_precision(x):
+            return (proposal if at is None else at.ahead(proposal)).detached(), memory
     point = at.facing(value.detach())
 
     def heard() -> Proposal:
@@ -148,7 +156,9 @@ def ask_anew(
         return state
     iterate = state.x, state.gradient, state.value
     memory = mapped(Tensor.clone, state.proposer_memory)
-    proposal, memory = ask(proposer, settings, iterate, curvature, memory, penalty, state.reach)
+    proposal, memory = ask(
+        proposer, settings, iterate, curvature, memory, penalty, state.reach, state.penalty_memory
+    )
     # Who retries or has stopped keeps what it remembers, whatever its neighbours do.
     mask = None if known(new.all()) else new
     apart = None if proposer.remembers_points else mask

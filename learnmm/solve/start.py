@@ -64,7 +64,7 @@ def start(solver: ProjectedMMOptimizer, x0: Tensor, *, strict: bool) -> State:
     status = torch.where(valid, status, int(Status.BAD_BOUND))
     status = torch.where(done, int(Status.GRADIENT), status)
     status = torch.where(finite, status, int(Status.NON_FINITE))
-    proposal, remembered = _asked(solver, x0, there, bound, prepared)
+    proposal, remembered = _asked(solver, x0, there, bound, prepared, seen)
     return State(
         x=x0,
         value=value,
@@ -161,6 +161,7 @@ def _asked(
     there: Evaluation,
     bound: Bound,
     prepared: Prepared | None,
+    seen: Any,
 ) -> tuple[Proposal | None, Any]:
     """What the proposer says at the start, and what it remembers."""
     proposer = solver.proposer
@@ -170,7 +171,7 @@ def _asked(
     iterate = x0, there.gradient, there.value
     kept = mapped(Tensor.clone, memory)  # it may write into it
     proposal, remembered = ask(
-        proposer, solver.settings, iterate, bound.curvature, kept, solver.penalty
+        proposer, solver.settings, iterate, bound.curvature, kept, solver.penalty, None, seen
     )
     check(remembered, len(x0), owner)
     return proposal, select(None, remembered, memory, owner)
