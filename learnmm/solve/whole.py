@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,6 +29,9 @@ compile, and products with matrices are better left to those who know how to mul
 REMADE = 8
 """How often a graph is made anew, for functions that close over another number, before a new one
 takes its place: each that was made has to be asked whether it fits."""
+
+PACKAGE = str(Path(__file__).parents[1])
+"""Where an objective's own lines are not."""
 
 Traced = Callable[..., tuple[Tensor, ...]]
 
@@ -286,6 +290,6 @@ def _cause(error: BaseException) -> str:
     """What torch says of what it cannot compile, in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = [line.removeprefix("Explanation: ") for line in lines if "Explanation: " in line]
-    where = [line for line in lines if line.startswith("File ") and "learnmm" not in line]
+    where = [line for line in lines if line.startswith("File ") and PACKAGE not in line]
     cause = [*said, *lines, type(error).__name__][0].rstrip(".")
     return f"torch says: {cause}" + (f" ({where[-1]})." if where else ".")
