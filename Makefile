@@ -11,10 +11,12 @@ INVERTMEEG_STAMP := $(INVERTMEEG)/.installed
 CUTEST := .venv-cutest
 CUTEST_STAMP := $(CUTEST)/.installed
 
+DOCS_STAMP := $(VENV)/.docs
+
 OLDEST := .venv-oldest
 OLDEST_STAMP := $(OLDEST)/.installed
 
-.PHONY: help demo test test-plain test-everywhere test-oldest lint style types bench bench-jax bench-learning bench-eeg bench-invertmeeg bench-cutest gpu clean
+.PHONY: help demo test test-plain test-everywhere test-oldest lint style types bench bench-jax bench-learning bench-eeg bench-invertmeeg bench-cutest gpu docs clean
 
 help:
 	@echo "make demo        reconstruct simulated EEG sources, next to MNE and sLORETA"
@@ -32,6 +34,7 @@ help:
 	@echo "make bench-invertmeeg  the same beside solvers of invertmeeg, on its four data sets"
 	@echo "make bench-cutest  unconstrained problems of CUTEst, beside L-BFGS of torch and SciPy"
 	@echo "make gpu         laws, batches and a training step on a GPU, in at most eight minutes"
+	@echo "make docs        the site, in docs/_build/html: warnings are errors, its examples run"
 	@echo "make clean       remove the environment and build products"
 
 $(STAMP): pyproject.toml problems/esi/pyproject.toml constraints.txt
@@ -127,5 +130,14 @@ gpu: $(STAMP)
 bench-invertmeeg: $(STAMP) $(INVERTMEEG_STAMP)
 	$(BIN)/python -m benchmarks.eeg_invertmeeg --samples 20
 
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $(DOCS_STAMP)
+
+# Both read the pages once.
+docs: $(DOCS_STAMP)
+	$(BIN)/python -m sphinx -M html docs docs/_build --fail-on-warning --keep-going
+	$(BIN)/python -m sphinx -M doctest docs docs/_build --fail-on-warning --keep-going
+
 clean:
-	rm -rf $(VENV) $(JAX) $(INVERTMEEG) $(CUTEST) $(OLDEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(JAX) $(INVERTMEEG) $(CUTEST) $(OLDEST) docs/_build docs/generated docs/api/generated docs/gallery build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -33,7 +33,7 @@ def assert_majorant(
     """Try to break a bound at ``x``, as hard as its kind deserves.
 
     `GLOBAL`: ``f(z) <= Q(z; x) = f(x) + <g, z - x> + <z - x, B (z - x)> / 2`` at random points
-        (from 1e-6 to 1e6 times ``|x|`` away, along the gradient, along the majorant's step, in
+    (from 1e-6 to 1e6 times ``|x|`` away, along the gradient, along the majorant's step, in
     directions that the bound takes for flat, towards and through the origin, and next to it, where
     scale-free functions are singular), and at the worst of them after a search uphill on the
     violation. Where ``f`` or ``Q`` is not finite, the point says nothing. `REGION`: the same within
