@@ -22,6 +22,7 @@ def draw(folder: Path) -> None:
 
 
 def column(*numbers: float) -> Tensor:
+    """Problems of one unknown."""
     return torch.tensor(numbers, dtype=torch.float64)[:, None]
 
 
@@ -33,6 +34,7 @@ def parabola(f: lmm.Objective, bound: lmm.Bound, x: Tensor, z: Tensor) -> Tensor
 
 
 def second_derivative(f: lmm.Objective, x: Tensor) -> Tensor:
+    """``f''`` at one problem of one unknown, ``(1,)``."""
     return torch.autograd.functional.hessian(lambda v: f(v).sum(), x).reshape(1)
 
 
@@ -62,6 +64,7 @@ class Random(lmm.LearnedPreconditioner):
     """Stands for a network that is wrong: multipliers between -20 and 20."""
 
     def propose(self, point: lmm.Point, memory: None) -> lmm.Multipliers:
+        """Whatever comes."""
         return lmm.Multipliers(40 * torch.rand_like(point.x) - 20)
 
 

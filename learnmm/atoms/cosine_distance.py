@@ -49,7 +49,8 @@ class CosineDistance(Atom):
         (Theorem 1). "pointwise": ``(s + sqrt(4 - 3 s^2)) / (2 |z|^2)``, the largest Hessian
         eigenvalue. "paper": ``(2 / sqrt 3) / |z|^2`` (MM-Net Eq. 14), pointwise too.
     floor : float
-        Length below which ``|z|`` is smoothed; 0 makes ``z = 0`` an error. See :func:`cosine`.
+        Length below which ``|z|`` is smoothed; 0 makes ``z = 0`` an error. See
+        :func:`~learnmm.atoms.cosine`.
 
     Raises
     ------

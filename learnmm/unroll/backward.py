@@ -30,7 +30,7 @@ class Backward:
     Parameters
     ----------
     path : {"unroll", "truncated", "checkpoint", "implicit"}
-        See :class:`Path`.
+        See :class:`~learnmm.unroll.Path`.
     window : int, optional
         How many steps "truncated" goes back.
     keep_iterates : bool

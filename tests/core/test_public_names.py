@@ -53,7 +53,7 @@ MODULES = {  # public names that are modules, and meant to be
     f"learnmm.{name}"
     for name in ("checks", "curvature", "linear", "majorants", "optim", "proposers")
 }
-PLUGINS = [ROOT / "problems", ROOT / "examples"]
+PLUGINS = [ROOT / "problems", ROOT / "examples", ROOT / "docs"]
 
 
 def walk(order: str) -> tuple[dict[str, str], list[str]]:

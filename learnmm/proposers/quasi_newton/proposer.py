@@ -158,7 +158,7 @@ class LearnedQuasiNewton(Proposer):
         Raises
         ------
         FileNotFoundError, ImportError, ValueError
-            As :func:`learnmm.storage.load_weights`, and for a file of something else.
+            As :func:`learnmm.load_weights`, and for a file of something else.
         """
         rule = Rule()
         load_weights(path, rule, expect=CONFIG)
@@ -177,7 +177,7 @@ class LearnedQuasiNewton(Proposer):
         Raises
         ------
         ImportError, TypeError, ValueError
-            As :func:`learnmm.storage.save_weights`.
+            As :func:`learnmm.save_weights`.
         """
         save_weights(path, self.rule, CONFIG, notes=notes)
 
