@@ -37,7 +37,8 @@ class Extrapolated(Proposer):
     Momentum as in FISTA (Beck & Teboulle 2009), ``beta = (t - 1) / t_next``, restarted where it
     points up (O'Donoghue & Candes 2015). The gradient at ``y`` is extrapolated, too, ``g + beta
     (g - g_prev)``: what it is for quadratic functions, and no evaluation. What does not lower the
-    objective is refused, and the majorant's own step follows.
+    objective is refused, and the majorant's own step follows. A callable is bounded by the secants
+    of the steps: a bound that Hessian-vector products give costs many times more.
 
     Examples
     --------
@@ -51,6 +52,7 @@ class Extrapolated(Proposer):
     ahead = True
 
     before_prox = True
+    curvature_from_steps = True
 
     def init_memory(self, x: Tensor) -> Course:
         """At the start, without momentum."""
