@@ -1,7 +1,8 @@
 # Every target sets up what it needs: `make demo` and `make test` work from a clean clone.
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
+FOLDER := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+BIN := $(VENV)/$(FOLDER)
 STAMP := $(VENV)/.installed
 JAX := .venv-jax
 JAX_STAMP := $(JAX)/.installed
@@ -15,8 +16,14 @@ DOCS_STAMP := $(VENV)/.docs
 
 OLDEST := .venv-oldest
 OLDEST_STAMP := $(OLDEST)/.installed
+NEWEST := .venv-newest
 
-.PHONY: help demo test test-plain test-everywhere test-oldest lint style types bench bench-jax bench-learning bench-eeg bench-invertmeeg bench-cutest gpu docs clean
+# What `make package` builds with, where it tries the wheels, and the versions it takes for both.
+PACKAGE := .venv-package
+INSTALLED := build/installed
+CONSTRAINTS ?= constraints.txt
+
+.PHONY: help demo test test-plain test-everywhere test-oldest test-newest lint style types package bench bench-jax bench-learning bench-eeg bench-invertmeeg bench-cutest gpu docs clean
 
 help:
 	@echo "make demo        reconstruct simulated EEG sources, next to MNE and sLORETA"
@@ -27,6 +34,8 @@ help:
 	@echo "make test-plain  what hangs on rounding, on the plainest path through MKL and torch"
 	@echo "make test-everywhere  the suite on every path that this processor knows (an hour)"
 	@echo "make test-oldest the tests with the oldest versions that are admitted"
+	@echo "make test-newest the tests with the newest versions that there are"
+	@echo "make package     build both distributions, install the wheels elsewhere, and try them"
 	@echo "make bench       time the optimizer against its energy and against other libraries"
 	@echo "make bench-jax   the same, beside JAX's batched solvers too"
 	@echo "make bench-learning  what learning buys on families of problems, in and out of distribution"
@@ -83,11 +92,30 @@ test-everywhere: $(STAMP)
 
 $(OLDEST_STAMP): pyproject.toml problems/esi/pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[train,toy]" --editable "problems/esi[cluster,metrics]" hatchling pytest pytest-xdist hypothesis
+	$(OLDEST)/$(FOLDER)/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[train,toy]" --editable "problems/esi[cluster,metrics]" hatchling pytest pytest-xdist hypothesis
 	touch $(OLDEST_STAMP)
 
 test-oldest: $(OLDEST_STAMP)
-	$(OLDEST)/bin/python -m pytest -n auto tests
+	$(OLDEST)/$(FOLDER)/python -m pytest -n auto tests
+
+# Set up anew each time: what is newest changes.
+test-newest:
+	$(PYTHON) -m venv --clear $(NEWEST)
+	$(NEWEST)/$(FOLDER)/python -m pip install --quiet --editable ".[train,toy,bench,dev]" --editable "problems/esi[metrics]"
+	$(NEWEST)/$(FOLDER)/python -m pytest -n auto tests
+
+package:
+	rm -rf dist
+	$(PYTHON) -m venv --clear $(PACKAGE)
+	$(PACKAGE)/$(FOLDER)/python -m pip install --quiet --constraint $(CONSTRAINTS) build twine
+	$(PACKAGE)/$(FOLDER)/python -m build --outdir dist/learnmm .
+	$(PACKAGE)/$(FOLDER)/python -m build --outdir dist/learnmm-esi problems/esi
+	$(PACKAGE)/$(FOLDER)/python -m twine check --strict dist/learnmm/* dist/learnmm-esi/*
+	$(PYTHON) -m venv --clear $(INSTALLED)
+	$(INSTALLED)/$(FOLDER)/python -m pip install --quiet --constraint $(CONSTRAINTS) dist/learnmm/*.whl
+	$(INSTALLED)/$(FOLDER)/python -I tests/installed.py core
+	$(INSTALLED)/$(FOLDER)/python -m pip install --quiet --constraint $(CONSTRAINTS) dist/learnmm-esi/*.whl
+	$(INSTALLED)/$(FOLDER)/python -I tests/installed.py all
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.esi_iteration
@@ -140,4 +168,4 @@ docs: $(DOCS_STAMP)
 	$(BIN)/python -m sphinx -M doctest docs docs/_build --fail-on-warning --keep-going
 
 clean:
-	rm -rf $(VENV) $(JAX) $(INVERTMEEG) $(CUTEST) $(OLDEST) docs/_build docs/generated docs/api/generated docs/gallery build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(JAX) $(INVERTMEEG) $(CUTEST) $(OLDEST) $(NEWEST) $(PACKAGE) docs/_build docs/generated docs/api/generated docs/gallery build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

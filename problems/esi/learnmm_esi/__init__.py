@@ -6,6 +6,7 @@ Names are imported on first use, since MNE-Python and nilearn take seconds to im
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import Any
 
 _HOMES = {
@@ -55,7 +56,7 @@ _HOMES = {
     "train": "training.train",
 }
 
-__version__ = "0.1.0"
+__version__ = version("learnmm-esi")
 
 __all__ = sorted(_HOMES)
 
