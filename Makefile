@@ -18,7 +18,7 @@ OLDEST := .venv-oldest
 OLDEST_STAMP := $(OLDEST)/.installed
 NEWEST := .venv-newest
 
-# What `make package` builds with, where it tries the wheels, and the versions it takes for both.
+# What `make package` builds with, where it tries the wheels, and beside which versions.
 PACKAGE := .venv-package
 INSTALLED := build/installed
 CONSTRAINTS ?= constraints.txt
@@ -107,9 +107,9 @@ test-newest:
 package:
 	rm -rf dist
 	$(PYTHON) -m venv --clear $(PACKAGE)
-	$(PACKAGE)/$(FOLDER)/python -m pip install --quiet --constraint $(CONSTRAINTS) build twine
-	$(PACKAGE)/$(FOLDER)/python -m build --outdir dist/learnmm .
-	$(PACKAGE)/$(FOLDER)/python -m build --outdir dist/learnmm-esi problems/esi
+	$(PACKAGE)/$(FOLDER)/python -m pip install --quiet --constraint constraints.txt build twine
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(PACKAGE)/$(FOLDER)/python -m build --outdir dist/learnmm .
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(PACKAGE)/$(FOLDER)/python -m build --outdir dist/learnmm-esi problems/esi
 	$(PACKAGE)/$(FOLDER)/python -m twine check --strict dist/learnmm/* dist/learnmm-esi/*
 	$(PYTHON) -m venv --clear $(INSTALLED)
 	$(INSTALLED)/$(FOLDER)/python -m pip install --quiet --constraint $(CONSTRAINTS) dist/learnmm/*.whl
