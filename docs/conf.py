@@ -26,6 +26,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "numpydoc",
+    "sphinx_gallery.gen_gallery",
     "myst_parser",
     "sphinx_copybutton",
 ]
@@ -52,6 +53,16 @@ autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 # Docstrings run with the tests; here it is what the pages show.
 doctest_test_doctest_blocks = ""
+
+sphinx_gallery_conf = {
+    "examples_dirs": str(HERE.parent / "examples" / "gallery"),
+    "gallery_dirs": "gallery",
+    "show_memory": False,
+    "download_all_examples": False,
+    "show_signature": False,
+    "remove_config_comments": True,
+}
+suppress_warnings = ["config.cache"]  # of the gallery's settings
 
 html_theme = "pydata_sphinx_theme"
 html_title = "learnmm"
