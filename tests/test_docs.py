@@ -1,4 +1,4 @@
-"""The site lists every public name, and its mathematics names tests that there are."""
+"""The site lists every public name, names tests that there are, and quotes pages as they are."""
 
 from __future__ import annotations
 
@@ -56,3 +56,12 @@ def test_the_mathematics_names_tests_that_there_are() -> None:
     }
     assert not {file for file in files if not (ROOT / file).exists()}
     assert not tests - there
+
+
+def test_numbers_are_those_of_the_pages() -> None:
+    """Comments ``% page.md: text`` say which text of a page of results is quoted."""
+    text = (ROOT / "docs" / "choose.md").read_text()
+    quoted = re.findall(r"^% (\w+\.md): (.+)$", text, flags=re.M)
+    assert len(quoted) > 30
+    pages = {name: (ROOT / "benchmarks" / "results" / name).read_text() for name, _ in quoted}
+    assert [(name, row) for name, row in quoted if row not in pages[name]] == []
