@@ -149,7 +149,7 @@ class Trainer:
         folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)
         settings = folder / "equal.toml"
-        settings.write_text(_toml(preset), encoding="utf-8")
+        settings.write_text(as_toml(preset), encoding="utf-8")
         job = self.job
         command = ["train", job.method, "--data", job.data, "--preset", str(settings)]
         return _learnmm_esi(*command, "--out", str(folder), "--threads", "1")
@@ -164,12 +164,13 @@ def _learnmm_esi(*arguments: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def _toml(preset: dict[str, Any], at: str = "") -> str:
+def as_toml(preset: dict[str, Any], at: str = "") -> str:
+    """Write nested settings as a TOML file."""
     plain = {name: value for name, value in preset.items() if not isinstance(value, dict)}
     lines = [f"[{at}]"] if at and plain else []
-    lines += [f"{name} = {json.dumps(value)}" for name, value in plain.items()]
+    lines += [f"{json.dumps(name)} = {json.dumps(value)}" for name, value in plain.items()]
     tables = [
-        _toml(value, f"{at}.{name}" if at else name)
+        as_toml(value, f"{at}.{name}" if at else name)
         for name, value in preset.items()
         if isinstance(value, dict)
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from learnmm_esi.training.presets import load_preset
@@ -9,6 +11,7 @@ from scripts import script
 
 script("esi", "ablation")  # registers the paper's own
 equal = script("esi", "equal_training")
+gpu = script("esi", "table1_gpu")
 JOBS = list(equal.jobs(["erp", "nmm-two"]))
 
 
@@ -23,7 +26,7 @@ def test_every_method_is_trained_on_every_data_set_from_both_starts() -> None:
 @pytest.mark.parametrize("steps", [2, 700])
 def test_its_settings_are_taken(job, steps, tmp_path) -> None:
     path = tmp_path / "equal.toml"
-    path.write_text(equal._toml(job.preset(steps, 1e-3, 50)))
+    path.write_text(equal.as_toml(job.preset(steps, 1e-3, 50)))
     preset = load_preset(path, job.method)
     assert preset.method.start == job.start
     assert (preset.fit.steps, preset.fit.adam.lr, preset.start.steps) == (steps, 1e-3, 50)
@@ -42,3 +45,20 @@ def test_the_best_rate_of_the_search_is_taken_and_what_was_found_is_not_sought_a
     trainer.train(minutes=45.0, search=5.0)
     ((name, preset),) = runs
     assert (name, preset["fit"]["steps"], preset["fit"]["adam"]["lr"]) == ("run", 1350, 1e-3)
+
+
+@pytest.mark.parametrize("share", [1.0, 1e-4])
+@pytest.mark.parametrize("job", [job for job in JOBS if job.start == "noise"], ids=str)
+def test_the_papers_schedule_is_taken_for_every_method(job, share, tmp_path) -> None:
+    path = tmp_path / "paper.toml"
+    path.write_text(equal.as_toml(gpu.settings(job, share)))
+    preset = load_preset(path, job.method)
+    assert preset.fit.steps == round(share * 125_000)
+    assert preset.fit.adam.lr_factors == {"unrolled.energy": 0.5}
+    assert (preset.method.start, preset.training.loss) == ("noise", "paper")
+
+
+def test_a_command_that_takes_too_long_is_interrupted() -> None:
+    begin = time.monotonic()
+    assert not gpu.run(["head-model", "--ico", "4", "--out", "nowhere.png"], begin)
+    assert time.monotonic() - begin < gpu.GRACE
