@@ -31,6 +31,7 @@ extensions = [
     "sphinx_copybutton",
 ]
 
+myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "_templates"]
