@@ -23,7 +23,7 @@ PACKAGE := .venv-package
 INSTALLED := build/installed
 CONSTRAINTS ?= constraints.txt
 
-.PHONY: help demo test test-plain test-everywhere test-oldest test-newest lint style types package bench bench-jax bench-learning bench-eeg bench-invertmeeg bench-cutest gpu table1-gpu docs clean
+.PHONY: help demo test test-plain test-everywhere test-oldest test-newest lint style types package test-wheels bench bench-jax bench-learning bench-eeg bench-invertmeeg bench-cutest gpu table1-gpu docs clean
 
 help:
 	@echo "make demo        reconstruct simulated EEG sources, next to MNE and sLORETA"
@@ -36,6 +36,7 @@ help:
 	@echo "make test-oldest the tests with the oldest versions that are admitted"
 	@echo "make test-newest the tests with the newest versions that there are"
 	@echo "make package     build both distributions, install the wheels elsewhere, and try them"
+	@echo "make test-wheels the same, and the tests of the packages with what was installed"
 	@echo "make bench       time the optimizer against its energy and against other libraries"
 	@echo "make bench-jax   the same, beside JAX's batched solvers too"
 	@echo "make bench-learning  what learning buys on families of problems, in and out of distribution"
@@ -117,6 +118,12 @@ package:
 	$(INSTALLED)/$(FOLDER)/python -I tests/installed.py core
 	$(INSTALLED)/$(FOLDER)/python -m pip install --quiet --constraint $(CONSTRAINTS) dist/learnmm-esi/*.whl
 	$(INSTALLED)/$(FOLDER)/python -I tests/installed.py all
+
+# Nothing of the checkout is on the path but the helpers of the tests, and the working directory is
+# not either, as `python -m pytest` would have it.
+test-wheels: package
+	$(INSTALLED)/$(FOLDER)/python -m pip install --quiet --constraint $(CONSTRAINTS) "learnmm[toy]" "learnmm-esi[cluster,metrics]" pytest pytest-xdist hypothesis
+	$(INSTALLED)/$(FOLDER)/pytest -n auto --override-ini pythonpath=tests --ignore tests/benchmarks --ignore-glob 'tests/test_*' tests
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.esi_iteration
