@@ -32,7 +32,7 @@ LEARNED = ("mm-net", "r-mm-net")  # of those there is a run from a learned start
 FIXED = ("meta-curvature", "modgrad")  # tied to the length of a recording
 RATES = (3e-4, 1e-3, 3e-3)
 FEW, MORE = 12, 36  # steps, to measure what one costs
-LOOKS = 20  # validations of a training
+LOOKS, FEW_LOOKS = 20, 3  # validations of a training, and of one that seeks a rate
 SHARE_OF_START = 0.4  # of the minutes, for a learned start
 WITHIN = (0, 10, 30, 100, 300)
 
@@ -54,16 +54,17 @@ class Job(NamedTuple):
         """Whether it needs recordings as long as they are, of which fewer make a batch."""
         return self.method in FIXED and not self.data.startswith("erp")
 
-    def preset(self, steps: int, rate: float, start_steps: int = 100) -> dict[str, Any]:
-        """The settings of a training of so many steps."""
+    def preset(
+        self, steps: int, rate: float, start_steps: int = 100, looks: int = LOOKS
+    ) -> dict[str, Any]:
+        """The settings of a training of so many steps and validations."""
         made = tomllib.loads(PRESET.read_text(encoding="utf-8"))
         made["method"] = {"start": self.start}
         if self.method == PRINTED:
             made["method"]["prior"] = {"width": 128, "reach": 3, "weight": 1.0}
             made["method"]["prior"]["learn_weight"] = False
             made["training"] |= {"loss": "paper", "horizons": [10, 10]}
-        every = max(1, steps // LOOKS)
-        made["fit"] |= {"steps": steps, "validate_every": every}
+        made["fit"] |= {"steps": steps, "validate_every": max(1, steps // looks)}
         made["fit"]["batch_size"] = 4 if self.whole else 16
         made["fit"]["adam"] |= {"lr": rate, "warmup": min(20, steps)}
         made["start"] |= {"steps": start_steps, "validate_every": max(1, start_steps // LOOKS)}
@@ -89,15 +90,22 @@ class Trainer:
         self.job, self.folder = job, folder
 
     def train(self, minutes: float, search: float) -> Path:
-        """Train for so many minutes, after a search for the rate; return the weights."""
-        rates = self.known("rates.json", lambda: self._rates(search))
+        """Train for so many minutes, after a search for the rate; return the weights.
+
+        What a step costs and which rate is best are those of the first start, whoever asks first.
+        """
+        job = self.job._replace(start=STARTS[0])
+        shared = Trainer(job, self.folder.parent / job.name)
+        shared.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(shared.folder / "search.lock"):
+            rates = shared.known("rates.json", lambda: shared._rates(search))
         rate = float(min(rates["losses"], key=lambda rate: rates["losses"][rate]))
         start_steps = 100
         if self.job.start == "learned":
             cost = self.known("start_cost.json", self._cost_of_start)
             start_steps = int(60 * minutes * SHARE_OF_START / cost["seconds_per_step"])
             minutes *= 1 - SHARE_OF_START
-        steps = self._affordable(minutes)
+        steps = shared._affordable(minutes)
         self._run("run", self.job.preset(steps, rate, start_steps))
         return self.folder / "run" / "weights.safetensors"
 
@@ -116,7 +124,7 @@ class Trainer:
         losses = {}
         for rate in RATES:
             steps = self._affordable(minutes)
-            self._run(f"rate-{rate:g}", self.job.preset(steps, rate, 300))
+            self._run(f"rate-{rate:g}", self.job.preset(steps, rate, looks=FEW_LOOKS))
             log = (self.folder / f"rate-{rate:g}" / "log.jsonl").read_text(encoding="utf-8")
             rows = [json.loads(row) for row in log.splitlines()]
             seen = [row["validation_loss"] for row in rows if "validation_loss" in row]
@@ -128,11 +136,10 @@ class Trainer:
         return max(2 * LOOKS, int(60 * minutes / cost["seconds_per_step"]))
 
     def _cost(self) -> dict[str, float]:
-        """Seconds of one core that a step takes, validations included."""
+        """Seconds of one core that a step takes, validations apart."""
         spent = []
         for steps in (FEW, MORE):
-            preset = self.job.preset(steps, RATES[0], 2)
-            preset["fit"]["validate_every"] = steps
+            preset = self.job.preset(steps, RATES[0], 2, looks=1)
             spent.append(self._run(f"cost-{steps}", preset))
         return {"seconds_per_step": (spent[1] - spent[0]) / (MORE - FEW)}
 
