@@ -100,7 +100,7 @@ class TotalVariation(Penalty):
     >>> lmm.minimize(lmm.Quadratic(y), torch.zeros(1, 6), penalty=penalty).x.round(
     ...     decimals=3
     ... ).tolist()
-    [[1.25, 1.25, 1.25, 5.5, 6.0, 6.25]]
+    [[1.25, 1.25, 1.25, 5.0, 6.0, 6.25]]
     """
 
     def __init__(
