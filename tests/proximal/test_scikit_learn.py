@@ -95,7 +95,8 @@ def test_groups_of_an_orthogonal_design_have_a_closed_form() -> None:
     basis = torch.linalg.qr(normal(ROWS, 12)).Q
     y = normal(1, ROWS, seed=3)
     target = (y @ basis).reshape(1, 4, 3)
-    level = float(target.norm(dim=2).median())
+    # Between the second norm and the third: at a norm, rounding says whether a group is zero.
+    level = float(target.norm(dim=2).sort().values[0, 1:3].mean())
     found = lmm.minimize(
         lambda x: (x.reshape(1, 12) @ basis.T - y).square().sum(1) / 2,
         torch.zeros(1, 4, 3, dtype=y.dtype),
@@ -105,4 +106,4 @@ def test_groups_of_an_orthogonal_design_have_a_closed_form() -> None:
     # Curvature one, and a metric of at least half of that: the residual leaves (1 + 1 / w) of it.
     assert float((found.x - expected).norm()) <= 3 * 12**0.5 * float(found.gradient_norm) + 1e-12
     assert found.certificate.kind is lmm.Kind.ESTIMATE
-    assert int((found.x == 0).all(2).sum()) >= 2
+    assert int((found.x == 0).all(2).sum()) == 2
