@@ -37,10 +37,14 @@ class Penalty(ABC):
         it cannot.
     separable : bool
         Whether ``h`` is a sum over unknowns, each alone.
+    closed : bool
+        Whether the prox has a closed form. Else it is iterated, and can be neither compiled nor
+        differentiated.
     """
 
     faces: bool = False
     separable: bool = False
+    closed: bool = True
 
     @abstractmethod
     def value(self, x: Tensor) -> Tensor:
@@ -184,6 +188,27 @@ def require_broadcast(owner: str, name: str, value: Tensor, shape: torch.Size) -
         raise ValueError(
             f"{owner}: {name} must broadcast to {tuple(shape)}, got shape {tuple(value.shape)}"
         )
+
+
+def inside(penalty: Penalty, x: Tensor) -> Tensor:
+    """Nearest point inside of the bounds, for a batch or for one problem without its dimension.
+
+    Which of the two it is can be asked there alone: nothing is evaluated outside.
+
+    Raises
+    ------
+    ValueError
+        If it is a penalty of neither.
+    """
+    try:
+        penalty.check(x)
+    except ValueError as error:
+        try:
+            penalty.check(x[None])
+        except ValueError:
+            raise error from None
+        return penalty.feasible(x[None])[0]
+    return penalty.feasible(x)
 
 
 def rows_of(value: Tensor, rows: Tensor, x: Tensor) -> Tensor:

@@ -103,6 +103,8 @@ class TotalVariation(Penalty):
     [[1.25, 1.25, 1.25, 5.0, 6.0, 6.25]]
     """
 
+    closed = False
+
     def __init__(
         self,
         weight: float | Tensor = 1.0,

@@ -20,6 +20,7 @@ from learnmm.objective import CallableObjective, Evaluation, Objective, as_objec
 from learnmm.precision import full_precision
 from learnmm.proposers.base import Proposer
 from learnmm.proximal import Penalty, apart
+from learnmm.proximal.base import inside
 from learnmm.shards import shared_out
 from learnmm.solve import step as stages
 from learnmm.solve.certificate import Certificate
@@ -207,8 +208,12 @@ class ProjectedMMOptimizer:
         check_start(x0)
         how = Loop(callback, progress, history, compiled).checked()
         if self.penalty is not None:
-            self.penalty.check(x0)
-            x0 = self.feasible(x0)
+            if how.compiled and not self.penalty.closed:
+                raise ValueError(
+                    f"{type(self.penalty).__name__} iterates until its prox is found, which cannot "
+                    "be compiled: compiled=False takes the same steps"
+                )
+            x0 = inside(self.penalty, x0)
         single = isinstance(self.objective, CallableObjective) and is_single(self.objective, x0)
         solver = self._for_one_problem if single else self
         begin = x0.detach().clone()  # the result must not share memory with x0

@@ -10,9 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+import learnmm as lmm
 from draws import normal
 from learnmm.checks import LawViolation, assert_penalty
-from learnmm.proximal import L1, Box, GroupL2, NonNegative, Penalty, Within, bounded
+from learnmm.proximal import (
+    L1,
+    Box,
+    GroupL2,
+    NonNegative,
+    Penalty,
+    TotalVariation,
+    Within,
+    bounded,
+)
 
 X = normal(3, 4)
 
@@ -164,3 +174,21 @@ def test_bounds_that_a_dtype_does_not_reach() -> None:
 def test_groups_lie_along_dimensions_counted_from_the_last() -> None:
     with pytest.raises(ValueError, match="dim counts from the last, as -1 does, got 1"):
         GroupL2(1.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("penalty", "shape"),
+    [
+        (TotalVariation(0.3), (5,)),
+        (TotalVariation(0.3, (-2, -1)), (3, 4)),
+        (GroupL2(0.3), (5,)),
+        (GroupL2(0.3, (-2, -1)), (3, 4)),
+        (Box(normal(5), 2.0), (5,)),
+        (L1(normal(5).abs()), (5,)),
+    ],
+)
+def test_one_problem_needs_no_dimension_of_a_batch(penalty: Any, shape: Any) -> None:
+    y = normal(1, *shape, seed=2)
+    batch = lmm.minimize(lambda x: (x - y).square().flatten(1).sum(1), 0 * y, penalty=penalty)
+    alone = lmm.minimize(lambda x: (x - y[0]).square().sum(), 0 * y[0], penalty=penalty)
+    assert torch.equal(alone.x, batch.x[0])

@@ -216,3 +216,6 @@ def test_it_is_neither_differentiated_nor_compiled() -> None:
     solver = lmm.ProjectedMMOptimizer(lmm.Quadratic(y), penalty=TotalVariation())
     with pytest.raises(TypeError, match="can neither be compiled nor differentiated"):
         solver.init(y.clone().requires_grad_())
+    for compiled in (True, "loop"):
+        with pytest.raises(ValueError, match=r"TotalVariation iterates .* compiled=False"):
+            solver.minimize(y, compiled=compiled)  # type: ignore[arg-type]
