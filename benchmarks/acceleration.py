@@ -25,6 +25,7 @@ from rich.progress import track
 from torch import Tensor
 
 import learnmm as lmm
+from benchmarks.functions import rosenbrock
 from benchmarks.pages import arguments, line, made_by, table, write
 from benchmarks.timing import paired_times, ratio
 from learnmm.proposers.bfgs import FEW
@@ -239,11 +240,6 @@ def batches(batch: int, looped: int) -> list[str]:
     return rows
 
 
-def valleys(x: Tensor) -> Tensor:
-    """Rosenbrock's function, chained."""
-    return (100 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1 - x[:, :-1]) ** 2).sum(1)
-
-
 def matrices(starts: int, batch: int) -> list[str]:
     """Table 3: ratios of the matrix to limited memory, in the median over starts and over steps."""
     rows = []
@@ -252,7 +248,7 @@ def matrices(starts: int, batch: int) -> list[str]:
         x0 = torch.randn(batch, unknowns, generator=generator, dtype=torch.float64)
         limit = lmm.SolveSettings(gtol=1e-6, max_iter=5000)
         counts = [
-            lmm.minimize(valleys, x0[:starts], proposer=make(), settings=limit).iterations + 1
+            lmm.minimize(rosenbrock, x0[:starts], proposer=make(), settings=limit).iterations + 1
             for make in MEMORIES.values()
         ]
         steps = [ratio(*step_times(x, n)) for x, n in ((x0[:1], 201), (x0, 21))]
@@ -269,7 +265,7 @@ def step_times(x0: Tensor, repeats: int, warm: int = 12) -> list[list[float]]:
     tasks = []
     for make in MEMORIES.values():
         optimizer = lmm.ProjectedMMOptimizer(
-            valleys, proposer=make(), settings=lmm.SolveSettings(gtol=0.0)
+            rosenbrock, proposer=make(), settings=lmm.SolveSettings(gtol=0.0)
         )
         with torch.no_grad():
             state, steps = optimizer.init(x0), 0

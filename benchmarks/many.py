@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 import learnmm as lmm
-from benchmarks.gpu.batches import SEED, UNKNOWNS, rosenbrock, starts
+from benchmarks.functions import rosenbrock
+from benchmarks.gpu.batches import SEED, UNKNOWNS, starts
 from benchmarks.pages import arguments, line, made_by, table, write
 
 BATCH = 1024

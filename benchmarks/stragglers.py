@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 import learnmm as lmm
+from benchmarks.functions import rosenbrock
 from benchmarks.pages import arguments, line, made_by, table, write
 
 SEED = 5
@@ -42,7 +43,7 @@ class Valleys(Asked):
 
         def fun(x: Tensor) -> Tensor:
             self.rows += len(x)
-            return (100 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1 - x[:, :-1]) ** 2).sum(1)
+            return rosenbrock(x)
 
         return lmm.objective.CallableObjective(fun)
 

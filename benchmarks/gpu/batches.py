@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import learnmm as lmm
+from benchmarks.functions import rosenbrock
 from benchmarks.gpu.timing import seconds
 from benchmarks.pages import line, table
 from learnmm.objective import differentiate
@@ -15,11 +16,6 @@ from learnmm.objective import differentiate
 SEED = 3
 UNKNOWNS = (2, 10, 50)
 WAYS: tuple[Any, ...] = (False, "loop")
-
-
-def rosenbrock(x: Tensor) -> Tensor:
-    """The chained function of Rosenbrock, ``(B, n) -> (B,)``."""
-    return (100 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1 - x[:, :-1]) ** 2).sum(1)
 
 
 def starts(batch: int, unknowns: int, device: str) -> Tensor:

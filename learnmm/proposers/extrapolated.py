@@ -49,8 +49,6 @@ class Extrapolated(Proposer):
     'Extrapolated'
     """
 
-    ahead = True
-
     before_prox = True
     curvature_from_steps = True
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["as_array", "checked_pair", "listed"]
+__all__ = ["as_array", "checked_pair", "checked_seeds", "listed"]
 
 
 def as_array(value: Any) -> NDArray[Any]:
@@ -60,3 +60,41 @@ def checked_pair(
         if not finite.all():
             raise ValueError(f"{what}: the {name} is not finite in samples {listed(~finite)}")
     return truth, estimate
+
+
+def checked_seeds(
+    what: str, seed_sources: ArrayLike, batch: int, sources: int
+) -> NDArray[np.int64]:
+    """Return the true seeds of a batch, (batch, seeds), filled up with -1.
+
+    Parameters
+    ----------
+    what : str
+        Who asks, for the message.
+    seed_sources : array of int, shape (batch, seeds)
+        At least one seed in each sample; -1 is none.
+    batch, sources : int
+        Number of samples, and of regions.
+
+    Raises
+    ------
+    ValueError
+        If they are no such integers, or a sample has no seed.
+    IndexError
+        If a seed is not a region.
+    """
+    seeds = as_array(seed_sources)
+    if seeds.ndim != 2 or len(seeds) != batch or not np.issubdtype(seeds.dtype, np.integer):
+        raise ValueError(
+            f"{what}: seed_sources must be integers of shape ({batch}, seeds), "
+            f"got shape {seeds.shape} of {seeds.dtype}"
+        )
+    if seeds.size and (seeds.min() < -1 or seeds.max() >= sources):
+        raise IndexError(
+            f"{what}: seed_sources must lie in 0..{sources - 1}, or be -1 for none, "
+            f"got {seeds.min()} to {seeds.max()}"
+        )
+    none = ~(seeds >= 0).any(axis=1)
+    if none.any():
+        raise ValueError(f"{what}: there is no seed in samples {listed(none)}")
+    return seeds.astype(np.int64)

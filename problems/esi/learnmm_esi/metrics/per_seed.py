@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from learnmm_esi.metrics.checks import as_array, checked_pair, listed
+from learnmm_esi.metrics.checks import as_array, checked_pair, checked_seeds, listed
 from learnmm_esi.metrics.ranking import roc_auc
 from learnmm_esi.metrics.single import Evaluator, SourceMetrics
 from learnmm_esi.sources import SourceModel
@@ -109,32 +109,20 @@ class PerSeedEvaluator:
     def _checked(
         self, seed_sources: ArrayLike, patches: ArrayLike, batch: int
     ) -> tuple[NDArray[np.int64], Mask]:
-        seeds, masks, n = as_array(seed_sources), as_array(patches), self._regions
-        if seeds.ndim != 2 or len(seeds) != batch or not np.issubdtype(seeds.dtype, np.integer):
-            raise ValueError(
-                f"PerSeedEvaluator: seed_sources must be integers of shape ({batch}, seeds), "
-                f"got shape {seeds.shape} of {seeds.dtype}"
-            )
+        seeds = checked_seeds("PerSeedEvaluator", seed_sources, batch, self._regions)
+        masks, n = as_array(patches), self._regions
         if masks.shape != (*seeds.shape, n) or masks.dtype != bool:
             raise ValueError(
                 f"PerSeedEvaluator: patches must be booleans of shape {(*seeds.shape, n)}, "
                 f"got shape {masks.shape} of {masks.dtype}"
             )
-        if seeds.size and (seeds.min() < -1 or seeds.max() >= n):
-            raise IndexError(
-                f"PerSeedEvaluator: seed_sources must lie in 0..{n - 1}, or be -1 for none, "
-                f"got {seeds.min()} to {seeds.max()}"
-            )
-        none = ~(seeds >= 0).any(axis=1)
-        if none.any():
-            raise ValueError(f"PerSeedEvaluator: there is no seed in samples {listed(none)}")
         inside = np.take_along_axis(masks, np.maximum(seeds, 0)[:, :, None], axis=2)[:, :, 0]
         outside = ((seeds >= 0) & ~inside).any(axis=1)
         if outside.any():
             raise ValueError(
                 f"PerSeedEvaluator: a seed is not in its patch in samples {listed(outside)}"
             )
-        return seeds.astype(np.int64), masks & (seeds >= 0)[:, :, None]
+        return seeds, masks & (seeds >= 0)[:, :, None]
 
 
 def _counting(truth: NDArray[Any], seeds: NDArray[np.int64], masks: Mask) -> Mask:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 
 from learnmm_esi.metrics.amplitude import peak_signal_to_noise
-from learnmm_esi.metrics.checks import as_array, checked_pair, listed
+from learnmm_esi.metrics.checks import checked_pair, checked_seeds, listed
 from learnmm_esi.metrics.peaks import Peaks, matched_distances
 from learnmm_esi.metrics.per_sample import PerSample
 from learnmm_esi.metrics.ranking import average_precision, roc_auc
@@ -136,25 +136,12 @@ class SeveralEvaluator:
         return spread
 
     def _checked_seeds(self, seed_sources: ArrayLike, batch: int) -> NDArray[np.int64]:
-        seeds, n = as_array(seed_sources), len(self._distances)
-        if seeds.ndim != 2 or len(seeds) != batch or not np.issubdtype(seeds.dtype, np.integer):
-            raise ValueError(
-                f"SeveralEvaluator: seed_sources must be integers of shape ({batch}, seeds), "
-                f"got shape {seeds.shape} of {seeds.dtype}"
-            )
-        if seeds.size and (seeds.min() < -1 or seeds.max() >= n):
-            raise IndexError(
-                f"SeveralEvaluator: seed_sources must lie in 0..{n - 1}, or be -1 for none, "
-                f"got {seeds.min()} to {seeds.max()}"
-            )
-        none = ~(seeds >= 0).any(axis=1)
-        if none.any():
-            raise ValueError(f"SeveralEvaluator: there is no seed in samples {listed(none)}")
+        seeds = checked_seeds("SeveralEvaluator", seed_sources, batch, len(self._distances))
         ordered = np.sort(seeds, axis=1)
         twice = ((np.diff(ordered, axis=1) == 0) & (ordered[:, 1:] >= 0)).any(axis=1)
         if twice.any():
             raise ValueError(f"SeveralEvaluator: a seed is named twice in samples {listed(twice)}")
-        return seeds.astype(np.int64)
+        return seeds
 
     @staticmethod
     def _check_maps(true_map: Floats, found_map: Floats, seeds: NDArray[np.int64]) -> None:

@@ -76,18 +76,23 @@ class Clips(ABC):
         clip: NDArray[np.float32] = self._shards[number][offset]
         return clip
 
-    def prepare(self, size: int, first: int = 0) -> None:
-        """Make sure that `size` clips exist, from the one numbered `first` on, file by file.
+    def of_patch(self, number: int, index: int) -> NDArray[np.float32]:
+        """The clip of a sample's patch; those of the first patch are ``clips[index]``."""
+        return self[number * CLIPS_OF_A_PATCH + index]
+
+    def prepare(self, size: int, patches: int = 1) -> None:
+        """Make sure that the clips of samples exist, file by file.
 
         Parameters
         ----------
         size : int
-            Number of clips.
-        first : int, default 0
-            Where they begin; a multiple of 256.
+            Number of samples.
+        patches : int, default 1
+            Of each sample.
         """
-        for start in range(0, size, SHARD):
-            self[first + start]
+        for number in range(patches):
+            for start in range(0, size, SHARD):
+                self.of_patch(number, start)
 
     def _shard(self, number: int) -> NDArray[np.float32]:
         name, header = f"{number:05d}", {**self._identity, "shard": number}

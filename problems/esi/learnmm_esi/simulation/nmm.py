@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from learnmm_esi.simulation.clips import CLIPS_OF_A_PATCH, SpikeClips
+from learnmm_esi.simulation.clips import SpikeClips
 from learnmm_esi.simulation.noise import frobenius_norm, scale_to_snr, snr_range
 from learnmm_esi.simulation.patches import ONE_PATCH, DrawnPatch, PatchSettings
 from learnmm_esi.simulation.simulator import ActivePatch, PatchSimulator
@@ -102,13 +102,12 @@ class NMMSimulator(PatchSimulator):
 
     def prepare(self) -> None:
         """Simulate what is not on disk yet of the clips of all samples, and the background."""
-        for patch in range(self.patches.most):
-            self.clips.prepare(self.size, first=patch * CLIPS_OF_A_PATCH)
+        self.clips.prepare(self.size, self.patches.most)
         if self.source_snr_db is not None:
             _background_bank(self.seed, self._bits)
 
     def _waveform(self, index: int, number: int, patch: DrawnPatch) -> NDArray[np.float64]:
-        clip = self.clips[number * CLIPS_OF_A_PATCH + index].astype(np.float64)
+        clip = self.clips.of_patch(number, index).astype(np.float64)
         centred: NDArray[np.float64] = clip - clip.mean()
         return centred
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnmm_esi.settings import check_positive, is_number
-from learnmm_esi.simulation.clips import CLIPS_OF_A_PATCH, PartedClips
+from learnmm_esi.simulation.clips import PartedClips
 from learnmm_esi.simulation.noise import add_channel_noise, snr_range
 from learnmm_esi.simulation.patches import ONE_PATCH, DrawnPatch, PatchSettings
 from learnmm_esi.simulation.simulator import ActivePatch, PatchSimulator
@@ -125,11 +125,10 @@ class SpikeSimulator(PatchSimulator):
 
     def prepare(self) -> None:
         """Simulate what is not on disk yet of the clips of all samples."""
-        for patch in range(self.patches.most):
-            self.clips.prepare(self.size, first=patch * CLIPS_OF_A_PATCH)
+        self.clips.prepare(self.size, self.patches.most)
 
     def _waveform(self, index: int, number: int, patch: DrawnPatch) -> NDArray[np.float64]:
-        rest, spikes = self.clips[number * CLIPS_OF_A_PATCH + index].astype(np.float64)
+        rest, spikes = self.clips.of_patch(number, index).astype(np.float64)
         ratio = float(patch.generator.uniform(*snr_range(self.spikes.patch_snr_db)))
         if self.spikes.spike_snr_db is not None:
             power = float(self._gain[patch.seed]) * float(np.square(spikes[spikes != 0.0]).mean())
