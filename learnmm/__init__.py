@@ -45,10 +45,12 @@ from learnmm.solve import (
     SolveSettings,
     State,
     Status,
-    StepInfo,
     minimize,
 )
-from learnmm.storage import load_weights, save_weights
+from learnmm.solve import (
+    StepInfo as StepInfo,  # listed with learnmm.solve
+)
+from learnmm.storage import load_pretrained, load_weights, save_weights
 from learnmm.unroll import Backward, UnrolledMM
 
 if TYPE_CHECKING:
@@ -90,7 +92,6 @@ __all__ = [
     "State",
     "Status",
     "Step",
-    "StepInfo",
     "UnrolledMM",
     "checks",
     "curvature",
@@ -98,6 +99,7 @@ __all__ = [
     "learn",
     "least_squares",
     "linear",
+    "load_pretrained",
     "load_weights",
     "majorants",
     "minimize",

@@ -5,6 +5,7 @@ Nothing is ever unpickled, and nothing is changed before everything has been che
 
 from learnmm.storage.configuration import as_json, differences, listed, parse_json, short, shown
 from learnmm.storage.files import remove_leftovers, replacing, write_file
+from learnmm.storage.pretrained import Pretrained, load_pretrained
 from learnmm.storage.tensors import open_tensors, read_tensors, write_tensors
 from learnmm.storage.weights import (
     HEADER,
@@ -24,12 +25,14 @@ from learnmm.storage.weights import (
 __all__ = [
     "HEADER",
     "WEIGHTS",
+    "Pretrained",
     "as_json",
     "check_fit",
     "differences",
     "fill",
     "listed",
     "load_notes",
+    "load_pretrained",
     "load_weights",
     "module_layout",
     "not_finite",

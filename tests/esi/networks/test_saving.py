@@ -12,6 +12,7 @@ import learnmm as lmm
 from eeg_learning import build, recordings
 from learnmm_esi.networks.files import load_solver, save_solver
 from learnmm_esi.networks.fingerprint import fingerprint, same_leadfield
+from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.training.losses import distance
 
 
@@ -60,3 +61,10 @@ def test_fingerprint_survives_rounding_and_sees_changes(fsaverage_model) -> None
         matrix * (1 + 0.01 * rng.random((1, 994))),
     ):
         assert not same_leadfield(known, fingerprint(other))
+
+
+def test_shipped_weights_are_found_by_their_name() -> None:
+    solver = lmm.load_pretrained("mm-net")
+    assert isinstance(solver, SourceSolver)
+    assert solver.method.name == "mm-net"
+    assert not solver.training

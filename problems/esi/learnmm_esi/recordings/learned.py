@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 
 import learnmm as lmm
-from learnmm.storage import peek_weights
+from learnmm.storage import Pretrained, peek_weights
 from learnmm_esi.head.fsaverage import fsaverage_head_model
 from learnmm_esi.head.model import HeadModel, Registration
 from learnmm_esi.head.registration import template_regions
@@ -29,6 +29,13 @@ SHIPPED = Path(__file__).parents[1] / "weights"
 
 BEST = "mm-net"
 """Weights for the electrodes of any recording."""
+
+MM_NET = Pretrained(
+    load_solver,
+    lambda config: {"method", "leadfield"} <= config.keys(),
+    SHIPPED / f"{BEST}.safetensors",
+)
+"""What `learnmm.load_pretrained` finds under their name."""
 
 LENGTHS = (0.5, 2.0)  # of a recording, relative to training, from where on a warning says so
 RATE_TOLERANCE = 0.02  # relative; what a kernel of three samples sees changes no more than this
