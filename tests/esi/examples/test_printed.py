@@ -28,6 +28,7 @@ def test_no_confined_step_is_longer_than_one_to_the_end_of_the_interval(
 ) -> None:
     monkeypatch.setattr(printed, "LOOKS", (0, 1, 3))
     monkeypatch.setattr(printed, "LONG", 60)
+    monkeypatch.setattr(printed, "WITHIN", 3)
     solver = build(head, "mm-net-a", start="noise")
     batch = ERPSimulator(head, seed=2, times=16).batch(range(3))
     rows = printed.compared(solver, batch, Evaluator(head, 512.0))
