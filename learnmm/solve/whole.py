@@ -26,6 +26,9 @@ UNROLLED = 16
 out, so that a step of a batch is a few kernels over its problems. Beyond that takes minutes to
 compile, and products with matrices are better left to those who know how to multiply."""
 
+EVERY = {"cuda": 8}
+"""Steps from one look at the loop's condition to the next, where looking means waiting."""
+
 REMADE = 8
 """How often a graph is made anew, for functions that close over another number, before a new one
 takes its place: each that was made has to be asked whether it fits."""
@@ -204,12 +207,21 @@ class _Loop:
         operations = make_fx(step, tracing_mode="fake")(*inputs)
         operations.graph.eliminate_dead_code()
         operations.recompile()
+        every = EVERY.get(carried[0].device.type, 1)
         order = sorted(range(len(inputs)), key=[*self._carried, *self._others].__getitem__)
 
         def loop(carried: list[Tensor], others: list[Tensor]) -> Any:
-            def body(*now: Tensor) -> tuple[Tensor, ...]:
+            def step(now: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
                 everything = [*now, *others]
                 return tuple(operations(*[everything[place] for place in order]))
+
+            def body(*now: Tensor) -> tuple[Tensor, ...]:
+                now = step(now)
+                for _ in range(every - 1):  # what has come to its end stays as it is
+                    now = tuple(
+                        torch.where(now[0], *pair) for pair in zip(step(now), now, strict=True)
+                    )
+                return now
 
             return torch.while_loop(lambda going, *_: going.clone(), body, tuple(carried))
 

@@ -168,7 +168,9 @@ def test_lost_rows_stay() -> None:
     hit = [0.5, 10, 0]
     fine = {"hits": [hit] * 3, "monotone": True, "left": 0.0, "stop": "solved"}
     lost = {"hits": [hit, None, None], "monotone": False, "left": 0.1, "stop": "seconds"}
-    runs = {"mine": {"p": lost, "q": fine}, BASELINE: {"p": fine, "q": fine}}
+    both = {"p": fine, "q": fine}
+    runs = {"mine": {"p": lost, "q": fine}, BASELINE: both, page.SCIPY: both}
+    runs[page.DEFAULT] = {"p": fine, "q": {**fine, "hits": [[2.0, 10, 0]] * 3}}
     text = "\n".join(page.overview(runs))
     assert "| mine | 2 of 2 | 1 of 2 | 1 of 2 | 1 | 1 | 1 of 2 | 1 seconds |" in text
     assert page.lost(runs, ["mine"], ["p", "q"])[2:] == [
@@ -176,10 +178,16 @@ def test_lost_rows_stay() -> None:
         "",
     ]
     results = {("family", 4): {BASELINE: _summary(2.0), "mine": _summary(0.05)}}
-    costs = {"p": {"over autograd": 1.2}, "q": {"over autograd": 1.0}}
+    costs = {
+        "p": {"over autograd": 1.7, "over its parts": 1.2},
+        "q": {"over autograd": 1.1, "over its parts": 1.0},
+    }
     rows = page.goals(runs, ["mine"], results, costs)
-    assert [row.count("**missed**") for row in rows[2:6]] == [1, 1, 0, 1]
-    assert "family: 40 times, 100% and 100% solved" in rows[4]
+    assert [row.count("**missed**") for row in rows[2:8]] == [1, 1, 0, 0, 0, 1]
+    assert "learnmm minimize: 2.5 times" in rows[4]
+    assert "family: 40 times, 100% and 100% solved" in rows[5]
+    assert "1.40, from 1.10 to 1.70 times" in rows[6]
+    assert "1 of 2, from 1.00 to 1.20 times (median 1.10)" in rows[7]
     results["family", 4]["mine"]["solved"] = [0.75] * 3
     assert "30 times, 75% and 100% solved | **missed**" in "\n".join(
         page.goals(runs, ["mine"], results, costs)

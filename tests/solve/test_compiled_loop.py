@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import learnmm as lmm
-from learnmm.solve import loop, shrinking
+from learnmm.solve import loop, shrinking, whole
 from learnmm.solve.status import Status
 from learnmm.solve.whole import Graph, Part
 
@@ -135,3 +135,24 @@ def test_a_compiled_loop_cannot_be_watched(watching: dict[str, Any]) -> None:
 def test_there_are_three_ways_to_compile() -> None:
     with pytest.raises(TypeError, match="compiled must be True, False or 'loop', got 'whole'"):
         lmm.minimize(lambda x: x.square().sum(1), START, compiled="whole")  # type: ignore[typeddict-item]
+
+
+def test_several_steps_between_looks_at_the_condition_change_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Some problems come to their end, the limit ends the others, in the middle of those steps."""
+    solve = partial(lmm.minimize, valley, START, args=data(100.0))
+    steps = sorted(solve().iterations.tolist())[-2] + 1
+    steps += steps % 3 == 0
+    monkeypatch.setattr(torch, "compile", partial(_without_inductor, torch.compile))
+    monkeypatch.setattr(loop, "_run", None)
+    results = []
+    for every in ({}, {"cpu": 3}):
+        monkeypatch.setattr(whole, "EVERY", every)
+        monkeypatch.setattr(whole, "_graphs", {})
+        results.append(solve(settings=lmm.SolveSettings(max_iter=steps), compiled="loop"))
+    one, other = results
+    assert int(one.iterations.max()) == steps > int(one.iterations.min())
+    assert torch.equal(one.x, other.x)
+    assert torch.equal(one.iterations, other.iterations)
+    assert torch.equal(one.certificate.accepted, other.certificate.accepted)
