@@ -56,8 +56,11 @@ numpydoc_show_class_members = False
 doctest_test_doctest_blocks = ""
 
 sphinx_gallery_conf = {
-    "examples_dirs": str(HERE.parent / "examples" / "gallery"),
+    "examples_dirs": "../examples/gallery",
     "gallery_dirs": "gallery",
+    "subsection_order": [
+        f"../examples/gallery/{part}" for part in ("first", "inverse", "networks", "own")
+    ],
     "show_memory": False,
     "download_all_examples": False,
     "show_signature": False,
