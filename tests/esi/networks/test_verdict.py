@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import mne
 import numpy as np
 import pytest
@@ -49,6 +51,24 @@ def test_what_is_usual_passes_and_what_is_not_does_not() -> None:
             beyond = known.clone()
             beyond[:, fact] += shift
             assert not bool(verdict(beyond).any())
+
+
+@pytest.mark.parametrize("channels", [16, 19, 32, 64, 90, 256])
+def test_one_cap_is_known_after_its_file_has_rounded_it(channels: int) -> None:
+    """The number of modes then is one number, as low as it is high."""
+    found = usual(2000)
+    found[:, -1] = float(torch.log(torch.tensor(channels - 1.0)))
+    verdict = Verdict()
+    verdict.learn(found, torch.ones(2000, dtype=torch.bool))
+    before = verdict(found)
+    assert float(before.float().mean()) > 0.94
+    stored = Verdict()
+    stored.load_state_dict({k: v.half() for k, v in verdict.state_dict().items()})
+    assert float((stored(found) == before).float().mean()) > 0.98
+    for factor in (0.9, 1.1):
+        other = found.clone()
+        other[:, -1] += math.log(factor)
+        assert not bool(stored(other).any())
 
 
 def test_too_few_right_starts_teach_nothing() -> None:

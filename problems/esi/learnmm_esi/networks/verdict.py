@@ -15,6 +15,7 @@ FACTS = JUDGED + CONTEXT
 TERMS = 1 + 2 * CONTEXT + CONTEXT * (CONTEXT - 1) // 2  # of a polynomial of second degree
 QUANTILE = 0.99  # of right starts that pass each limit
 MARGIN = 0.05  # of what was seen of the context, beyond which nobody knows
+ROUNDED = 2.0**-10  # relative, twice what storing in float16 does to a number
 LEAST = 1e-4  # share that is as good as none
 
 
@@ -54,7 +55,9 @@ class Verdict(nn.Module):
             From `facts`.
         """
         judged, context = found[:, :JUDGED], found[:, JUDGED:]
-        known = ((context >= self.low) & (context <= self.high)).all(1)
+        # One cap has one number of modes: there low is high, which a file may have rounded.
+        low, high = self.low - ROUNDED * self.low.abs(), self.high + ROUNDED * self.high.abs()
+        known = ((context >= low) & (context <= high)).all(1)
         usual = (judged - _terms(context) @ self.usual <= self.limits).all(1)
         return (known & usual) | ~self.learned
 
@@ -72,9 +75,12 @@ class Verdict(nn.Module):
         if int(right.sum()) < 10 * TERMS:
             return
         judged, context = found[right, :JUDGED], found[right, JUDGED:]
-        terms = _terms(context)
-        self.usual.copy_(torch.linalg.lstsq(terms.double(), judged.double()).solution)
-        self.limits.copy_((judged - terms @ self.usual).quantile(QUANTILE, dim=0))
+        # Products of single precision are exact in double: what is constant, as the modes of one
+        # cap, leaves terms that depend on each other exactly, and the smallest solution is taken.
+        terms, judged = _terms(context.double()), judged.double()
+        usual = torch.linalg.lstsq(terms, judged).solution
+        self.usual.copy_(usual)
+        self.limits.copy_((judged - terms @ usual).quantile(QUANTILE, dim=0))
         low, high = found[:, JUDGED:].amin(0), found[:, JUDGED:].amax(0)
         self.low.copy_(low - MARGIN * (high - low))
         self.high.copy_(high + MARGIN * (high - low))
