@@ -24,6 +24,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.doctest",
     "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # formulas need no network
     "sphinx.ext.viewcode",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
@@ -49,6 +50,7 @@ nitpick_ignore_regex = [
 autosummary_generate = True
 autosummary_ignore_module_all = False
 autosummary_imported_members = True
+autodoc_preserve_defaults = True  # `SolveSettings()`, and not everything in it
 autodoc_typehints = "none"  # the sections of the docstrings say types, with shapes
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
@@ -76,7 +78,9 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
     "show_nav_level": 1,
 }
-html_sidebars = {"index": []}
+html_sidebars = {"*": []}  # pages without pages below them
+html_static_path = ["_static"]
+html_css_files = ["narrow.css"]
 html_show_sourcelink = False
 html_copy_source = False
 
