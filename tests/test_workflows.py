@@ -52,9 +52,11 @@ def test_workflows_call_the_makefile(path: Path) -> None:
 
 
 def test_hooks_call_the_makefile() -> None:
-    (repository,) = loaded(ROOT / ".pre-commit-config.yaml")["repos"]
-    assert repository["hooks"]
-    assert not [word for hook in repository["hooks"] for word in wrong(hook["entry"])]
+    ours, workflows = loaded(ROOT / ".pre-commit-config.yaml")["repos"]
+    assert ours["repo"] == "local"
+    assert ours["hooks"]
+    assert not [word for hook in ours["hooks"] for word in wrong(hook["entry"])]
+    assert [hook["id"] for hook in workflows["hooks"]] == ["actionlint"]
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"])
