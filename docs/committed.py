@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+SITE = ROOT / "docs"
 RESULTS = {
     "Optimization": sorted((ROOT / "benchmarks/results").glob("*.md")),
     "Small problems": sorted((ROOT / "examples/toy/results").glob("*.md")),
@@ -54,6 +55,8 @@ def linked(text: str, page: Path, pages: list[Path], folder: Path) -> str:
             raise FileNotFoundError(f"{page}: a link to {target}, which does not exist")
         if where.suffix == ".png":
             shutil.copy(where, folder)
+        elif where.parent == SITE and where.suffix == ".md":
+            return f"[{words}](../../{where.name}{mark}{anchor})"
         elif where not in pages:
             return words
         return f"{picture}[{words}]({where.name}{mark}{anchor})"

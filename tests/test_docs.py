@@ -13,6 +13,10 @@ import learnmm as lmm
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(set((ROOT / "docs" / "api").glob("*.rst")) - {ROOT / "docs" / "api" / "index.rst"})
+SITE = sorted((ROOT / "docs").glob("*.md"))
+RESULTS = sorted(ROOT.glob("*/results/*.md")) + sorted(ROOT.glob("examples/*/results/*.md"))
+COMMITTED = {page.name: page for page in [*RESULTS, *ROOT.glob("*.md")]}
+LINKING = sorted({*SITE, *RESULTS, *ROOT.glob("*.md"), *ROOT.glob("problems/*/README.md")})
 LISTED = re.compile(r"^   ([A-Za-z_]\w*)$", flags=re.M)
 
 
@@ -58,8 +62,54 @@ def test_the_mathematics_names_tests_that_there_are() -> None:
 
 def test_numbers_are_those_of_the_pages() -> None:
     """Comments ``% page.md: text`` say which text of a page of results is quoted."""
-    text = (ROOT / "docs" / "choose.md").read_text()
-    quoted = re.findall(r"^% (\w+\.md): (.+)$", text, flags=re.M)
-    assert len(quoted) > 30
-    pages = {name: (ROOT / "benchmarks" / "results" / name).read_text() for name, _ in quoted}
-    assert [(name, row) for name, row in quoted if row not in pages[name]] == []
+    quoted = [
+        (page.stem, *found)
+        for page in SITE
+        for found in re.findall(r"^% ([\w-]+\.md): (.+)$", page.read_text("utf-8"), flags=re.M)
+    ]
+    assert {"choose", "cost", "large", "learning", "problems", "solving"} <= {q[0] for q in quoted}
+    results = {page.name: page.read_text("utf-8") for page in RESULTS}
+    assert [(page, name, row) for page, name, row in quoted if row not in results[name]] == []
+
+
+def test_every_problem_that_is_installed_is_on_its_page() -> None:
+    text = (ROOT / "docs" / "problems.md").read_text("utf-8")
+    listed = re.findall(r"`([\w-]+)`", "".join(re.findall(r"^\| (`[^|]+) \|", text, flags=re.M)))
+    assert sorted(listed) == sorted(lmm.problems())
+
+
+def anchors(text: str) -> set[str]:
+    """Headings, as links name them."""
+    found = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.S), flags=re.M)
+    return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in found}
+
+
+def where(link: str, page: Path) -> Path:
+    """The file in the repository that a link of a page leads to, on the site or beside it."""
+    if link.startswith("gallery/"):
+        name = Path(link).with_suffix("" if link.endswith("index.rst") else ".py")
+        at = ROOT / "examples" / name
+        return at.parent / "README.rst" if at.name == "index" else at
+    if link.startswith("generated/committed/results.md"):
+        return ROOT / "docs" / "committed.py"
+    if link.startswith("generated/committed/"):
+        return COMMITTED[Path(link).name]
+    return page.parent / link
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```(?!\{figure).*?```", "", page.read_text("utf-8"), flags=re.S)
+    for link in re.findall(r"\]\((?!\w+:)([^)\s]+)\)", text):
+        path, _, anchor = link.partition("#")
+        target = where(path, page) if path else page
+        assert target.exists(), f"{link}: {target} is not there"
+        if anchor:
+            assert anchor in anchors(target.read_text("utf-8")), f"{link}: no such heading"
+
+
+def test_a_heading_is_named_as_links_name_it() -> None:
+    assert anchors("# A solve\n```\n# no\n```\n## `x` of *two*, at 1e-3") == {
+        "a-solve",
+        "x-of-two-at-1e-3",
+    }

@@ -51,9 +51,10 @@ def test_packages_say_that_they_are_typed(package: str) -> None:
     assert resources.files(package).joinpath("py.typed").is_file()
 
 
-def test_the_readme_names_every_extra_and_no_other() -> None:
-    readme = (ROOT / "README.md").read_text() + (PROBLEMS / "esi" / "README.md").read_text()
-    assert set(re.findall(r"learnmm\[([\w,]+)\]", readme)) == set(EXTRAS)
+def test_the_pages_of_installing_name_every_extra_and_no_other() -> None:
+    pages = [ROOT / "docs" / "start.md", ROOT / "README.md", PROBLEMS / "esi" / "README.md"]
+    text = "".join(page.read_text("utf-8") for page in pages)
+    assert set(re.findall(r"learnmm\[([\w,]+)\]", text)) == set(EXTRAS)
 
 
 def test_the_oldest_versions_are_those_that_are_tried() -> None:
@@ -98,5 +99,12 @@ def test_a_wheel_holds_its_packages_and_their_weights(
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        (metadata,) = set(archive.namelist()) & {
+            f"{wheel.stem.rsplit('-', 3)[0]}.dist-info/METADATA"
+        }
+        description = archive.read(metadata).decode().partition("\n\n")[2]
+    assert description.startswith("# learnmm")
+    relative = re.findall(r"\]\((?!https://)[^)]*\)", description)
+    assert not relative, "beside what a package index shows there is no file"
     assert names == held(packages)
     assert {Path(name).suffix for name in names} == {".py", *data, ".typed"}
