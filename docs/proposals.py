@@ -27,7 +27,7 @@ def gaps(names: dict[str, Any], proposer: lmm.Proposer | None, settings: lmm.Sol
     torch.manual_seed(1)
     y = 3 * torch.randn(64, 40, dtype=torch.float64)
     energy, x0 = lmm.HalfQuadratic(y, "cauchy") @ names["A"], y.new_zeros(64, 20)
-    least = lmm.minimize(energy, x0).fun
+    least = lmm.minimize(energy, x0, settings=lmm.SolveSettings(gtol=1e-10)).fun
     optimizer = lmm.ProjectedMMOptimizer(energy, proposer=proposer, settings=settings)
     run = optimizer.minimize(x0, history=True)
     values = torch.cat([run.initial_fun[None], run.history.value])
@@ -35,9 +35,10 @@ def gaps(names: dict[str, Any], proposer: lmm.Proposer | None, settings: lmm.Sol
 
 
 def main() -> None:
-    """Run five proposers on the same problems, and draw them."""
+    """Run all proposers on the same problems, and draw them."""
     names = readme()
     safe = lmm.SolveSettings(max_iter=STEPS, projection=lmm.Projection(upper=1.9))
+    plain = lmm.SolveSettings(max_iter=STEPS)
     bare = lmm.SolveSettings(None, None, None, max_iter=STEPS)
     torch.manual_seed(0)
     runs = {
@@ -46,6 +47,7 @@ def main() -> None:
         "an untrained network": (names["Network"](), safe, "o-"),
         "no network: the bound's own steps": (None, safe, "k-"),
         "the trained network": (names["solver"].proposer, safe, "s-"),
+        "no network: BFGS steps, the default": (lmm.proposers.BFGS(), plain, "k--"),
     }
     figure, axes = plt.subplots(figsize=(7.5, 3.6))
     for label, (proposer, settings, style) in runs.items():
