@@ -11,8 +11,18 @@ RESULTS = {
     "Small problems": sorted((ROOT / "examples/toy/results").glob("*.md")),
     "EEG source imaging": sorted((ROOT / "examples/esi/results").glob("*.md")),
 }
+WEIGHTS = [
+    ROOT / "problems/esi/learnmm_esi/weights/mm-net.md",
+    ROOT / "learnmm/proposers/quasi_newton/pretrained.md",
+]
 PROJECT = [ROOT / name for name in ("CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md")]
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
+
+CARDS = """# Weights
+
+What was learned and comes with the library: on which data, for how long, how good, where it fails.
+
+"""
 
 INDEX = """# Results
 
@@ -25,7 +35,7 @@ def show(folder: Path) -> None:
     """Copy the pages and their pictures into one folder, with a list of the results."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    pages = [page for group in RESULTS.values() for page in group] + PROJECT
+    pages = [page for group in RESULTS.values() for page in group] + WEIGHTS + PROJECT
     names = [page.name for page in pages]
     if len(set(names)) < len(names):
         raise ValueError(f"two committed pages have one name: {sorted(names)}")
@@ -33,6 +43,7 @@ def show(folder: Path) -> None:
         text = page.read_text(encoding="utf-8")
         (folder / page.name).write_text(linked(text, page, pages, folder), encoding="utf-8")
     lists = [f"## {name}\n\n{contents(group)}" for name, group in RESULTS.items()]
+    (folder / "weights.md").write_text(CARDS + contents(WEIGHTS), encoding="utf-8")
     (folder / "results.md").write_text(INDEX + "\n".join(lists), encoding="utf-8")
 
 

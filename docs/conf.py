@@ -61,7 +61,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples/gallery",
     "gallery_dirs": "gallery",
     "subsection_order": [
-        f"../examples/gallery/{part}" for part in ("first", "inverse", "networks", "own")
+        f"../examples/gallery/{part}" for part in ("first", "inverse", "networks", "own", "eeg")
     ],
     "show_memory": False,
     "download_all_examples": False,

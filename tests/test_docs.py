@@ -15,7 +15,10 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(set((ROOT / "docs" / "api").glob("*.rst")) - {ROOT / "docs" / "api" / "index.rst"})
 SITE = sorted((ROOT / "docs").glob("*.md"))
 RESULTS = sorted(ROOT.glob("*/results/*.md")) + sorted(ROOT.glob("examples/*/results/*.md"))
-COMMITTED = {page.name: page for page in [*RESULTS, *ROOT.glob("*.md")]}
+CARDS = sorted(
+    p.with_suffix(".md") for d in ("learnmm", "problems") for p in (ROOT / d).rglob("*.safetensors")
+)
+COMMITTED = {page.name: page for page in [*RESULTS, *CARDS, *ROOT.glob("*.md")]}
 LINKING = sorted({*SITE, *RESULTS, *ROOT.glob("*.md"), *ROOT.glob("problems/*/README.md")})
 LISTED = re.compile(r"^   ([A-Za-z_]\w*)$", flags=re.M)
 
@@ -67,7 +70,7 @@ def test_numbers_are_those_of_the_pages() -> None:
         for page in SITE
         for found in re.findall(r"^% ([\w-]+\.md): (.+)$", page.read_text("utf-8"), flags=re.M)
     ]
-    assert {"choose", "compared", "cost", "large", "learning", "problems", "solving"} <= {
+    assert {"choose", "compared", "cost", "eeg", "large", "learning", "problems", "solving"} <= {
         q[0] for q in quoted
     }
     results = {page.name: page.read_text("utf-8") for page in RESULTS}
@@ -92,7 +95,7 @@ def where(link: str, page: Path) -> Path:
         name = Path(link).with_suffix("" if link.endswith("index.rst") else ".py")
         at = ROOT / "examples" / name
         return at.parent / "README.rst" if at.name == "index" else at
-    if link.startswith("generated/committed/results.md"):
+    if link in ("generated/committed/results.md", "generated/committed/weights.md"):
         return ROOT / "docs" / "committed.py"
     if link.startswith("generated/committed/"):
         return COMMITTED[Path(link).name]

@@ -87,8 +87,8 @@ def held(packages: list[Path]) -> set[str]:
 @pytest.mark.parametrize(
     ("project", "packages", "data"),
     [
-        (ROOT, [ROOT / "learnmm", PROBLEMS / "learnmm_problems"], {".safetensors", ".toml"}),
-        (PROBLEMS / "esi", [PROBLEMS / "esi" / "learnmm_esi"], {".safetensors", ".toml"}),
+        (ROOT, [ROOT / "learnmm", PROBLEMS / "learnmm_problems"], {".md", ".safetensors", ".toml"}),
+        (PROBLEMS / "esi", [PROBLEMS / "esi" / "learnmm_esi"], {".md", ".safetensors", ".toml"}),
     ],
 )
 def test_a_wheel_holds_its_packages_and_their_weights(
