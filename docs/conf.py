@@ -39,7 +39,7 @@ exclude_patterns = ["_build", "_templates"]
 
 nitpicky = True  # what is linked to exists, but for bases and helpers that are not public
 nitpick_ignore_regex = [
-    ("py:.*", r"(abc|enum|torch)\..*"),
+    ("py:.*", r"(abc|enum|mne|torch)\..*"),
     ("py:.*", r"learnmm\.nested|learnmm\.atoms\.separable\._Separable"),
     (
         "py:.*",

@@ -115,10 +115,11 @@ inverses = {"nothing learned": MMInverse(head, InverseSettings()), "learned": MM
 levels = {name: inverse.uncertainty(evoked) for name, inverse in inverses.items()}
 regions = {"truth": maps["truth"] / maps["truth"].max()}
 for name, where in levels.items():
-    regions[name] = 1.0 - where.data[:, 0]  # the most probable places are at level 0
+    level = where.data[:, 0]  # 0 where it is most probable
+    regions[name] = np.where(level <= 0.9, 1.0 - level, 0.0)
     print(f"{name}: {(where.data <= 0.9).sum()} regions; {where.comment}")
     print(f"  the true place is in it: {bool(where.data[seed, 0] <= 0.9)}")
-plot_cortex(model, regions, views=VIEWS, threshold=0.1)
+plot_cortex(model, regions, views=VIEWS, threshold=0.01)
 plt.show()
 
 # %%

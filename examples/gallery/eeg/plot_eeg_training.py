@@ -115,7 +115,8 @@ assert scores["start and steps"] < scores["sLORETA"]
 # %%
 # What was learned is in the start. Steps add a certificate: each of them was verified, and those
 # that would have raised the energy were refused. Where the start was not like right ones the
-# estimate is the linear one.
+# estimate is the linear one. Their places cost a millimetre or two here: what proposes the steps
+# was trained for four steps, and lowers an energy whose prior has hardly been learned.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
 energies = torch.cat([learned.result.initial_fun[None], learned.result.history.value])
