@@ -90,8 +90,8 @@ with tempfile.TemporaryDirectory() as folder:
     learned = lmm.families.LearnedMemory.load(path)
 
 # %%
-# New instances, from the family and from elsewhere: more noise, and another rod. Of neither has
-# anything been seen. Evaluations are counted until a millionth of the gap to the best value is left.
+# New instances, from the family and from elsewhere: more noise, and another rod. Of neither was
+# anything seen. Evaluations are counted until a millionth of the gap to the best value is left.
 
 NEVER_SEEN = {
     "the family": family,
