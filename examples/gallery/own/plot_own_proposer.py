@@ -122,7 +122,7 @@ runs["default"] = lmm.minimize(energy(y), x0, settings=lmm.SolveSettings(max_ite
 # %%
 # After the ten steps that it was trained for, the network leaves about half of the gap that the
 # majorant's own steps leave. The one that means harm comes down too, as slowly as the interval lets
-# it. In the end the default is fastest; what the interval buys is that nothing has to be taken back.
+# it. In the end the default is fastest; what the interval buys is that nothing is taken back.
 
 gaps = {}
 for name, run in runs.items():
