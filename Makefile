@@ -179,4 +179,4 @@ docs: $(DOCS_STAMP)
 	$(BIN)/python -m sphinx -M doctest docs docs/_build --fail-on-warning --keep-going
 
 clean:
-	rm -rf $(VENV) $(JAX) $(INVERTMEEG) $(CUTEST) $(OLDEST) $(NEWEST) $(PACKAGE) docs/_build docs/generated docs/api/generated docs/gallery build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(JAX) $(INVERTMEEG) $(CUTEST) $(OLDEST) $(NEWEST) $(PACKAGE) docs/_build docs/generated docs/api/generated docs/gallery docs/sg_execution_times.rst build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,7 +15,7 @@ from learnmm.families import LearnedMemory, LearnSettings
 from learnmm.families.report import QUANTILES
 from learnmm.families.solved import drawn, solve
 from learnmm.families.trial import GAPS, MOST, counted, quantile_of, tried
-from learnmm.proposers import LimitedMemory, Proposer
+from learnmm.proposers import BFGS, LimitedMemory, Proposer
 from learnmm.registry import Instance, Problem
 
 TEST = 1000
@@ -57,8 +57,8 @@ def measured(
 
 
 def compared(instance: Instance, learned: LearnedMemory, optimum: Tensor) -> Row:
-    """Limited memory and what was learned on the same instances."""
-    plain = tried(instance, LimitedMemory(), optimum)
+    """The default and what was learned on the same instances."""
+    plain = tried(instance, BFGS(), optimum)
     ours = tried(instance, learned, optimum, starts=learned.starts)
     best = torch.minimum(plain.seen[-1], ours.seen[-1])  # lower than the long solve, perhaps
     plain, ours = plain.against(best), ours.against(best)

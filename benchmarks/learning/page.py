@@ -39,20 +39,21 @@ def page(
     yield from ("## Beside others", "", RIVALS, "")
     solvers = list(dict.fromkeys(name for row in rows for name in row["rivals"]))
     yield from table(
-        ["family", "learned", "limited memory", *solvers],
+        ["family", "learned", "BFGS", *solvers],
         [line(_beside(row, solvers)) for row in rows],
     )
     yield "![Performance profiles](learning.png)"
 
 
 INTRODUCTION = (
-    "Evaluations of value and gradient until so much of `f(x0) - f*` is left, learned / limited "
-    "memory (10 pairs), on 64 instances that nothing was trained or chosen on; the evaluation of "
-    "`x0`, that of the learned start and those of refused candidates are counted. `never` is more "
-    "than 400. Training: `lmm.learn` with its default settings. What is used was chosen on "
-    "held-out instances; where that is nothing, the solver is limited memory. Break-even is the "
-    "number of solves, one at a time, after which training has paid for itself, in time and in "
-    "evaluations (a Hessian-vector product counts as two)."
+    "Evaluations of value and gradient until so much of `f(x0) - f*` is left, learned / BFGS (the "
+    "default: a matrix up to 32 unknowns, limited memory of 10 pairs above), on 64 instances that "
+    "nothing was trained or chosen on; the evaluation of `x0`, that of the learned start and those "
+    "of refused candidates are counted. `never` is more than 400. Training: `lmm.learn` with its "
+    "default settings. What is used was chosen on held-out instances; where that is nothing, the "
+    "solver is the default. Break-even is the number of solves, one at a time, after which "
+    "training has paid for itself, in time and in evaluations (a Hessian-vector product counts as "
+    "two)."
 )
 SHIFTED = (
     "The same learned solvers on instances drawn from elsewhere, medians. The ratio is that of the "
@@ -111,7 +112,7 @@ def used(row: dict[str, Any]) -> str:
 
 
 def ratio(there: dict[str, Any], gap: str) -> float:
-    """Median evaluations, learned over limited memory."""
+    """Median evaluations, learned over the default."""
     ours, plain = (_number(there[who][gap][0]) for who in ("learned", "plain"))
     return 1.0 if ours == plain else ours / plain
 
@@ -206,10 +207,10 @@ def picture(rows: Sequence[dict[str, Any]], path: Path) -> None:
         def of(solver: str, problem: str) -> float:
             row = by_name[problem]
             here = row["there"][""]
-            counts = {"learned": here["learned"], "limited memory": here["plain"], **row["rivals"]}
+            counts = {"learned": here["learned"], "BFGS": here["plain"], **row["rivals"]}
             return _number(counts[solver][gap][0]) if solver in counts else math.inf
 
         return of
 
     panels = [("evaluations to 1e-3", cost(NEAR)), ("evaluations to 1e-6", cost(CLOSE))]
-    draw(path, panels, ["learned", "limited memory", *others], ["learned"], list(by_name))
+    draw(path, panels, ["learned", "BFGS", *others], ["learned"], list(by_name))

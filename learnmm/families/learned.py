@@ -15,6 +15,8 @@ from learnmm.families.model import FamilyModel, Sizes, features_of
 from learnmm.families.report import Report
 from learnmm.families.spectra import SpectralModel
 from learnmm.proposers.base import Point, Prepared, Proposer, Step
+from learnmm.proposers.bfgs import BFGS
+from learnmm.proposers.dense_bfgs import Inverse
 from learnmm.proposers.limited_memory import LimitedMemory, Pairs
 from learnmm.proposers.metric import KnownHessian, KnownSpectrum, Metric
 from learnmm.storage import (
@@ -28,7 +30,7 @@ from learnmm.storage import (
 
 
 class Under(StrEnum):
-    """What lies under the pairs of limited memory."""
+    """What lies under the pairs that a problem is told by."""
 
     OWN = "own"
     """The majorant's curvature: nothing was learned."""
@@ -47,7 +49,9 @@ DENSE = (Under.OWN, Under.MEAN, Under.SPACE)
 
 
 class LearnedMemory(Proposer):
-    """Limited memory with a learned start and a learned metric, for problems of one family.
+    """BFGS steps from a learned start and under a learned metric, for problems of one family.
+
+    With a metric they are those of limited memory, without one those of the default.
 
     What :func:`learnmm.learn` returns holds one. Everything learned is a proposal: the start is
     taken where the objective is lower there than at ``x0``, the metric is left for the majorant's
@@ -94,7 +98,7 @@ class LearnedMemory(Proposer):
         self.data: Tensor | None = None
         self.report: Report | None = None
         metric = _metric(model, self.under)
-        self.steps = LimitedMemory(history, metric)
+        self.steps = BFGS(history) if metric is None else LimitedMemory(history, metric)
 
     @property
     def learns(self) -> bool:
@@ -172,21 +176,21 @@ class LearnedMemory(Proposer):
         with torch.no_grad():
             start, told = self.model(features_of(x, gradient, self.data))
         begin = start.reshape(x.shape).to(x.dtype) if self.starts else None
-        if self.under is not Under.SPACE:
+        if isinstance(self.steps, BFGS) or self.under is not Under.SPACE:
             return Prepared(self.steps.prepare(x, gradient).memory, begin)
         believed = self.model.space.believed(told.to(x.dtype))
         return Prepared(self.steps.knowing(x, believed), begin)
 
-    def init_memory(self, x: Tensor) -> Pairs:
+    def init_memory(self, x: Tensor) -> Inverse | Pairs:
         """No pairs, and nothing learned."""
         return self.steps.init_memory(x)
 
-    def observe(self, point: Point, memory: Pairs) -> Pairs:
+    def observe(self, point: Point, memory: Any) -> Any:
         """Take in the pair of the step to this iterate."""
         return self.steps.observe(point, memory)
 
     def propose(self, point: Point, memory: Any) -> Step:
-        """Propose the step of limited memory."""
+        """Propose the step of its pairs."""
         return self.steps.propose(point, memory)
 
     def _check(self, x: Tensor) -> None:

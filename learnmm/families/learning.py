@@ -19,7 +19,7 @@ from learnmm.families.spectra import SpectralModel, fitted_spectrum, spectra
 from learnmm.families.teaching import Lessons, Marks, Pupil
 from learnmm.families.trial import CLOSE, GAPS, MOST, Trial, tried
 from learnmm.progress import Progress
-from learnmm.proposers.limited_memory import LimitedMemory
+from learnmm.proposers.bfgs import BFGS
 from learnmm.proposers.metric import LONGEST
 from learnmm.registry import Instance, Problem
 from learnmm.solve.optimizer import ProjectedMMOptimizer
@@ -119,9 +119,9 @@ def learn(
     starts, are learned of at most 600 unknowns. Of more, the mean Hessian is taken to be diagonal
     in cosines, as it nearly is for images and signals, along the dimensions of the iterate.
 
-    What of this is used is chosen on instances that were held out, limited memory as it is among
-    the choices: what takes fewest evaluations, unless something takes at most a quarter more of
-    them and less than half of the time. What it buys is measured on others:
+    What of this is used is chosen on instances that were held out, BFGS steps as they are by
+    default among the choices: what takes fewest evaluations, unless something takes at most a
+    quarter more of them and less than half of the time. What it buys is measured on others:
     ``print(learned.report)``.
 
     Parameters
@@ -331,7 +331,7 @@ def _reported(
     instance = drawn(family, settings.seed, settings.chunks + 1)
     optimum = solve(instance).optimum
     ours = tried(instance, learned, optimum, starts=learned.starts)
-    plain = tried(instance, LimitedMemory(), optimum)
+    plain = tried(instance, BFGS(), optimum)
     return Report(
         family=repr(family),
         under=learned.under.value,
@@ -350,7 +350,7 @@ def _timed(learned: LearnedMemory, family: Problem, seed: int) -> tuple[float, f
     times: list[tuple[float, float]] = []
     for instance in _alone(family, seed):
         optimum = solve(instance).optimum
-        solvers = (learned, LimitedMemory())
+        solvers = (learned, BFGS())
         first, second = (_seconds(instance, solver, optimum) for solver in solvers)
         times.append((first, second))
     ordered = [sorted(column)[len(times) // 2] for column in zip(*times, strict=True)]
@@ -363,9 +363,7 @@ def _alone(family: Problem, seed: int) -> Iterator[Instance]:
         yield family.instance(1, generator=generator, dtype=torch.float64)
 
 
-def _seconds(
-    instance: Instance, proposer: LearnedMemory | LimitedMemory, optimum: torch.Tensor
-) -> float:
+def _seconds(instance: Instance, proposer: LearnedMemory | BFGS, optimum: torch.Tensor) -> float:
     """Time until the last gap is reached."""
     settings = SolveSettings(max_iter=1000)
     optimizer: ProjectedMMOptimizer = instance.optimizer(proposer=proposer, settings=settings)

@@ -15,7 +15,7 @@ USED = {
     "space": "predicted Hessians",
     "spectrum": "the spectrum of the mean Hessian",
 }
-"""Names of metrics; that of limited memory needs none."""
+"""Names of metrics; that of the default needs none."""
 
 QUANTILES = {"median": 0.5, "90 %": 0.9, "worst": 1.0}
 
@@ -57,7 +57,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Report:
-    """What learning a family bought beside limited memory, on unseen instances.
+    """What learning a family bought beside BFGS, the default, on unseen instances.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Report:
     under, starts : str, bool
         What is used of what was learned, chosen on other instances: which metric, and the start.
     learned, plain : Counts
-        Of the learned solver, and of limited memory.
+        Of the learned solver, and of BFGS.
     started : float
         Share of instances that began at the learned start.
     minutes : float
@@ -74,7 +74,7 @@ class Report:
     spent : float
         Evaluations of the training, Hessian-vector products counted as two.
     seconds : tuple of float
-        Median time of one solve to a gap of 1e-6, one at a time: learned, and limited memory.
+        Median time of one solve to a gap of 1e-6, one at a time: learned, and BFGS.
     """
 
     family: str
@@ -115,9 +115,7 @@ class Report:
             ]
             lines.append(f"  evaluations to {gap:g} of the gap: {', '.join(pairs)}")
         if not self.pays:
-            lines.append(
-                "  Learning buys nothing here: this is limited memory, and needs no training."
-            )
+            lines.append("  Learning buys nothing here: this is what `minimize` does anyway.")
             return "\n".join(lines)
         parts = [part for part in ("a learned start" * self.starts, USED[self.under]) if part]
         lines.append(

@@ -18,6 +18,11 @@ to 8 unknowns, and fewer above; a step of one problem takes less time whatever t
 class BFGS(Proposer):
     """:class:`DenseBFGS` for up to 32 unknowns per problem, :class:`~learnmm.LimitedMemory` above.
 
+    Parameters
+    ----------
+    history : int
+        Pairs to keep above.
+
     Examples
     --------
     >>> import torch, learnmm as lmm
@@ -31,9 +36,9 @@ class BFGS(Proposer):
     curvature_from_steps = True
     remembers_points = True
 
-    def __init__(self) -> None:
+    def __init__(self, history: int = 10) -> None:
         super().__init__()
-        self.few, self.many = DenseBFGS(), LimitedMemory()
+        self.few, self.many = DenseBFGS(), LimitedMemory(history)
 
     def init_memory(self, x: Tensor) -> Inverse | Pairs:
         """No pairs; what kind of memory it is decides from here on."""

@@ -111,7 +111,7 @@ def test_where_nothing_is_shared_it_says_so() -> None:
         3, generator=torch.Generator().manual_seed(1)
     )
     ours = new.optimizer(proposer=alone).minimize(new.x0)
-    plain = lmm.minimize(new.objective, new.x0, proposer=lmm.LimitedMemory())
+    plain = lmm.minimize(new.objective, new.x0, proposer=lmm.proposers.BFGS())
     assert torch.equal(ours.x, plain.x)
 
 
