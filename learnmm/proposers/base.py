@@ -197,7 +197,12 @@ class Proposer(nn.Module, ABC):
 
 
 class LearnedPreconditioner(Proposer):
-    """A network that proposes multipliers, from features without units."""
+    """A network that proposes multipliers, from features without units.
+
+    They are moved into the interval of :class:`learnmm.Projection`, which ends at 1 by default, the
+    majorant's own step: a network that is to take longer ones, which descend up to 2, needs
+    ``SolveSettings(projection=Projection(upper=1.9))``, in training and after it.
+    """
 
     @abstractmethod
     def propose(self, point: Point, memory: Any) -> Multipliers:
