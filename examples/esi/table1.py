@@ -28,8 +28,8 @@ Localisation error (LE) and time error (TE) in mm and ms, area under the ROC cur
 peak signal-to-noise ratio (PSNR) in dB; mean ± standard error. The best of ours in a group is bold.
 The paper's numbers are as printed there: 2 000 samples, noise as the first iterate, 500 epochs of
 training. Ours are on our own head model, after the minutes of the last column.
-[What differs beside](table1_settings.md), [what confines the steps](table1_ablation.md),
-[far more steps](table1_horizons.md).
+[What differs beside](table1_settings.md), [what confines the steps](table1_ablation.md), [what the
+interval of the paper allows](printed.md), [far more steps](table1_horizons.md).
 """
 FURTHER = {
     "ablation": (
