@@ -58,14 +58,14 @@ lowers the energy, median and least over recordings.
 
 ## Read
 
-- The paper's row for ten steps is 3.92 mm, 99.90 and 38.74 dB: compare the rows after 10 steps. From
-  one iterate no step in the interval is longer, entry by entry, than that to its end; over ten steps
-  the network goes about as far.
+- The paper's row for ten steps is 3.92 mm, 99.90 and 38.74 dB: compare the rows after 10 steps.
+  From one iterate no step in the interval is longer, entry by entry, than that to its end; over
+  ten steps the network goes about as far.
 - Steps are short for the bound's sake and not for descent's: see how much longer they could be.
-- Limited memory, after 300 steps, shows what the energy itself asks for. It is no better there: the
-  prior, trained through ten such steps, knows too little, and more steps do not help.
-- So the printed interval, from noise and with this training, does not give Table I. What the paper's
-  code does beyond what is printed, such as another scale of the bound, is not known.
+- Limited memory, after 300 steps, shows what the energy itself asks for. It is no better there:
+  the prior, trained through ten such steps, knows too little, and more steps do not help.
+- So the printed interval, from noise and with this training, does not give Table I. What the
+  paper's code does beyond what is printed, such as another scale of the bound, is not known.
 
 `{command}`, {hardware}.
 """
