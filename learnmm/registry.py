@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from learnmm.bound import Majorant
 from learnmm.objective import BatchFunction, Objective
+from learnmm.plugins import Plugins
 from learnmm.proposers.base import Proposer
 from learnmm.solve.optimizer import ProjectedMMOptimizer
 from learnmm.solve.settings import SolveSettings
@@ -20,6 +21,7 @@ from learnmm.solve.settings import SolveSettings
 __all__ = ["Instance", "Problem", "problem", "problems"]
 
 GROUP = "learnmm.problems"
+PLUGINS = Plugins(GROUP, "problem", "problems")
 DTYPES = (torch.float32, torch.float64)
 
 
@@ -152,7 +154,7 @@ def problems() -> list[str]:
 
     Nothing is imported, so a broken plug-in is listed too.
     """
-    return sorted(_entries())
+    return sorted(PLUGINS.entries())
 
 
 def problem(name: str, **parameters: Any) -> Problem:
@@ -187,12 +189,13 @@ def problem(name: str, **parameters: Any) -> Problem:
     >>> lmm.problem("quadratic", unknowns=5).instance(1).x0.shape
     torch.Size([1, 5])
     """
-    entry = _entry(name)
+    entry = PLUGINS.entry(name)
+    if entry is None:
+        raise KeyError(
+            f"no problem is called {name!r}; installed problems: {', '.join(problems()) or 'none'}"
+        )
     what = f"the problem {name!r}"
-    try:
-        loaded = entry.load()
-    except Exception as error:  # a plug-in may fail in any way
-        raise _not_loaded(entry, error) from error
+    loaded = PLUGINS.load(entry)
     if isinstance(loaded, type):
         made = _made(entry, loaded, parameters)
     elif parameters:
@@ -220,37 +223,8 @@ def _made(entry: EntryPoint, kind: type, parameters: dict[str, Any]) -> Any:
         return kind(**parameters)
     except (TypeError, ValueError) as error:
         if not parameters:
-            raise _not_loaded(entry, error) from error
+            raise PLUGINS.not_loaded(entry, error) from error
         given = ", ".join(f"{key}={value!r}" for key, value in sorted(parameters.items()))
         raise type(error)(f"the problem {entry.name!r} refuses {given}: {error}") from error
     except Exception as error:
-        raise _not_loaded(entry, error) from error
-
-
-def _not_loaded(entry: EntryPoint, error: Exception) -> ImportError:
-    return ImportError(
-        f"the problem {entry.name!r} could not be loaded from {entry.value!r}: "
-        f"{type(error).__name__}: {error}"
-    )
-
-
-def _entry(name: str) -> EntryPoint:
-    """Entry point of a name that exactly one plug-in has."""
-    entries = _entries()
-    if name not in entries:
-        known = ", ".join(sorted(entries)) or "none"
-        raise KeyError(f"no problem is called {name!r}; installed problems: {known}")
-    if len(claims := entries[name]) > 1:
-        raise ImportError(
-            f"several problems are called {name!r}: {', '.join(map(repr, sorted(claims)))}; "
-            "uninstall or rename all but one"
-        )
-    return next(iter(entries[name].values()))
-
-
-def _entries() -> dict[str, dict[str, EntryPoint]]:
-    """Entry points by name and value; one that is listed twice, by a stale install, counts once."""
-    found: dict[str, dict[str, EntryPoint]] = {}
-    for entry in entry_points(group=GROUP):
-        found.setdefault(entry.name, {})[entry.value] = entry
-    return found
+        raise PLUGINS.not_loaded(entry, error) from error

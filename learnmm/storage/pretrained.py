@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from learnmm.plugins import Plugins
 from learnmm.storage.weights import peek_weights
 
 GROUP = "learnmm.weights"
+PLUGINS = Plugins(GROUP, "weights", "weights")
 
 
 @dataclass(frozen=True)
@@ -79,23 +81,17 @@ def load_pretrained(name_or_path: str | os.PathLike[str], **options: Any) -> nn.
     >>> lmm.load_pretrained("quasi-newton", history=20).history
     20
     """
-    named = [entry for entry in _entries() if entry.name == str(name_or_path)]
-    if len(named) > 1:
-        claims = ", ".join(repr(entry.value) for entry in named)
-        raise ImportError(
-            f"several packages have weights called {str(name_or_path)!r}: {claims}; "
-            "uninstall all but one"
-        )
-    if named:
-        shipped = _loaded(named[0])
+    named = PLUGINS.entry(str(name_or_path))
+    if named is not None:
+        shipped = _loaded(named)
         if shipped.path is None:
             raise FileNotFoundError(
-                f"no file comes with {named[0].name!r}: give the path of one of yours"
+                f"no file comes with {named.name!r}: give the path of one of yours"
             )
         return shipped.load(shipped.path, **options)
     path = Path(name_or_path)
     if not path.exists():
-        known = ", ".join(sorted({entry.name for entry in _entries()})) or "none"
+        known = ", ".join(sorted(PLUGINS.entries())) or "none"
         raise FileNotFoundError(
             f"no weights and no file are called {str(name_or_path)!r}; installed weights: {known}"
         )
@@ -106,7 +102,7 @@ def _reader(path: Path) -> Pretrained:
     """What reads a file; a plug-in that is broken matters only if nothing else does."""
     config = peek_weights(path)[1]
     failed = []
-    for entry in _entries():
+    for entry in (entry for claims in PLUGINS.entries().values() for entry in claims.values()):
         try:
             known = _loaded(entry)
         except (ImportError, TypeError) as error:
@@ -119,21 +115,10 @@ def _reader(path: Path) -> Pretrained:
 
 
 def _loaded(entry: EntryPoint) -> Pretrained:
-    try:
-        found = entry.load()
-    except Exception as error:  # a plug-in may fail in any way
-        raise ImportError(
-            f"the weights {entry.name!r} could not be loaded from {entry.value!r}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+    found = PLUGINS.load(entry)
     if not isinstance(found, Pretrained):
         raise TypeError(
             f"the entry point of the weights {entry.name!r}, {entry.value!r}, must name a "
             f"Pretrained, got {type(found).__name__}"
         )
     return found
-
-
-def _entries() -> Iterator[EntryPoint]:
-    """Entry points, each once though a stale install lists it twice."""
-    yield from {(entry.name, entry.value): entry for entry in entry_points(group=GROUP)}.values()

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import learnmm as lmm
-from learnmm import registry
+from learnmm import plugins, registry
 
 QUADRATIC = "learnmm_problems.quadratic:QuadraticProblem"
 
@@ -17,7 +17,7 @@ QUADRATIC = "learnmm_problems.quadratic:QuadraticProblem"
 def plug_in(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
     """Replace the installed entry points."""
     entries = [EntryPoint(name, value, registry.GROUP) for name, value in values.items()]
-    monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: entries)
 
 
 class Parabola(lmm.Problem):
@@ -114,7 +114,7 @@ def test_a_name_claimed_twice_is_refused_and_hides_no_other(monkeypatch) -> None
     values = [f"{__name__}:Parabola", f"{__name__}:Demanding"]
     entries = [EntryPoint("parabola", value, registry.GROUP) for value in values]
     entries.append(EntryPoint("quadratic", QUADRATIC, registry.GROUP))
-    monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: entries)
     assert lmm.problems() == ["parabola", "quadratic"]
     with pytest.raises(ImportError, match=r"several problems are called 'parabola': .*Demanding.*"):
         lmm.problem("parabola")
@@ -123,7 +123,7 @@ def test_a_name_claimed_twice_is_refused_and_hides_no_other(monkeypatch) -> None
 
 def test_one_plug_in_listed_twice_is_one(monkeypatch) -> None:
     twice = [EntryPoint("quadratic", QUADRATIC, registry.GROUP) for _ in range(2)]
-    monkeypatch.setattr(registry, "entry_points", lambda group: twice)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: twice)
     assert lmm.problem("quadratic").name == "quadratic"
 
 

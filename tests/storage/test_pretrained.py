@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import learnmm as lmm
+from learnmm import plugins
 from learnmm.proposers.quasi_newton import WEIGHTS as QUASI_NEWTON
 from learnmm.storage import pretrained
 
@@ -18,7 +19,7 @@ FAMILY = "learnmm.families:WEIGHTS"
 
 def plug_in(monkeypatch: pytest.MonkeyPatch, *named: tuple[str, str]) -> None:
     entries = [EntryPoint(name, value, pretrained.GROUP) for name, value in named]
-    monkeypatch.setattr(pretrained, "entry_points", lambda group: entries)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: entries)
 
 
 def test_a_name_gives_the_module_with_its_weights() -> None:
@@ -88,7 +89,11 @@ def test_files_of_nothing_that_is_known_are_refused(tmp_path: Path) -> None:
 
 
 def test_every_installed_name_has_its_file() -> None:
-    installed = {entry.name: entry.load() for entry in pretrained._entries()}
+    installed = {
+        name: entry.load()
+        for name, claims in pretrained.PLUGINS.entries().items()
+        for entry in claims.values()
+    }
     assert {"family", "quasi-newton", "mm-net"} <= installed.keys()
     assert installed["quasi-newton"] is QUASI_NEWTON
     for name, found in installed.items():
