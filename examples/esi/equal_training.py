@@ -34,7 +34,6 @@ RATES = (3e-4, 1e-3, 3e-3)
 FEW, MORE = 12, 36  # steps, to measure what one costs
 LOOKS, FEW_LOOKS = 20, 3  # validations of a training, and of one that seeks a rate
 SHARE_OF_START = 0.4  # of the minutes, for a learned start
-WITHIN = (0, 10, 30, 100, 300)
 
 
 class Job(NamedTuple):

@@ -89,16 +89,18 @@ class Run(NamedTuple):
 
 def follow(optimizer: lmm.ProjectedMMOptimizer, start: Tensor) -> Run:
     """Run to the last look, and see how much longer the first steps could be."""
-    run, path = Run({0: start}, [], []), [start]
+    run = Run({0: start}, [], [])
+    before, taken = start, 0
 
     def look(state: lmm.State, info: lmm.StepInfo) -> bool:
-        path.append(state.x)
-        if (step := len(path) - 1) <= WITHIN:
+        nonlocal before, taken
+        taken += 1
+        if taken <= WITHIN:
             run.clipped.append(info.clipped)
-            run.allowed.append(allowed(optimizer.objective, *path[-2:]))
-        if step in LOOKS:
-            run.iterates[step] = state.x
-        path[:-1] = [None] * step  # iterates are large
+            run.allowed.append(allowed(optimizer.objective, before, state.x))
+        if taken in LOOKS:
+            run.iterates[taken] = state.x
+        before = state.x
         return False
 
     result = optimizer.minimize(start, callback=look)
