@@ -13,7 +13,7 @@ from learnmm_esi.simulation.erp import ERPSimulator
 from learnmm_esi.simulation.patches import PatchSettings
 from learnmm_esi.training.losses import distance
 from learnmm_esi.training.preparation import FIRST_STAGE, Preparing, preparation_loss
-from learnmm_esi.training.seen import OneHead, SeenRecordings
+from learnmm_esi.training.seen import SHOWN, OneHead, SeenRecordings
 
 
 @pytest.mark.parametrize("patches", [1, 2])
@@ -43,7 +43,8 @@ def test_a_group_holds_the_samples_of_its_simulator(head, patches) -> None:
     groups = OneHead(made, head, 3)
     assert len(groups) == 2  # what is left over is not used
     group = groups.group(1, draw=2)
-    for member, index in enumerate(range(3, 6)):
+    turned = np.roll(range(3, 6), -2 * SHOWN)  # others are first in every draw
+    for member, index in enumerate(turned):
         sample = made.sample(index, draw=2)
         np.testing.assert_array_equal(group.sensors[member], sample.sensors)
         np.testing.assert_array_equal(group.seed_sources[member], sample.seed_sources)
@@ -59,6 +60,15 @@ def test_noise_is_fresh_in_every_epoch_of_training_alone(head) -> None:
         first = data[0]["coefficients"]
         data.set_epoch(1)
         assert torch.equal(data[0]["coefficients"], first) is not fresh
+
+
+def test_the_autoencoder_is_shown_every_recording_in_turn(head) -> None:
+    """It knew an eighth of the recordings by heart when it was shown the same in every epoch."""
+    many = 4 * SHOWN
+    groups = OneHead(ERPSimulator(head, seed=3, size=many, times=TIMES), head, many)
+    order = list(groups.group(0).seed_sources[:, 0])
+    shown = [list(groups.group(0, draw).seed_sources[:SHOWN, 0]) for draw in range(4)]
+    assert [seed for turn in shown for seed in turn] == order
 
 
 def test_the_samples_that_the_autoencoder_sees_are_of_the_recording(head) -> None:

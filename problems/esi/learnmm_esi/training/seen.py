@@ -42,6 +42,9 @@ class Groups(Protocol):
 class OneHead:
     """Groups of a simulator whose recordings all come from one head and cap.
 
+    A group has the same recordings in every draw, in turns: the autoencoder is shown the first of
+    a group, and is to see all.
+
     Parameters
     ----------
     simulator : PatchSimulator
@@ -62,8 +65,8 @@ class OneHead:
 
     def group(self, number: int, draw: int = 0) -> Group:
         """Simulate one group."""
-        first = number * self.together
-        indices = range(first, first + self.together)
+        first, turn = number * self.together, SHOWN * draw
+        indices = (first + (turn + member) % self.together for member in range(self.together))
         samples = [self.simulator.factors(index, draw) for index in indices]
         most = self.simulator.patches.most
         return Group(
