@@ -1,9 +1,11 @@
 """Train every learned method of Table I for the same minutes of one core, and evaluate it.
 
 Run with ``python examples/esi/equal_training.py --data erp``. A method's steps are counted from
-what one of them costs; its learning rate is the best of three by short trainings. Whatever is done
-is kept under ``--out``: a run that was stopped goes on, and as many may run side by side as there
-are cores. ``table1.py`` makes the tables of what ``--evaluations`` then holds.
+what one of them costs; its learning rate is the best of three by short trainings. Weights and
+checkpoints are kept under ``--out``: a run that was stopped goes on, and as many may run side by
+side as there are cores. ``--evaluations`` holds what came of it, in ``trainings`` the rates and the
+course of every training; of that the tables are made by ``table1.py``, and what stands there is not
+done again, wherever it was done.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import resource
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,10 +32,14 @@ PRINTED = "mm-net-a"  # the paper's, its interval and constants: from noise, wit
 STARTS = ("sLORETA", "noise")
 LEARNED = ("mm-net", "r-mm-net")  # of those there is a run from a learned start too
 FIXED = ("meta-curvature", "modgrad")  # tied to the length of a recording
+SEARCHED = "erp"
 RATES = (3e-4, 1e-3, 3e-3)
-FEW, MORE = 12, 36  # steps, to measure what one costs
-LOOKS, FEW_LOOKS = 20, 3  # validations of a training, and of one that seeks a rate
-SHARE_OF_START = 0.4  # of the minutes, for a learned start
+FEW, MORE, MANY = 6, 30, 60  # steps, to measure what one costs; of a start, many
+LOOKS, FEW_LOOKS = 10, 1  # validations of a training, and of one that seeks a rate
+SHARE_OF_START = 0.6  # of the minutes, for a learned start
+PREPARED = 0.1  # rate of what learned before the steps did, over theirs
+FAR = (30, 100, 300)  # steps, beyond the ten of a training
+SAID = ("loss", "LE", "AUC", "PSNR")  # by a validation
 
 
 class Job(NamedTuple):
@@ -59,6 +65,8 @@ class Job(NamedTuple):
         """The settings of a training of so many steps and validations."""
         made = tomllib.loads(PRESET.read_text(encoding="utf-8"))
         made["method"] = {"start": self.start}
+        if self.start == "learned":  # with the prior, which is not to be unlearned
+            made["fit"]["adam"]["lr_factors"] = {"unrolled.energy": PREPARED}
         if self.method == PRINTED:
             made["method"]["prior"] = {"width": 128, "reach": 3, "weight": 1.0}
             made["method"]["prior"]["learn_weight"] = False
@@ -82,39 +90,65 @@ class Trainer:
     job : Job
         What is trained.
     folder : Path
-        Where.
+        For its weights and checkpoints.
+    records : Path
+        For what is to be known of it afterwards.
     """
 
-    def __init__(self, job: Job, folder: Path) -> None:
-        self.job, self.folder = job, folder
+    def __init__(self, job: Job, folder: Path, records: Path) -> None:
+        self.job, self.folder, self.records = job, folder, records
 
-    def train(self, minutes: float, search: float) -> Path:
-        """Train for so many minutes, after a search for the rate; return the weights.
-
-        What a step costs and which rate is best are those of the first start, whoever asks first.
-        """
-        job = self.job._replace(start=STARTS[0])
-        shared = Trainer(job, self.folder.parent / job.name)
-        shared.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(shared.folder / "search.lock"):
-            rates = shared.known("rates.json", lambda: shared._rates(search))
-        rate = float(min(rates["losses"], key=lambda rate: rates["losses"][rate]))
-        start_steps = 100
-        if self.job.start == "learned":
-            cost = self.known("start_cost.json", self._cost_of_start)
-            start_steps = int(60 * minutes * SHARE_OF_START / cost["seconds_per_step"])
-            minutes *= 1 - SHARE_OF_START
-        steps = shared._affordable(minutes)
-        self._run("run", self.job.preset(steps, rate, start_steps))
+    @property
+    def weights(self) -> Path:
+        """Where they are once it is trained."""
         return self.folder / "run" / "weights.safetensors"
 
-    def known(self, name: str, find: Any) -> dict[str, Any]:
-        """What a file says, or what is found now and written there."""
-        path = self.folder / name
-        if not path.is_file():
+    def train(self, minutes: float, search: float) -> None:
+        """Train for so many minutes, after a search for the rate.
+
+        What a step costs is that of the first start, and which rate is best, whoever asks first;
+        rates are sought on one data set for all, but where recordings are whole.
+        """
+        if (course := self.said("course")) is not None and course["minutes"] != minutes:
+            raise SystemExit(
+                f"Error: {self.job.name} was trained for {course['minutes']:g} minutes, and "
+                f"{minutes:g} are asked for: name other folders for --evaluations and --out"
+            )
+        job = self.job._replace(start=STARTS[0])
+        shared = self.beside(job)
+        searched = self.beside(job if job.whole else job._replace(data=SEARCHED))
+        rates = searched.known("rates", lambda: searched._rates(search))
+        rate = float(min(rates["losses"], key=lambda rate: rates["losses"][rate]))
+        start_steps, left = 100, minutes
+        if self.job.start == "learned":
+            cost = self.known("start-cost", self._cost_of_start)
+            start_steps = int(60 * minutes * SHARE_OF_START / cost["seconds_per_step"])
+            left *= 1 - SHARE_OF_START
+        preset = self.job.preset(shared._affordable(left), rate, start_steps)
+        self._run("run", preset)
+        self.known("course", lambda: {"minutes": minutes, **self._course("run", preset)})
+
+    def beside(self, job: Job) -> Trainer:
+        """The same for another job."""
+        return Trainer(job, self.folder.parent / job.name, self.records)
+
+    def known(self, name: str, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What a record says, or what is found now, by one process, and written there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / f"{name}.lock"):
+            if (said := self.said(name)) is not None:
+                return said
             found = find()
-            with replacing(path) as beside:
+            self.records.mkdir(parents=True, exist_ok=True)
+            with replacing(self.records / f"{self.job.name}-{name}.json") as beside:
                 beside.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            return found
+
+    def said(self, name: str) -> dict[str, Any] | None:
+        """What a record says, if there is one."""
+        path = self.records / f"{self.job.name}-{name}.json"
+        if not path.is_file():
+            return None
         said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return said
 
@@ -123,32 +157,50 @@ class Trainer:
         losses = {}
         for rate in RATES:
             steps = self._affordable(minutes)
-            self._run(f"rate-{rate:g}", self.job.preset(steps, rate, looks=FEW_LOOKS))
-            log = (self.folder / f"rate-{rate:g}" / "log.jsonl").read_text(encoding="utf-8")
-            rows = [json.loads(row) for row in log.splitlines()]
-            seen = [row["validation_loss"] for row in rows if "validation_loss" in row]
-            losses[f"{rate:g}"] = min(seen)
+            preset = self.job.preset(steps, rate, looks=FEW_LOOKS)
+            self._run(f"rate-{rate:g}", preset)
+            course = self._course(f"rate-{rate:g}", preset)
+            losses[f"{rate:g}"] = min(look["loss"] for look in course["validations"])
         return {"minutes": minutes, "steps": steps, "losses": losses}
 
+    def _course(self, name: str, preset: dict[str, Any]) -> dict[str, Any]:
+        """What validations said, after how many recordings."""
+        log = (self.folder / name / "log.jsonl").read_text(encoding="utf-8")
+        rows = [row for row in map(json.loads, log.splitlines()) if "validation_loss" in row]
+        fit, start = preset["fit"], preset["start"]
+        learned = self.job.start == "learned"
+        return {
+            "rate": fit["adam"]["lr"],
+            "steps": fit["steps"],
+            "recordings_of_start": start["steps"] * start["batch_size"] if learned else 0,
+            "validations": [
+                {
+                    "recordings": row["step"] * fit["batch_size"],
+                    **{said: row[f"validation_{said}"] for said in SAID},
+                }
+                for row in rows
+            ],
+        }
+
     def _affordable(self, minutes: float) -> int:
-        cost = self.known("cost.json", self._cost)
+        cost = self.known("cost", self._cost)
         return max(2 * LOOKS, int(60 * minutes / cost["seconds_per_step"]))
 
     def _cost(self) -> dict[str, float]:
         """Seconds of one core that a step takes, validations apart."""
-        spent = []
-        for steps in (FEW, MORE):
+        spent = {}
+        for steps in (2, FEW, MORE):  # the first may have to simulate what others find
             preset = self.job.preset(steps, RATES[0], 2, looks=1)
-            spent.append(self._run(f"cost-{steps}", preset))
-        return {"seconds_per_step": (spent[1] - spent[0]) / (MORE - FEW)}
+            spent[steps] = self._run(f"cost-{steps}", preset)
+        return {"seconds_per_step": (spent[MORE] - spent[FEW]) / (MORE - FEW)}
 
     def _cost_of_start(self) -> dict[str, float]:
-        spent = []
-        for steps in (FEW, MORE):
+        spent = {}
+        for steps in (2, FEW, MANY):
             preset = self.job.preset(2, RATES[0], steps)
             preset["start"]["validate_every"] = steps
-            spent.append(self._run(f"cost-start-{steps}", preset))
-        return {"seconds_per_step": (spent[1] - spent[0]) / (MORE - FEW)}
+            spent[steps] = self._run(f"cost-start-{steps}", preset)
+        return {"seconds_per_step": (spent[MANY] - spent[FEW]) / (MANY - FEW)}
 
     def _run(self, name: str, preset: dict[str, Any]) -> float:
         """Train, or go on, in a subfolder; return the seconds of processor time."""
@@ -185,23 +237,48 @@ def as_toml(preset: dict[str, Any], at: str = "") -> str:
 
 def jobs(data: list[str]) -> Iterator[Job]:
     """Every training, those that the table needs most first."""
+    yield from (Job(LEARNED[0], one, "learned") for one in data)
     for start in STARTS:
-        for one in data:
-            yield from (Job(method, one, start) for method in METHODS)
-            if start == STARTS[0]:
-                yield from (Job(method, one, "learned") for method in LEARNED)
-            else:
-                yield Job(PRINTED, one, start)
+        yield from (Job(method, one, start) for one in data for method in METHODS)
+    yield from (Job(PRINTED, one, "noise") for one in data)
+    yield from (Job(method, one, "learned") for method in LEARNED[1:] for one in data)
 
 
-def evaluate(job: Job, weights: Path, options: argparse.Namespace) -> None:
-    """Evaluate weights on every data set that they serve, where that has not been done."""
-    for data in options.tested or options.data:
-        path = options.evaluations / f"{job.method}-{job.start}-{job.data}-on-{data}.json"
-        if path.is_file() or (job.method in FIXED and data != job.data):
-            continue
-        command = ["evaluate", str(weights), "--data", data, "--samples", str(options.samples)]
-        _learnmm_esi(*command, "--steps", "0", "--out", str(options.evaluations), "--threads", "1")
+class Look(NamedTuple):
+    """One evaluation: on what, of how many recordings, after which steps besides, and where."""
+
+    data: str
+    samples: int
+    steps: tuple[int, ...]
+    folder: Path
+
+
+def lacking(job: Job, options: argparse.Namespace) -> list[Look]:
+    """Evaluations of a job that are not there yet, with as many recordings.
+
+    On every data set that it serves, and far beyond the horizon of its training.
+    """
+    found = [
+        Look(data, options.samples[data != "erp"], (0,), options.evaluations)
+        for data in options.tested or options.data
+        if data == job.data or job.method not in FIXED
+    ]
+    if job.start == "learned" or (job.start == STARTS[0] and job.data == "erp"):
+        far = options.evaluations / "horizons"
+        found.append(Look(job.data, options.far[job.data != "erp"], (0, *FAR), far))
+    return [look for look in found if _samples(job, look) < look.samples]
+
+
+def _samples(job: Job, look: Look) -> int:
+    path = look.folder / f"{job.name}-on-{look.data}.json"
+    return int(json.loads(path.read_text("utf-8"))["samples"]) if path.is_file() else 0
+
+
+def evaluate(weights: Path, look: Look) -> None:
+    """Evaluate weights."""
+    command = ["evaluate", str(weights), "--data", look.data, "--samples", str(look.samples)]
+    command += [option for steps in look.steps for option in ("--steps", str(steps))]
+    _learnmm_esi(*command, "--out", str(look.folder), "--threads", "1")
 
 
 def main() -> None:
@@ -211,17 +288,25 @@ def main() -> None:
     parser.add_argument("--tested", nargs="*", default=[], help="tested on; default: the same")
     parser.add_argument("--minutes", type=float, default=45.0, help="of one core, for a training")
     parser.add_argument("--search", type=float, default=5.0, help="minutes for a learning rate")
-    parser.add_argument("--samples", type=int, default=2000, help="of a test set")
+    parser.add_argument(
+        "--samples", type=int, nargs=2, default=(2000, 2000), help="of erp, and of neural masses"
+    )
+    parser.add_argument(
+        "--far", type=int, nargs=2, default=(64, 16), help="of them, far beyond the horizon"
+    )
     parser.add_argument("--out", type=Path, default=Path("out") / "equal")
     parser.add_argument("--evaluations", type=Path, default=HERE / "results" / "equal")
     options = parser.parse_args()
     for job in jobs(options.data):
-        folder = options.out / job.name
-        folder.mkdir(parents=True, exist_ok=True)
+        trainer = Trainer(job, options.out / job.name, options.evaluations / "trainings")
+        trainer.folder.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(folder / "job.lock", blocking=False):
-                weights = Trainer(job, folder).train(options.minutes, options.search)
-                evaluate(job, weights, options)
+            with FileLock(trainer.folder / "job.lock", blocking=False):
+                looks = lacking(job, options)
+                if looks:
+                    trainer.train(options.minutes, options.search)
+                for look in looks:
+                    evaluate(trainer.weights, look)
         except Timeout:
             continue
 

@@ -25,7 +25,17 @@ HEADER = (
     "first iterate",
     *(f"{name}, {whose}" for name in LEAST for whose in ("paper", "ours")),
     "minutes",
+    "samples",
 )
+PATCH = "AUC-patch"
+"""Area under the curve of each patch alone, where there are several."""
+
+START = "the learned start alone"
+AS_PRINTED = {"mm-net-a": "mm-net as printed"}
+"""The paper's own beside ours, which stands under the same row of the paper."""
+
+ACCEPTED = {"LE": 1.5, "AUC": 1.5, "PSNR": 1.0}
+"""By how much one of ours may be worse than the paper's, on another head model."""
 
 
 class Found(NamedTuple):
@@ -35,35 +45,64 @@ class Found(NamedTuple):
     method: str
     start: str
     minutes: str
+    samples: int
     means: dict[str, float]
     errors: dict[str, float]
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> Found:
         """From what ``learnmm-esi evaluate`` wrote, after the steps that were trained for."""
-        row = content["steps"][horizon(content)]
-        means = {
-            "LE": row["localization_error"],
-            "AUC": 100 * row["auc"],
-            "PSNR": row["psnr"],
-            "nMSE": row["nmse"],
-            "TE": row["time_error"],
-        }
-        errors = {
-            "LE": row["localization_error_error"],
-            "AUC": 100 * row["auc_error"],
-            "PSNR": row["psnr_error"],
-        }
         spent = f"{minutes(content['training']):g}"
-        named = content["trained_on"], content["method"], content["start"]
-        return cls(*named, spent, means, errors)
+        method = AS_PRINTED.get(content["method"], content["method"])
+        named = content["trained_on"], method, content["start"]
+        return cls(*named, spent, content["samples"], *_metrics(content["steps"][horizon(content)]))
+
+    @classmethod
+    def start_alone(cls, content: dict[str, Any]) -> Found:
+        """From the same, of a method that learns its start, before its first step."""
+        seconds = content["training"].get("start", {}).get("seconds")
+        spent = "" if seconds is None else f"{seconds / 60:.1f}"
+        named = content["trained_on"], START, ""
+        return cls(*named, spent, content["samples"], *_metrics(content["steps"]["0"]))
+
+    @classmethod
+    def unlearned(cls, row: dict[str, Any]) -> Found:
+        """From a row of what learns nothing."""
+        return cls("", row["method"], "", "", row["samples"], *_metrics(row))
 
     @classmethod
     def classical(cls, row: dict[str, Any], columns: list[str]) -> Found:
         """From a row of the calibration."""
-        means = {name: row["mean"][columns.index(name)] for name in LEAST}
-        errors = {name: row["error"][columns.index(name)] for name in LEAST}
-        return cls("", row["method"], "", "", means, errors)
+        means, errors = (
+            {
+                name: value
+                for name, value in zip(columns, row[which], strict=True)
+                if value is not None
+            }
+            for which in ("mean", "error")
+        )
+        return cls("", row["method"], "", "", row["samples"], means, errors)
+
+
+def _metrics(row: dict[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+    """Means and standard errors of one number of steps, in the units of the table."""
+    means = {
+        "LE": row["localization_error"],
+        "AUC": 100 * row["auc"],
+        "PSNR": row["psnr"],
+        "nMSE": row["nmse"],
+        "TE": row["time_error"],
+    }
+    errors = {
+        "LE": row["localization_error_error"],
+        "AUC": 100 * row["auc_error"],
+        "PSNR": row["psnr_error"],
+    }
+    if "time_error_error" in row:
+        errors["TE"] = row["time_error_error"]
+    if "auc_of_patch" in row:
+        means[PATCH] = 100 * row["auc_of_patch"]
+    return means, errors
 
 
 def table(data: str, found: list[Found]) -> str:
@@ -76,20 +115,63 @@ def table(data: str, found: list[Found]) -> str:
     found : list of Found
         All of ours on it.
     """
-    lines, done = [], set()
+    printed = [row for row in TABLE_I if row.tested_on == LIKE.get(data, data)]
+    lines: list[list[str]] = []
+    for group in dict.fromkeys(row.trained_on or "" for row in printed):
+        ours = [row for row in found if LIKE.get(row.trained_on, row.trained_on) == group]
+        for paper in (row for row in printed if (row.trained_on or "") == group):
+            same = [row for row in ours if _like(row, paper)]
+            lines += [_line(paper, row, found) for row in same] or [_line(paper, None, [])]
+            ours = [row for row in ours if not _like(row, paper)]
+        lines += [_line(None, row, found) for row in ours]
+    if any(PATCH in row.means for row in found):
+        return markdown((*HEADER, PATCH), lines)
+    return markdown(HEADER, [line[:-1] for line in lines])
+
+
+def verdict(data: str, found: list[Found]) -> str:
+    """Which rows of the paper one of ours comes up to, and what the others lack.
+
+    A row of ours does that which is nowhere worse by more than `ACCEPTED`.
+    """
+    lines = []
     for paper in TABLE_I:
-        if paper.tested_on != LIKE.get(data, data):
+        if paper.tested_on != LIKE.get(data, data) or paper.trained_on is None:
             continue
-        ours = [number for number, row in enumerate(found) if _same(row, paper)]
-        done |= set(ours)
-        lines += [_line(paper, found[number], found) for number in ours] or [_line(paper, None, [])]
-    lines += [_line(None, row, found) for number, row in enumerate(found) if number not in done]
-    return markdown(HEADER, lines)
+        ours = [
+            row
+            for row in found
+            if LIKE.get(row.trained_on, row.trained_on) == paper.trained_on and _like(row, paper)
+        ]
+        best = min(ours, key=lambda row: max(_worse(row, paper).values()), default=None)
+        said = "not trained yet" if best is None else _said(best, paper)
+        lines.append(f"- {paper.method}, trained on {paper.trained_on}: {said}")
+    return "\n".join(lines)
 
 
-def _same(row: Found, paper: PaperRow) -> bool:
-    trained_on = LIKE.get(row.trained_on, row.trained_on)
-    return (trained_on, row.method) == (paper.trained_on or "", paper.method)
+def _worse(row: Found, paper: PaperRow) -> dict[str, float]:
+    """By how many accepted distances ours is worse; below zero where it is better."""
+    apart = {
+        "LE": row.means["LE"] - paper.le,
+        "AUC": paper.auc - row.means["AUC"],
+        "PSNR": paper.psnr - row.means["PSNR"],
+    }
+    return {name: worse / ACCEPTED[name] for name, worse in apart.items()}
+
+
+def _said(row: Found, paper: PaperRow) -> str:
+    worse = _worse(row, paper)
+    whose = f"{row.method} from {row.start}" if row.method != paper.method else f"from {row.start}"
+    missed = [
+        f"{name} by {share * ACCEPTED[name]:.1f}" for name, share in worse.items() if share > 1
+    ]
+    if missed:
+        return f"missed; {whose}, the nearest, is worse in {', '.join(missed)}"
+    return f"better in all three, {whose}" if max(worse.values()) <= 0 else f"reached, {whose}"
+
+
+def _like(row: Found, paper: PaperRow) -> bool:
+    return paper.method in (row.method, row.method.removesuffix(" as printed"))
 
 
 def _line(paper: PaperRow | None, row: Found | None, found: list[Found]) -> list[str]:
@@ -100,8 +182,11 @@ def _line(paper: PaperRow | None, row: Found | None, found: list[Found]) -> list
         cells.append("" if row is None else _cell(name, row, found))
     trained_on = row.trained_on if row else (paper.trained_on or "" if paper else "")
     method = row.method if row else (paper.method if paper else "")
-    start, spent = (row.start, row.minutes) if row else ("not trained yet", "")
-    return [trained_on, method, start, *cells, spent]
+    start, *last = (
+        (row.start, row.minutes, str(row.samples)) if row else ("not trained yet", "", "")
+    )
+    of_patch = f"{row.means[PATCH]:.2f}" if row and PATCH in row.means else ""
+    return [trained_on, method, start, *cells, *last, of_patch]
 
 
 def _cell(name: str, row: Found, found: list[Found]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from evaluations import HOW, minutes, unfit
-from paper import TABLE_I
 
 COLUMNS = (
     "tested on",
@@ -50,16 +49,6 @@ def our_line(content: dict[str, Any], steps: str) -> list[str]:
         f"{100 * row['rejected']:.1f} %" if content["verified"] else "not verified",
         f"{100 * content['clipped']:.1f} %" if moved else "",
         f"{minutes(content['training']):g}",
-    ]
-
-
-def missing(evaluations: list[dict[str, Any]]) -> list[str]:
-    """Rows of Table I without an evaluation, in words."""
-    have = {(c["tested_on"], c["trained_on"], c["method"]) for c in evaluations}
-    return [
-        f"{row.method}, trained on {row.trained_on}, tested on {row.tested_on}"
-        for row in TABLE_I
-        if row.trained_on is not None and row[:3] not in have
     ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,15 +40,41 @@ def test_the_best_rate_of_the_search_is_taken_and_what_was_found_is_not_sought_a
     tmp_path, monkeypatch
 ) -> None:
     (job,) = (job for job in JOBS if job == ("mm-net", "erp", "noise"))
-    first = equal.Trainer(JOBS[0], tmp_path / JOBS[0].name)
-    first.known("cost.json", lambda: {"seconds_per_step": 2.0})
-    first.known("rates.json", lambda: {"losses": {"0.0003": 0.5, "0.001": 0.4, "0.003": 0.6}})
-    trainer = equal.Trainer(job, tmp_path / job.name)
+    first = equal.Trainer(job._replace(start=equal.STARTS[0]), tmp_path / "first", tmp_path)
+    first.known("cost", lambda: {"seconds_per_step": 2.0})
+    first.known("rates", lambda: {"losses": {"0.0003": 0.5, "0.001": 0.4, "0.003": 0.6}})
+    trainer = equal.Trainer(job, tmp_path / job.name, tmp_path)
     runs = []
-    monkeypatch.setattr(trainer, "_run", lambda name, preset: runs.append((name, preset)))
+
+    def run(name, preset) -> None:
+        runs.append((name, preset))
+        (trainer.folder / name).mkdir(parents=True)
+        looks = [{"step": 7, **dict.fromkeys(map("validation_{}".format, equal.SAID), 0.5)}]
+        lines = [json.dumps(row) for row in [{"step": 7}, *looks]]
+        (trainer.folder / name / "log.jsonl").write_text("\n".join(lines))
+
+    monkeypatch.setattr(trainer, "_run", run)
     trainer.train(minutes=45.0, search=5.0)
     ((name, preset),) = runs
     assert (name, preset["fit"]["steps"], preset["fit"]["adam"]["lr"]) == ("run", 1350, 1e-3)
+    course = trainer.said("course")
+    assert (course["minutes"], course["rate"], course["steps"]) == (45.0, 1e-3, 1350)
+    assert course["validations"] == [{"recordings": 112, **dict.fromkeys(equal.SAID, 0.5)}]
+    with pytest.raises(SystemExit, match="45 minutes, and 10 are asked for"):
+        trainer.train(minutes=10.0, search=5.0)
+
+
+def test_what_is_on_record_is_not_done_again(tmp_path) -> None:
+    parser = {"data": ["erp", "nmm-two"], "tested": [], "samples": (4, 3), "far": (2, 1)}
+    options = SimpleNamespace(evaluations=tmp_path, **parser)
+    (job,) = (job for job in JOBS if job == ("4dvarnet", "erp", "noise"))
+    assert [look.data for look in equal.lacking(job, options)] == ["erp", "nmm-two"]
+    (tmp_path / f"{job.name}-on-erp.json").write_text('{"samples": 4}')
+    (tmp_path / f"{job.name}-on-nmm-two.json").write_text('{"samples": 2}')  # fewer than asked for
+    assert [look.data for look in equal.lacking(job, options)] == ["nmm-two"]
+    fixed = job._replace(method="modgrad", start="sLORETA")
+    first, far = equal.lacking(fixed, options)
+    assert (first.data, far.steps, far.folder.name) == ("erp", (0, 30, 100, 300), "horizons")
 
 
 @pytest.mark.parametrize("share", [1.0, 1e-4])

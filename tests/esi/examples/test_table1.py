@@ -48,14 +48,17 @@ RIGHT = {
 }
 
 
+NOTHING = {"columns": [], "rows": []}
+
+
 def pages(folder) -> list:
     """Everything that the script makes of evaluations."""
     evaluations = read_evaluations(folder)
-    nothing = {"columns": [], "rows": []}
-    lines = table1.table("erp", table1.all_on("erp", evaluations, nothing)).splitlines()
+    found = table1.all_on("erp", evaluations, NOTHING, [])
+    lines = table1.table("erp", found).splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
-    lacking, each = table1.missing(evaluations), table1.after(evaluations)
-    return [rows, each, lacking, table1.trainings(evaluations)]
+    verdict, each = table1.verdict("erp", found).splitlines(), table1.after(evaluations)
+    return [rows, each, verdict, table1.trainings(evaluations)]
 
 
 def paths(value, at=()):
@@ -90,19 +93,27 @@ OPTIONAL = {  # with which the page says less
 def test_the_committed_table_is_that_of_the_committed_evaluations(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["table1.py", "--out", str(tmp_path)])
     table1.main()
-    for page in ("table1", "table1_ablation", "table1_horizons", "table1_settings"):
+    written = sorted(path.stem for path in tmp_path.glob("table1*.md"))
+    assert written == sorted(path.stem for path in RESULTS.glob("table1*.md"))
+    for page in written:
         assert (tmp_path / f"{page}.md").read_text() == (RESULTS / f"{page}.md").read_text()
 
 
 def test_the_page_of_a_whole_evaluation(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(RIGHT))
-    table, each, lacking, how = pages(tmp_path)
+    table, each, verdict, how = pages(tmp_path)
     assert {len(line) for line in table} == {len(HEADER)}
-    assert len(table) == 2 + 10  # the paper's rows of that data set
+    assert len(table) == 2 + 10 + 1  # the paper's rows of that data set, and the start alone
     (mine,) = (line for line in table if line[2] == "learned")
-    assert (mine[3], mine[4], mine[-1]) == ("3.92", "**0.50** ± 0.10", "3")
+    assert (mine[3], mine[4], mine[-2:]) == ("3.92", "**0.50** ± 0.10", ["3", "4"])
+    (start,) = (line for line in table if line[1] == "the learned start alone")
+    assert (start[3], start[4], start[-2:]) == ("", "**0.50** ± 0.10", ["1.0", "4"])
     assert len(each) == 2
-    assert len(lacking) == 15
+    assert len(verdict) == 8
+    assert [line for line in verdict if "not trained yet" not in line] == [
+        "- mm-net, trained on erp: missed; from learned, the nearest, is worse in AUC by 49.9, "
+        "PSNR by 38.2"
+    ]
     assert "3 min on a core" in how[0]
 
 
@@ -149,12 +160,32 @@ def test_another_configuration_stands_beside_the_papers_rows_and_the_best_is_bol
     ):
         content = copy.deepcopy(RIGHT) | {"method": method}
         content |= {"trained_on": "nmm-two", "tested_on": "nmm-two"}
-        content["steps"]["10"] = {**ROW, "localization_error": error}
+        content["steps"] = {"10": {**ROW, "localization_error": error}}
         (tmp_path / f"{number}.json").write_text(json.dumps(content))
-    nothing = {"columns": [], "rows": []}
-    found = table1.all_on("nmm-two", read_evaluations(tmp_path), nothing)
+    found = table1.all_on("nmm-two", read_evaluations(tmp_path), NOTHING, [])
     lines = table1.table("nmm-two", found).splitlines()
     beside = {line.split(" | ")[1]: line.split(" | ")[3:5] for line in lines if "learned" in line}
     assert beside["mm-net"] == ["9.98", "**9.00** ± 0.10"]
     assert beside["4dvarnet"] == ["15.13", "**9.00** ± 0.10"]
     assert beside["mine"] == ["", "10.00 ± 0.10"]
+
+
+def test_a_row_within_the_accepted_distance_is_reached_and_one_beyond_names_what_it_lacks(tmp_path):
+    table = {"localization_error": 5.4, "auc": 0.985, "psnr": 37.8}  # 3.92, 99.90 and 38.74 there
+    content = copy.deepcopy(RIGHT)
+    content["steps"]["10"] = {**ROW, **table}
+    printed = copy.deepcopy(RIGHT) | {"method": "mm-net-a", "start": "noise"}
+    rival = copy.deepcopy(RIGHT) | {"method": "r-mm-net", "start": "sLORETA"}
+    rival["steps"]["10"] = {**ROW, "localization_error": 4.0, "auc": 0.9999, "psnr": 36.7}
+    for number, each in enumerate((content, printed, rival)):
+        (tmp_path / f"{number}.json").write_text(json.dumps(each))
+    found = table1.all_on("erp", read_evaluations(tmp_path), NOTHING, [])
+    said = table1.verdict("erp", found).splitlines()
+    assert "- mm-net, trained on erp: reached, from learned" in said
+    assert (
+        "- r-mm-net, trained on erp: missed; from sLORETA, the nearest, is worse in PSNR by 1.1"
+        in said
+    )
+    lines = table1.table("erp", found).splitlines()
+    (line,) = (line for line in lines if "as printed" in line)
+    assert line.split(" | ")[1:4] == ["mm-net as printed", "noise", "3.92"]
