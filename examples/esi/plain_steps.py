@@ -33,7 +33,7 @@ said = json.loads(options.evaluation.read_text(encoding="utf-8"))
 if wrong := unfit(said, EVALUATION):
     raise SystemExit(f"Error: {options.evaluation} is no evaluation: {wrong}")
 solver = load_solver(options.weights)
-if solver.method.name not in said["method"] or solver.method.start != said["start"]:
+if solver.method.name != said["method"] or solver.method.start != said["start"]:
     raise SystemExit(
         f"Error: the evaluation is of {said['method']} from {said['start']}, the weights are of "
         f"{solver.method.name} from {solver.method.start}"
