@@ -1,8 +1,8 @@
 """Cortical maps of one recording by all methods (Figure 1).
 
 Run with ``python examples/esi/figure1.py WEIGHTS...``: one simulated event-related potential at the
-peak of its source, the truth, MNE-Python's MNE and sLORETA, and every trained method given. Writes
-``figure1.png``.
+peak of its source, the truth, MNE-Python's MNE and sLORETA, what learns nothing, and every trained
+method given. Writes ``figure1.png``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ matplotlib.use("agg")
 import numpy as np
 
 from learnmm_esi.inverse.classical import mne_python_inverse
+from learnmm_esi.inverse.evidence import EvidenceEnergy
 from learnmm_esi.networks.files import load_solver
 from learnmm_esi.plots.cortex import plot_cortex
 from learnmm_esi.recordings.learned import find_weights
@@ -37,6 +38,8 @@ peak = int(np.abs(truth[seed]).argmax())
 maps = {"truth": truth[:, peak]}
 for method in ("MNE", "sLORETA"):
     maps[method] = mne_python_inverse(model, recording.sensors, method)[0, :, peak]
+unlearned = EvidenceEnergy(model).reconstruct(recording.sensors)
+maps["nothing learned"] = unlearned.sources[0, :, peak]
 for solver in solvers:
     maps[solver.method.name] = solver.reconstruct(recording.sensors).sources[0, :, peak]
 options.out.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ def test_figure1_draws_every_method(
     arguments = ["figure1.py", str(weights), "--out", str(tmp_path)]
     monkeypatch.setattr("sys.argv", arguments)
     found = runpy.run_path(str(EXAMPLES / "esi" / "figure1.py"), run_name="__main__")
-    assert list(found["maps"]) == ["truth", "MNE", "sLORETA", "r-mm-net"]
+    assert list(found["maps"]) == ["truth", "MNE", "sLORETA", "nothing learned", "r-mm-net"]
     assert (tmp_path / "figure1.png").stat().st_size > 10_000
 
 
