@@ -32,10 +32,11 @@ STYLES = {"learned": "-", "sLORETA": "--", "noise": ":"}
 TOLD = """# How the methods learn
 
 Every training of [Table I](table1.md) has the same {minutes:g} minutes of one core, validations
-apart: `python examples/esi/equal_training.py --data erp nmm-two --minutes {minutes:g}`.
-How many recordings that are depends on what a step costs. LE, AUC and PSNR here are of
-128 validation recordings (32 where recordings are whole), cut as those of the training, of two
-patches the first: they compare within this page, and not with the table.
+apart: `python examples/esi/equal_training.py --data erp nmm-two --minutes {minutes:g} --search 1
+--samples 500 250 --far 32 12`, which goes on with what is not on record. How many recordings that
+are depends on what a step costs, which is measured beforehand. LE, AUC and PSNR here are of 128
+validation recordings (32 where recordings are whole), cut as those of the training, of two patches
+the first: they compare within this page, and not with the table.
 
 ![Curves](table1-curves.png)
 
