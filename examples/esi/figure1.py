@@ -43,7 +43,7 @@ maps["nothing learned"] = unlearned.sources[0, :, peak]
 for solver in solvers:
     maps[solver.method.name] = solver.reconstruct(recording.sensors).sources[0, :, peak]
 options.out.mkdir(parents=True, exist_ok=True)
-units = dict.fromkeys(maps, "nA m") | {"sLORETA": "(standardised)"}
+units = dict.fromkeys(maps, "nA m") | {"sLORETA": "(no unit)"}
 maps = {name: values * (1e9 if units[name] == "nA m" else 1) for name, values in maps.items()}
 plot_cortex(model, maps, unit=units).savefig(options.out / "figure1.png", dpi=110)
 print(f"Written: {options.out / 'figure1.png'}")

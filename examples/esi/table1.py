@@ -20,6 +20,7 @@ import numpy as np
 import table1_curves
 from evaluations import horizon, read_evaluations
 from rich.console import Console
+from table1_curves import CALLED
 from table1_page import TITLES, Found, table, verdict
 from table1_rows import COLUMNS, after, markdown, our_line, trainings
 
@@ -93,17 +94,22 @@ def all_on(
 
 def figure2(evaluations: list[dict], path: Path) -> None:
     """Draw energy, data term and prior term along the iterations, far beyond training."""
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained", sharex=True)
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4.6), layout="constrained", sharex=True)
     for content in evaluations:
-        label = f"{content['method']}, start {content['start']}"
+        if content["tested_on"] != "erp":
+            continue
+        label = f"{content['method']}, from {CALLED.get(content['start'], content['start'])}"
         for axis, name in zip(axes, ("energy", "data_term", "prior_term"), strict=True):
             axis.plot(np.arange(len(content[name])) + 1, content[name], label=label)
     for axis, title in zip(axes, ("energy", "data term", "prior term"), strict=True):
         axis.set(xscale="log", yscale="log", xlabel="iteration + 1", title=title)
         axis.axvline(11, color="0.8", zorder=0)
-    axes[0].legend(frameon=False, fontsize=8)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=3
+    )
     figure.suptitle(
-        "Means over the test set, of each method's own energy; the line is the training horizon"
+        "Event-related potentials, means of each method's own energy; the line is the horizon of "
+        "training"
     )
     figure.savefig(path, dpi=120)
 

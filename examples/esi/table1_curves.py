@@ -20,6 +20,7 @@ from table1_rows import markdown
 
 METRICS = {"LE": "LE, mm", "AUC": "AUC × 100", "PSNR": "PSNR, dB"}
 AT = (500, 1000, 2000, 4000)  # recordings
+TICKS = (100, 300, 1000, 3000, 10_000, 30_000)
 COLORS = {
     "mm-net": "C0",
     "r-mm-net": "C1",
@@ -29,6 +30,7 @@ COLORS = {
     "mm-net-a": "C5",
 }
 STYLES = {"learned": "-", "sLORETA": "--", "noise": ":"}
+CALLED = {"learned": "a learned start"}
 TOLD = """# How the methods learn
 
 Every training of [Table I](table1.md) has the same {minutes:g} minutes of one core, validations
@@ -139,9 +141,11 @@ def draw(found: list[Course], titles: dict[str, str], path: Path) -> None:
                     [look[name] for look in looks],
                     color=COLORS[course.method],
                     linestyle=STYLES[course.start],
-                    label=f"{course.method}, from {course.start}",
+                    label=f"{course.method}, from {CALLED.get(course.start, course.start)}",
                 )
             axis.set(xscale="log", xlabel="recordings seen", ylabel=label)
+            axis.set_xticks(TICKS, [str(tick) for tick in TICKS])
+            axis.minorticks_off()
         row[1].set_title(titles[data])
         row[2].legend(frameon=False, fontsize=7, bbox_to_anchor=(1.0, 1.0), loc="upper left")
     figure.savefig(path, dpi=110)
