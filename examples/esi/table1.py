@@ -37,7 +37,8 @@ training.
 
 Ours are on our own head model. Every method had the same {minutes:g} minutes of one core to learn
 in, from each of its first iterates: the paper's noise, sLORETA, or one that is learned, for which
-six tenths of the minutes go. The last column has validations and their overhead besides.
+six tenths of the minutes go. The last column is time on the clock, with validations and with
+whatever shared the core.
 *As printed* is the paper's MM-Net with its own interval, noise, prior and loss.
 *Nothing learned* is what the library does where it has no weights.
 
