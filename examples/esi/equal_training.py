@@ -32,7 +32,7 @@ PRINTED = "mm-net-a"  # the paper's, its interval and constants: from noise, wit
 STARTS = ("sLORETA", "noise")
 LEARNED = ("mm-net", "r-mm-net")  # of those there is a run from a learned start too
 FIXED = ("meta-curvature", "modgrad")  # tied to the length of a recording
-SEARCHED = "erp"
+SEARCHED = "erp"  # for the rates of all data sets
 RATES = (3e-4, 1e-3, 3e-3)
 FEW, MORE, MANY = 6, 30, 60  # steps, to measure what one costs; of a start, many
 LOOKS, FEW_LOOKS = 10, 1  # validations of a training, and of one that seeks a rate
@@ -188,19 +188,21 @@ class Trainer:
 
     def _cost(self) -> dict[str, float]:
         """Seconds of one core that a step takes, validations apart."""
-        spent = {}
-        for steps in (2, FEW, MORE):  # the first may have to simulate what others find
-            preset = self.job.preset(steps, RATES[0], 2, looks=1)
-            spent[steps] = self._run(f"cost-{steps}", preset)
-        return {"seconds_per_step": (spent[MORE] - spent[FEW]) / (MORE - FEW)}
+        return self._each("cost", MORE, lambda steps: self.job.preset(steps, RATES[0], 2, looks=1))
 
     def _cost_of_start(self) -> dict[str, float]:
-        spent = {}
-        for steps in (2, FEW, MANY):
-            preset = self.job.preset(2, RATES[0], steps)
-            preset["start"]["validate_every"] = steps
-            spent[steps] = self._run(f"cost-start-{steps}", preset)
-        return {"seconds_per_step": (spent[MANY] - spent[FEW]) / (MANY - FEW)}
+        def preset(steps: int) -> dict[str, Any]:
+            made = self.job.preset(2, RATES[0], steps)
+            made["start"]["validate_every"] = steps
+            return made
+
+        return self._each("cost-start", MANY, preset)
+
+    def _each(self, name: str, many: int, preset: Callable[[int], Any]) -> dict[str, float]:
+        """What a run of many steps takes beyond one of few, by step."""
+        steps = (2, FEW, many)  # the first may have to simulate what others find
+        _, few, more = (self._run(f"{name}-{number}", preset(number)) for number in steps)
+        return {"seconds_per_step": (more - few) / (many - FEW)}
 
     def _run(self, name: str, preset: dict[str, Any]) -> float:
         """Train, or go on, in a subfolder; return the seconds of processor time."""

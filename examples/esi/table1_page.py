@@ -115,10 +115,10 @@ def table(data: str, found: list[Found]) -> str:
     found : list of Found
         All of ours on it.
     """
-    printed = [row for row in TABLE_I if row.tested_on == LIKE.get(data, data)]
+    printed = _printed(data)
     lines: list[list[str]] = []
     for group in dict.fromkeys(row.trained_on or "" for row in printed):
-        ours = [row for row in found if LIKE.get(row.trained_on, row.trained_on) == group]
+        ours = _trained_on(group, found)
         for paper in (row for row in printed if (row.trained_on or "") == group):
             same = [row for row in ours if _like(row, paper)]
             lines += [_line(paper, row, found) for row in same] or [_line(paper, None, [])]
@@ -135,18 +135,24 @@ def verdict(data: str, found: list[Found]) -> str:
     A row of ours does that which is nowhere worse by more than `ACCEPTED`.
     """
     lines = []
-    for paper in TABLE_I:
-        if paper.tested_on != LIKE.get(data, data) or paper.trained_on is None:
+    for paper in _printed(data):
+        if paper.trained_on is None:
             continue
-        ours = [
-            row
-            for row in found
-            if LIKE.get(row.trained_on, row.trained_on) == paper.trained_on and _like(row, paper)
-        ]
+        ours = [row for row in _trained_on(paper.trained_on, found) if _like(row, paper)]
         best = min(ours, key=lambda row: max(_worse(row, paper).values()), default=None)
         said = "not trained yet" if best is None else _said(best, paper)
         lines.append(f"- {paper.method}, trained on {paper.trained_on}: {said}")
     return "\n".join(lines)
+
+
+def _printed(data: str) -> list[PaperRow]:
+    """Rows of the paper on a data set, or on what it stands for."""
+    return [row for row in TABLE_I if row.tested_on == LIKE.get(data, data)]
+
+
+def _trained_on(group: str, found: list[Found]) -> list[Found]:
+    """Those of ours that stand beside the paper's of a group."""
+    return [row for row in found if LIKE.get(row.trained_on, row.trained_on) == group]
 
 
 def _worse(row: Found, paper: PaperRow) -> dict[str, float]:

@@ -32,12 +32,8 @@ def row(model: HeadModel, data: str, options: argparse.Namespace, bar: Progress)
     for first in bar.track(range(0, options.samples, BATCH), description=data):
         batch = test.batch(range(first, min(first + BATCH, options.samples)))
         found = energy.reconstruct(batch.sensors)
-        said = found.result.certificate
-        rejected = said.rejected / found.result.iterations.clamp(min=1)
-        worst = said.worst_increase.double().numpy()
-        looks.append(
-            Look(compare(batch, found.sources), worst <= 0, rejected.double().numpy(), worst)
-        )
+        result = found.result
+        looks.append(Look.of(compare(batch, found.sources), result.certificate, result.iterations))
     summary = Look.concatenate(looks).summary()
     return {"method": METHOD, "tested_on": data, "samples": options.samples, **summary}
 

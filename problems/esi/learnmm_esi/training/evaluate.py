@@ -42,6 +42,16 @@ class Look:
     worst_increase: NDArray[np.float64]
 
     @classmethod
+    def of(cls, metrics: SourceMetrics, said: Tally | Certificate, iterations: Tensor) -> Look:
+        """From metrics, what is on record of so many iterations, and their numbers ``(B,)``."""
+        return cls(
+            metrics,
+            (said.worst_increase <= 0).cpu().numpy(),
+            _array(said.rejected / iterations.clamp(min=1)),
+            _array(said.worst_increase),
+        )
+
+    @classmethod
     def concatenate(cls, looks: Sequence[Look]) -> Look:
         """Join those of several batches."""
         return cls(
@@ -188,12 +198,7 @@ def _evaluate_batch(
     after: dict[int, Look] = {}
 
     def look(steps: int, x: Tensor, totals: Tally | Certificate, iterations: Tensor) -> None:
-        after[steps] = Look(
-            compare(batch, x),
-            (totals.worst_increase <= 0).cpu().numpy(),
-            _array(totals.rejected / iterations.clamp(min=1)),
-            _array(totals.worst_increase),
-        )
+        after[steps] = Look.of(compare(batch, x), totals, iterations)
 
     def follow(state: lmm.State, _: lmm.StepInfo) -> bool:
         terms.append(solver.energy.terms(state.x, y))
