@@ -31,12 +31,13 @@ METHODS = ("mm-net", "r-mm-net", "4dvarnet", "meta-curvature", "modgrad")
 PRINTED = "mm-net-a"  # the paper's, its interval and constants: from noise, with its prior and loss
 STARTS = ("sLORETA", "noise")
 LEARNED = ("mm-net", "r-mm-net")  # of those there is a run from a learned start too
+EVIDENCE = "evidence"  # a start: what the library estimates where it has no weights
 FIXED = ("meta-curvature", "modgrad")  # tied to the length of a recording
 SEARCHED = "erp"  # for the rates of all data sets
 RATES = (3e-4, 1e-3, 3e-3)
 FEW, MORE, MANY = 6, 30, 60  # steps, to measure what one costs; of a start, many
 LOOKS, FEW_LOOKS = 10, 1  # validations of a training, and of one that seeks a rate
-SHARE_OF_START = 0.6  # of the minutes, for a learned start
+SHARE_OF_START = {"learned": 0.6, EVIDENCE: 0.3}  # of the minutes, for what learns before the steps
 PREPARED = 0.1  # rate of what learned before the steps did, over theirs
 FAR = (30, 100, 300)  # steps, beyond the ten of a training
 SAID = ("loss", "LE", "AUC", "PSNR")  # by a validation
@@ -65,7 +66,7 @@ class Job(NamedTuple):
         """The settings of a training of so many steps and validations."""
         made = tomllib.loads(PRESET.read_text(encoding="utf-8"))
         made["method"] = {"start": self.start}
-        if self.start == "learned":  # with the prior, which is not to be unlearned
+        if self.start in SHARE_OF_START:  # with the prior, which is not to be unlearned
             made["fit"]["adam"]["lr_factors"] = {"unrolled.energy": PREPARED}
         if self.method == PRINTED:
             made["method"]["prior"] = {"width": 128, "reach": 3, "weight": 1.0}
@@ -106,8 +107,9 @@ class Trainer:
     def train(self, minutes: float, search: float) -> None:
         """Train for so many minutes, after a search for the rate.
 
-        What a step costs is that of the first start, and which rate is best, whoever asks first;
-        rates are sought on one data set for all, but where recordings are whole.
+        What a step costs is found with the first start, unless the start costs too, and which rate
+        is best as well, by whoever asks first; rates are sought on one data set for all, but where
+        recordings are whole.
         """
         if (course := self.said("course")) is not None and course["minutes"] != minutes:
             raise SystemExit(
@@ -115,16 +117,16 @@ class Trainer:
                 f"{minutes:g} are asked for: name other folders for --evaluations and --out"
             )
         job = self.job._replace(start=STARTS[0])
-        shared = self.beside(job)
+        costs = self if self.job.start == EVIDENCE else self.beside(job)
         searched = self.beside(job if job.whole else job._replace(data=SEARCHED))
         rates = searched.known("rates", lambda: searched._rates(search))
         rate = float(min(rates["losses"], key=lambda rate: rates["losses"][rate]))
         start_steps, left = 100, minutes
-        if self.job.start == "learned":
+        if share := SHARE_OF_START.get(self.job.start):
             cost = self.known("start-cost", self._cost_of_start)
-            start_steps = int(60 * minutes * SHARE_OF_START / cost["seconds_per_step"])
-            left *= 1 - SHARE_OF_START
-        preset = self.job.preset(shared._affordable(left), rate, start_steps)
+            start_steps = int(60 * minutes * share / cost["seconds_per_step"])
+            left *= 1 - share
+        preset = self.job.preset(costs._affordable(left), rate, start_steps)
         self._run("run", preset)
         self.known("course", lambda: {"minutes": minutes, **self._course("run", preset)})
 
@@ -168,11 +170,11 @@ class Trainer:
         log = (self.folder / name / "log.jsonl").read_text(encoding="utf-8")
         rows = [row for row in map(json.loads, log.splitlines()) if "validation_loss" in row]
         fit, start = preset["fit"], preset["start"]
-        learned = self.job.start == "learned"
+        prepared = self.job.start in SHARE_OF_START
         return {
             "rate": fit["adam"]["lr"],
             "steps": fit["steps"],
-            "recordings_of_start": start["steps"] * start["batch_size"] if learned else 0,
+            "recordings_of_start": start["steps"] * start["batch_size"] if prepared else 0,
             "validations": [
                 {
                     "recordings": row["step"] * fit["batch_size"],
@@ -239,7 +241,7 @@ def as_toml(preset: dict[str, Any], at: str = "") -> str:
 
 def jobs(data: list[str]) -> Iterator[Job]:
     """Every training, those that the table needs most first."""
-    yield from (Job(LEARNED[0], one, "learned") for one in data)
+    yield from (Job(LEARNED[0], one, start) for start in SHARE_OF_START for one in data)
     for start in STARTS:
         yield from (Job(method, one, start) for one in data for method in METHODS)
     yield from (Job(PRINTED, one, "noise") for one in data)
@@ -265,7 +267,7 @@ def lacking(job: Job, options: argparse.Namespace) -> list[Look]:
         for data in options.tested or options.data
         if data == job.data or job.method not in FIXED
     ]
-    if job.start == "learned" or (job.start == STARTS[0] and job.data == "erp"):
+    if job.start in SHARE_OF_START or (job.start == STARTS[0] and job.data == "erp"):
         far = options.evaluations / "horizons"
         found.append(Look(job.data, options.far[job.data != "erp"], (0, *FAR), far))
     return [look for look in found if _samples(job, look) < look.samples]

@@ -72,6 +72,12 @@ def check_positive(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be positive and finite, got {short(value)}")
 
 
+def check_not_negative(name: str, value: Any) -> None:
+    """Raise a ValueError unless the value is a finite number of zero or more."""
+    if not is_number(value) or not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be zero or more and finite, got {short(value)}")
+
+
 def is_number(value: Any) -> bool:
     """Whether a value is a number that floating point can hold."""
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -87,7 +87,7 @@ def configurations(content: bytes) -> list[bytes]:
     return result + [changed(content, head=head) for head in heads]
 
 
-@pytest.mark.parametrize("start", ["learned", "sLORETA"])
+@pytest.mark.parametrize("start", ["learned", "evidence", "sLORETA"])
 @pytest.mark.parametrize("name", METHODS)
 def test_the_layout_is_that_of_the_weights(name: str, start: Any) -> None:
     built = solver(name, start=start)

@@ -84,7 +84,7 @@ def test_the_samples_that_the_autoencoder_sees_are_of_the_recording(head) -> Non
 
 
 def test_an_energy_that_cannot_be_prepared_is_refused(head) -> None:
-    with pytest.raises(ValueError, match="a start that is learned is needed, got 'sLORETA'"):
+    with pytest.raises(ValueError, match="learned or from the evidence is needed, got 'sLORETA'"):
         Preparing(build(head, "mm-net").energy)
     with pytest.raises(ValueError, match="learns from single samples: expected a reach of 1, got"):
         Preparing(build(head, "mm-net", start="learned", reach=3).energy)

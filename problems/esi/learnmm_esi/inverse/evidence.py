@@ -147,6 +147,17 @@ class EvidenceEnergy(OnLeadfield):
         sources: Tensor = self._patches @ everywhere.scatter_add(1, places, moments) @ parts.courses
         return sources
 
+    def solve(
+        self, problem: EvidenceProblem, *, max_iter: int = 30, progress: bool = False
+    ) -> lmm.Result:
+        """Maximize the marginal likelihood over the strengths of patches; see `reconstruct`."""
+        optimizer = lmm.ProjectedMMOptimizer(
+            problem.objective,
+            proposer=problem.proposer,
+            settings=lmm.SolveSettings(max_iter=max_iter, rtol=1e-5),
+        )
+        return optimizer.minimize(problem.start, history=True, progress=progress)
+
     def reconstruct(
         self, sensors: ArrayLike | Tensor, *, max_iter: int = 30, progress: bool = False
     ) -> Reconstruction:
@@ -166,11 +177,6 @@ class EvidenceEnergy(OnLeadfield):
         Reconstruction
         """
         problem = self.problem(sensors)
-        optimizer = lmm.ProjectedMMOptimizer(
-            problem.objective,
-            proposer=problem.proposer,
-            settings=lmm.SolveSettings(max_iter=max_iter, rtol=1e-5),
-        )
-        result = optimizer.minimize(problem.start, history=True, progress=progress)
+        result = self.solve(problem, max_iter=max_iter, progress=progress)
         estimate = self.amplitude(self.sources(problem, result.x), sensors)
         return Reconstruction(estimate, result, noise=problem.noise)

@@ -94,7 +94,7 @@ class Configuration:
         head = config["head"]
         return cls(
             path,
-            settings_of(kind, config["settings"], path, "settings"),
+            settings_of(kind, _explicit(config["settings"]), path, "settings"),
             settings_of(Recordings, config["recordings"], path, "recordings"),
             config["channels"],
             config["leadfield"],
@@ -141,6 +141,13 @@ class Configuration:
                 f"than {NEAR:g} mm from where they were in training (source {int(apart.argmax())} "
                 f"by {apart.max():.0f} mm), as they do in another order, space or frame. {ADVICE}"
             )
+
+
+def _explicit(settings: Any) -> Any:
+    """Settings of a file; one that is silent on a reference is older than it, and has none."""
+    if not isinstance(settings, dict) or not isinstance(settings.get("prior"), dict):
+        return settings
+    return {**settings, "prior": {"reference": 0.0, **settings["prior"]}}
 
 
 def _list_of(values: Any, right: Callable[[Any], bool]) -> bool:

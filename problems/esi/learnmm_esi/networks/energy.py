@@ -19,13 +19,20 @@ from learnmm_esi.inverse.classical import check_silent, inverse_kernel
 from learnmm_esi.inverse.noise import estimate_noise
 from learnmm_esi.inverse.scaling import amplitude, normalized
 from learnmm_esi.networks.components import Components
+from learnmm_esi.networks.evidence_start import EvidenceStart
 from learnmm_esi.networks.sight import Look, Sight, look, sight_of
 from learnmm_esi.networks.start import LearnedStart
 from learnmm_esi.networks.verdict import Verdict, facts, linear_start
-from learnmm_esi.settings import check_positive, check_size
+from learnmm_esi.settings import check_not_negative, check_positive, check_size
 from learnmm_esi.sources import SourceModel
 
-Start = Literal["learned", "sLORETA", "MNE", "noise"]
+Start = Literal["learned", "evidence", "sLORETA", "MNE", "noise"]
+
+PREPARED = ("learned", "evidence")
+"""Starts near enough to the truth for the prior to learn before the steps do, and to stay near."""
+
+WEIGHT = 20.0
+"""Of the prior, and of the start as a reference, of an energy with such a start."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +46,20 @@ class PriorSettings:
     reach : int
         Its kernel length in samples, odd (3 in the paper, for about as many weights).
     weight : float, optional
-        ``w`` at first, positive (1 in the paper). Default: 20 with a learned start, where the prior
-        has learned too and may hold back the fit of noise; else 1.
+        ``w`` at first, positive (1 in the paper). Default: 20 with a start that is learned or from
+        the evidence, where the prior has learned too and may hold back the fit of noise; else 1.
     learn_weight : bool
         Whether ``w`` is learned from there.
+    reference : float, optional
+        Weight ``r`` of the start as a reference, ``r (1 - cos(x, x_0))``: zero or more. Default: 20
+        with such a start, which may be left for what fits or is likelier, but not for good; else 0.
     """
 
     width: int = 384
     reach: int = 1
     weight: float | None = None
     learn_weight: bool = True
+    reference: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what does not exist."""
@@ -58,12 +69,20 @@ class PriorSettings:
             check_positive("weight", self.weight)
         if not isinstance(self.learn_weight, bool):
             raise ValueError(f"learn_weight must be true or false, got {short(self.learn_weight)}")
+        if self.reference is not None:
+            check_not_negative("reference", self.reference)
 
     def first_weight(self, start: Start) -> float:
         """``w`` at first, of an energy that is started there."""
         if self.weight is not None:
             return self.weight
-        return 20.0 if start == "learned" else 1.0
+        return WEIGHT if start in PREPARED else 1.0
+
+    def reference_weight(self, start: Start) -> float:
+        """``r`` of an energy that is started there."""
+        if self.reference is not None:
+            return self.reference
+        return WEIGHT if start in PREPARED else 0.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +103,9 @@ class Bounds:
 class LearnedEnergy(nn.Module):
     """``1 - cos(A x, y) + w (1 - cos(x, Phi(x)))`` (MM-Net Eq. 8), with ``Phi`` and ``w`` learned.
 
+    From a start that is near the truth another term is added, ``r (1 - cos(x, x_0))``: without it
+    the minimizers are worse than the start, and many steps lose what it knew.
+
     ``Phi`` is a convolutional autoencoder over time, sources -> `width` -> `width` -> sources,
     without biases. With a learned start ``w`` follows from the recording: ``log w`` is linear in
     its estimated signal-to-noise ratio and in the logarithm of the number of modes that its cap
@@ -97,9 +119,10 @@ class LearnedEnergy(nn.Module):
         Head model: lead field in V/(A m), shape (sensors, sources).
     prior : PriorSettings
         ``Phi`` and ``w``.
-    start : {"learned", "sLORETA", "MNE", "noise"}
-        Where iterates start: a network on the maps of a linear estimate (see `LearnedStart`), the
-        linear estimate, or ``1e-3 N(0, 1) / max`` (the paper's).
+    start : {"learned", "evidence", "sLORETA", "MNE", "noise"}
+        Where iterates start: a network on the maps of a linear estimate (see `LearnedStart`), what
+        the library estimates without weights (see `EvidenceEnergy`), the linear estimate, or
+        ``1e-3 N(0, 1) / max`` (the paper's).
     bounds : Bounds
         How the bounds of both terms are made.
     """
@@ -118,7 +141,9 @@ class LearnedEnergy(nn.Module):
         weight = torch.tensor(math.log(prior.first_weight(start)))
         self.log_weight = nn.Parameter(weight, requires_grad=prior.learn_weight)
         self.prior = lmm.AutoencoderPrior(self.autoencoder, bounds.prior)
+        self.reference = prior.reference_weight(start)
         self.initial: Start = start
+        self._sources = model
         self.sharpener = LearnedStart(sources) if start == "learned" else None
         self.verdict = Verdict() if start == "learned" else None
         if start == "learned":
@@ -149,10 +174,18 @@ class LearnedEnergy(nn.Module):
             self.modes, sight = sight_of(gain)
             parts |= sight._asdict()
         elif self.initial != "noise":
-            parts["kernel"] = _float(inverse_kernel(gain, self.initial))
+            linear = self.initial if self.initial != "evidence" else "sLORETA"
+            parts["kernel"] = _float(inverse_kernel(gain, linear))
+        if self.initial == "evidence":
+            self._evidence = EvidenceStart(self._sources, gain)
         for name, tensor in parts.items():
             self.register_buffer(name, tensor.to(like.device), persistent=False)
         self._map: lmm.linear.MatrixMap | None = None
+
+    def fix_start(self) -> None:
+        """Leave a learned start as it is, whatever is learned besides from now on."""
+        if self.sharpener is not None:
+            self.sharpener.requires_grad_(False)
 
     @property
     def leadfield(self) -> lmm.linear.MatrixMap:
@@ -181,7 +214,11 @@ class LearnedEnergy(nn.Module):
 
     def forward(self, sensors: Tensor) -> lmm.Atom:
         """Return the energy of recordings ``(B, sensors, times)``, in any unit."""
-        return self.fit(sensors) + self.weight(sensors) * self.prior
+        energy = self.fit(sensors) + self.weight(sensors) * self.prior
+        if self.reference == 0:
+            return energy
+        reference = lmm.CosineDistance(self.start(sensors).detach(), self._bounds.cosine)
+        return energy + self.reference * reference
 
     def fit(self, sensors: Tensor) -> lmm.Atom:
         """Return the data term alone."""
@@ -199,9 +236,13 @@ class LearnedEnergy(nn.Module):
             noise = torch.randn(self.matrix.shape[1], y.shape[2], generator=generator)
             noise = 1e-3 * noise / noise.abs().max()
             return noise.to(y).expand(len(y), -1, -1).clone()
-        if self.sharpener is None:
-            return peak_one(self.kernel @ y)
-        return peak_one(self.sharpener(self.sight, self.look(y)).sum())
+        if self.sharpener is not None:
+            return peak_one(self.sharpener(self.sight, self.look(y)).sum())
+        x = self.kernel @ y
+        if self.initial == "evidence":
+            found = self._evidence(y)
+            x = torch.where(found.any(-1, keepdim=True).any(1, keepdim=True), found, x)
+        return peak_one(x)
 
     def judged_start(self, sensors: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the first iterate, where a learned start is taken only if it earns its place.

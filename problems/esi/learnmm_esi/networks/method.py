@@ -57,9 +57,9 @@ class Method(ABC):
     ----------
     steps : int
         Steps of a reconstruction (10 in the paper), at most 10 000.
-    start : {"learned", "sLORETA", "MNE", "noise"}
-        First iterate; "learned" is trained before the steps are, "noise" is the paper's. A method
-        may have another default.
+    start : {"learned", "evidence", "sLORETA", "MNE", "noise"}
+        First iterate; "learned" is trained before the steps are, "evidence" is what the library
+        estimates without weights, "noise" is the paper's. A method may have another default.
     prior : PriorSettings
         The learned prior of the energy.
 
@@ -100,7 +100,8 @@ class Method(ABC):
         if not isinstance(self.prior, PriorSettings):
             raise ValueError(f"prior must be PriorSettings, got {short(self.prior)}")
         weight = self.prior.first_weight(self.start)  # so that files say it
-        object.__setattr__(self, "prior", replace(self.prior, weight=weight))
+        reference = self.prior.reference_weight(self.start)
+        object.__setattr__(self, "prior", replace(self.prior, weight=weight, reference=reference))
 
     @abstractmethod
     def proposer(self, matrix: Tensor, times: int) -> lmm.Proposer:

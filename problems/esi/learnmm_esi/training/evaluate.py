@@ -194,33 +194,34 @@ def _evaluate_batch(
 ) -> Evaluation:
     y = solver.energy.normalized(torch.from_numpy(batch.sensors))
     start = solver.energy.start(y)
-    terms = [solver.energy.terms(start, y)]
+    values, terms = [solver.energy(y)(start)], [solver.energy.terms(start, y)]
     after: dict[int, Look] = {}
 
     def look(steps: int, x: Tensor, totals: Tally | Certificate, iterations: Tensor) -> None:
         after[steps] = Look.of(compare(batch, x), totals, iterations)
 
     def follow(state: lmm.State, _: lmm.StepInfo) -> bool:
+        values.append(state.value)
         terms.append(solver.energy.terms(state.x, y))
         if (steps := len(terms) - 1) in horizons:
             look(steps, state.x, state.tally, state.tally.iterations)
         return False
 
     if 0 in horizons:
-        tally = Tally.start(terms[0][0])
+        tally = Tally.start(values[0])
         look(0, start, tally, tally.iterations)
     result = solver.optimizer(y, horizons[-1]).minimize(start, callback=follow)
     # All problems may have come to rest before the last horizon.
     for steps in horizons:
         if steps not in after:
             look(steps, result.x, result.certificate, result.iterations)
-    terms += [terms[-1]] * (horizons[-1] + 1 - len(terms))
+    rest = horizons[-1] + 1 - len(terms)
+    values, terms = values + [values[-1]] * rest, terms + [terms[-1]] * rest
     data_term, prior_term = (_array(torch.stack(part)) for part in zip(*terms, strict=True))
-    weight = _array(solver.energy.weight(y))
     return Evaluation(
         after,
         clipped=_array(result.certificate.clipped),
-        energy=data_term + weight * prior_term,
+        energy=_array(torch.stack(values)),
         data_term=data_term,
         prior_term=prior_term,
     )

@@ -1,4 +1,4 @@
-"""What can learn before there are steps: the start and the prior, on what caps have seen."""
+"""What can learn before there are steps, on what caps have seen: the prior, and a learned start."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from learnmm_esi.networks.components import Components
-from learnmm_esi.networks.energy import LearnedEnergy
+from learnmm_esi.networks.energy import PREPARED, LearnedEnergy
 from learnmm_esi.networks.sight import Look, Sight
+from learnmm_esi.networks.verdict import linear_start
 from learnmm_esi.training.losses import distance
 
 __all__ = ["Prepared", "Preparing", "preparation_loss"]
@@ -33,12 +34,16 @@ class Prepared(NamedTuple):
 
 
 class Preparing(nn.Module):
-    """The parts of an energy that can learn before there are steps: the start and the prior.
+    """The parts of an energy that can learn before there are steps.
+
+    They are its prior and, where that is learned, its start. The prior is shown what recordings
+    start from; in place of a start from the evidence, which takes far longer than the rest, the
+    linear estimate.
 
     Parameters
     ----------
     energy : LearnedEnergy
-        With a learned start, and a prior that looks at one sample at a time.
+        With a start of `PREPARED`, and a prior that looks at one sample at a time.
 
     Raises
     ------
@@ -48,12 +53,14 @@ class Preparing(nn.Module):
 
     def __init__(self, energy: LearnedEnergy) -> None:
         super().__init__()
-        if energy.sharpener is None:
-            raise ValueError(f"a start that is learned is needed, got {energy.initial!r}")
+        if energy.initial not in PREPARED:
+            raise ValueError(
+                f"a start that is learned or from the evidence is needed, got {energy.initial!r}"
+            )
         reach = max(m.kernel_size[0] for m in energy.autoencoder if isinstance(m, nn.Conv1d))
         if reach > 1:
             raise ValueError(
-                "with a learned start the prior learns from single samples: expected a reach of "
+                "with such a start the prior learns from single samples: expected a reach of "
                 f"1, got {reach}"
             )
         self.sharpener, self.autoencoder = energy.sharpener, energy.autoencoder
@@ -63,7 +70,10 @@ class Preparing(nn.Module):
         sight = Sight(batch["projection"], batch["values"])
         none = batch["coefficients"].new_zeros(0)
         seen = Look(batch["coefficients"], none, batch["snr_db"], batch["lambda2"])
-        first, final = (part.maps for part in self.sharpener.stages(sight, seen))
+        if self.sharpener is None:
+            first = final = linear_start(sight, seen).maps
+        else:
+            first, final = (part.maps for part in self.sharpener.stages(sight, seen))
         few = batch["seen_samples"].shape[-3]
         start = Components(final[..., :few, :, :].detach(), batch["seen_samples"]).sum()
         truth = Components(batch["maps"][..., :few, :, :], batch["true_samples"]).sum()
@@ -75,7 +85,8 @@ def preparation_loss(found: Prepared, batch: Mapping[str, Tensor]) -> Any:
     """``[1 - cos(x_0, x)] + 1/2 [1 - cos(Phi(x_0), x)] + 1/2 [1 - cos(Phi(x), x)]``.
 
     The answer of the start's first stage counts a third besides. An autoencoder that maps the
-    start and the truth to the truth makes the truth nearly a minimizer of its prior.
+    start and the truth to the truth makes the truth nearly a minimizer of its prior. What a start
+    that is not learned adds is constant.
     """
     start, first = _distance(found.final, batch), _distance(found.first, batch)
     prior = distance(found.from_start, found.truth)

@@ -127,7 +127,7 @@ class Preset:
     recordings : RecordingSettings
         What recordings are simulated.
     start, fit : FitSettings
-        How a learned start is trained, and how the steps are.
+        How what learns before the steps is trained, and how the steps are.
     training : TrainingSettings
         Data and loss.
     """

@@ -30,12 +30,12 @@ def pretrain(
     progress: bool,
     resume: bool,
 ) -> dict[str, Any]:
-    """Train start and prior of an energy; they get their best weights, and the start keeps them.
+    """Train prior and start of an energy; they get their best weights, and the start keeps them.
 
     Parameters
     ----------
     energy : LearnedEnergy
-        With a learned start.
+        As `Preparing` takes it.
     training, validation : Groups
         Whole recordings are used, whatever the windows of the steps.
     settings : FitSettings
@@ -67,7 +67,7 @@ def pretrain(
             resume=resume,
         ),
     )
-    model.sharpener.requires_grad_(False)
+    energy.fix_start()
     return load_notes(folder / "best.safetensors")
 
 
@@ -83,7 +83,7 @@ def take_start(path: Path, energy: LearnedEnergy, config: Mapping[str, Any]) -> 
     """
     model = Preparing(energy)
     load_weights(path, model, expect={**config, "part": "start"})
-    model.sharpener.requires_grad_(False)
+    energy.fix_start()
     return load_notes(path)
 
 

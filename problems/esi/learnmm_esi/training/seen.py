@@ -167,10 +167,6 @@ def _courses(sample: FactoredSample) -> list[np.ndarray]:
     return [patch.waveform / unit for patch in sample.patches]
 
 
-def _filled_seeds(seeds: list[int], most: int) -> np.ndarray:
-    return np.array(seeds + [-1] * (most - len(seeds)))
-
-
 def _filled(rows: list[np.ndarray], most: int) -> np.ndarray:
     """Stack rows, zeros where there are fewer than the most, in single precision."""
     stacked = np.zeros((most, len(rows[0])), np.float32)

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from learnmm.training import FitResult, FitSettings, Record, fit
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.metrics import Evaluator
+from learnmm_esi.networks.energy import PREPARED
 from learnmm_esi.networks.method import Recordings
 from learnmm_esi.networks.solver import SourceSolver
 from learnmm_esi.simulation.data_sets import ERPSettings, load_protocol
@@ -62,8 +63,8 @@ def train(
 ) -> Trained:
     """Train, or go on training where a run in this folder was stopped.
 
-    A learned start is trained first, by itself, in the subfolder ``start``; the steps then learn
-    from there.
+    With a start that is learned or from the evidence, the prior is trained first, and the learned
+    start with it, in the subfolder ``start``; the steps then learn from there.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ def train(
         torch.manual_seed(preset.training.seed)
         solver = SourceSolver(model, preset.method, simulated.recordings)
     folder, known = Path(folder), {}
-    if solver.energy.sharpener is not None:
+    if solver.energy.initial in PREPARED:
         config = start_configuration(solver, data, preset)
         if start is not None:
             known = take_start(start, solver.energy, config)
