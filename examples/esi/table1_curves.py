@@ -29,8 +29,8 @@ COLORS = {
     "modgrad": "C4",
     "mm-net-a": "C5",
 }
-STYLES = {"learned": "-", "sLORETA": "--", "noise": ":"}
-CALLED = {"learned": "a learned start"}
+STYLES = {"learned": "-", "evidence": "-.", "sLORETA": "--", "noise": ":"}
+CALLED = {"learned": "a learned start", "evidence": "the evidence"}
 TOLD = """# How the methods learn
 
 Every training of [Table I](table1.md) has the same {minutes:g} minutes of one core, validations
@@ -42,8 +42,9 @@ the first: they compare within this page, and not with the table.
 
 ![Curves](table1-curves.png)
 
-A learned start has seen recordings of its own before the first step; they are not counted here, and
-took six tenths of the minutes.
+A learned start and its prior have seen recordings of their own before the first step, and so has
+the prior of steps from the evidence. They are not counted here, and took six and three tenths of
+the minutes.
 """
 RATES = """
 ## Rates of learning

@@ -30,7 +30,9 @@ HEADER = (
 PATCH = "AUC-patch"
 """Area under the curve of each patch alone, where there are several."""
 
-START = "the learned start alone"
+ALONE = {"learned": "the learned start alone", "evidence": "the evidence alone"}
+"""What rows after no step are called, of starts that no other row shows on the same recordings."""
+
 AS_PRINTED = {"mm-net-a": "mm-net as printed"}
 """The paper's own beside ours, which stands under the same row of the paper."""
 
@@ -59,10 +61,11 @@ class Found(NamedTuple):
 
     @classmethod
     def start_alone(cls, content: dict[str, Any]) -> Found:
-        """From the same, of a method that learns its start, before its first step."""
+        """From the same, of a method with one of the starts of `ALONE`, before its first step."""
         seconds = content["training"].get("start", {}).get("seconds")
-        spent = "" if seconds is None else f"{seconds / 60:.1f}"
-        named = content["trained_on"], START, ""
+        learned = content["start"] == "learned" and seconds is not None
+        spent = f"{seconds / 60:.1f}" if learned else ""
+        named = content["trained_on"], ALONE[content["start"]], ""
         return cls(*named, spent, content["samples"], *_metrics(content["steps"]["0"]))
 
     @classmethod

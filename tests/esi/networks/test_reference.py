@@ -25,6 +25,12 @@ def test_the_start_is_what_the_library_estimates_without_weights(head) -> None:
     torch.testing.assert_close(alone, -expected[2:3], rtol=1e-3, atol=1e-5)
 
 
+def test_a_result_says_where_it_started(head) -> None:
+    sensors = recordings(head, 2)["sensors"]
+    for start, said in {"evidence": "evidence", "MNE": "linear", "noise": "noise"}.items():
+        assert build(head, "mm-net", start=start).reconstruct(sensors).start == said
+
+
 def test_a_recording_without_a_patch_starts_from_the_linear_estimate(head, monkeypatch) -> None:
     energy = build(head, "mm-net", start="evidence").energy
     sensors = recordings(head, 3)["sensors"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -51,6 +52,19 @@ def test_the_start_is_trained_first_and_then_left_alone(head, tmp_path) -> None:
     assert not (tmp_path / "b" / "start").exists()
     for name, value in sharpener.state_dict().items():
         torch.testing.assert_close(again.energy.sharpener.state_dict()[name], value)
+
+
+def test_the_prior_of_steps_from_the_evidence_is_trained_first(head, tmp_path) -> None:
+    start = replace(with_start().start, validate_every=10)
+    made = replace(with_start(), method=small("mm-net", start="evidence"), start=start)
+    solver, result, known = train(head, "erp", made, tmp_path, progress=False)
+    assert known["step"] > 0
+    assert result.steps == 2
+    log = (tmp_path / "start" / "log.jsonl").read_text().splitlines()
+    seen = [row for row in map(json.loads, log) if "validation_prior" in row]
+    assert seen[-1]["validation_truth"] < seen[0]["validation_truth"]
+    assert seen[-1]["validation_start"] == seen[0]["validation_start"], "which nothing can change"
+    assert all(p.requires_grad for p in solver.energy.autoencoder.parameters())
 
 
 def test_a_training_can_be_repeated(head, tmp_path) -> None:

@@ -40,6 +40,8 @@ class Reconstruction:
         The energy of these estimates.
     noise : NoiseEstimate, optional
         What the recordings' noise was taken to be, where the weight of the prior follows from it.
+    start : str
+        Where all started, if no start was learned; see `MMFit`.
     """
 
     sources: NDArray[np.float32]
@@ -47,6 +49,7 @@ class Reconstruction:
     refused: NDArray[np.bool_] | None = None
     unmoved: NDArray[np.float64] | None = None
     noise: NoiseEstimate | None = None
+    start: str = "linear"
 
 
 class SourceEnergy(OnLeadfield):

@@ -39,9 +39,9 @@ class MMFit:
         Candidates whose energy lay above the bound. For a `GLOBAL` bound zero, else it is wrong;
         for a `POINTWISE` one this happens, and a candidate that raises the energy is refused.
     start : str
-        Where it started: ``"linear"``; ``"learned"`` where a learned start earned its place, and
-        ``"linear (learned one refused)"`` where it did not: the linear estimate then is left as it
-        is.
+        Where it started: ``"linear"``, ``"evidence"`` or ``"noise"``; ``"learned"`` where a learned
+        start earned its place, and ``"linear (learned one refused)"`` where it did not: the linear
+        estimate then is left as it is.
     noise : float or None
         Share of the recording's sum of squares that was taken for noise, from which the weight of
         the prior follows; None where that is fixed or learned.

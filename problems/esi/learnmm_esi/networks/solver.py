@@ -129,7 +129,12 @@ class SourceSolver(nn.Module):
         start, accepted = self.energy.judged_start(y)
         if accepted is None:
             all_of = self.optimizer(y, steps).minimize(start, history=True, progress=progress)
-            return Reconstruction(self.energy.amplitude(all_of.x, sensors), all_of)
+            begun = self.energy.initial
+            return Reconstruction(
+                self.energy.amplitude(all_of.x, sensors),
+                all_of,
+                start=begun if begun in ("evidence", "noise") else "linear",
+            )
         result: lmm.Result | None = None
         unmoved = y.new_zeros(0)
         if bool(accepted.any()):

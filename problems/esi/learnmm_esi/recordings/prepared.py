@@ -141,7 +141,7 @@ class PreparedRecording:
         if refused is None:
             assert result is not None
             image = leadfield(torch.from_numpy(reconstruction.sources).to(y))
-            return fits_of(result, image, y, noise=reconstruction.noise)
+            return fits_of(result, image, y, reconstruction.start, reconstruction.noise)
         solved: list[MMFit] = []
         if result is not None:
             solved = fits_of(result, leadfield(result.x), y[~refused], "learned")
