@@ -19,7 +19,7 @@ EVALUATION = {
     **dict.fromkeys(("samples", "horizon"), int),
     **dict.fromkeys(("energy", "data_term", "prior_term"), list),
     "verified": bool,
-    "clipped": float,
+    **dict.fromkeys(("clipped", "accepted?"), float),
     "parameters": {"all": int},
     "steps": {"*": _ROW},
     "training": {"minutes": float, "start?": {"seconds?": float}},

@@ -40,6 +40,8 @@ in, from each of its first iterates: the paper's noise, sLORETA, one that is lea
 *evidence*, what the library estimates where it has no weights. Six tenths of the minutes go for a
 learned start and the prior, three tenths for the prior of steps from the evidence. The last column
 is time on the clock, with validations and with whatever shared the core.
+Every learned start is taken here, to compare; *accepted* is the share that the library would take
+itself, judged by the recording alone. Of the others it keeps the linear estimate, sLORETA.
 *As printed* is the paper's MM-Net with its own interval, noise, prior and loss.
 *Nothing learned* is the evidence on all recordings.
 

@@ -41,7 +41,10 @@ ACCEPTED = {"LE": 1.5, "AUC": 1.5, "PSNR": 1.0}
 
 
 class Found(NamedTuple):
-    """A row of ours: means and standard errors by metric, in the units of the table."""
+    """A row of ours: means and standard errors by metric, in the units of the table.
+
+    `accepted` is the share of learned starts that the library would take.
+    """
 
     trained_on: str
     method: str
@@ -50,6 +53,13 @@ class Found(NamedTuple):
     samples: int
     means: dict[str, float]
     errors: dict[str, float]
+    accepted: float | None = None
+
+    @property
+    def first_iterate(self) -> str:
+        """Where it started."""
+        taken = "" if self.accepted is None else f", {100 * self.accepted:.0f} % accepted"
+        return self.start + taken
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> Found:
@@ -57,7 +67,8 @@ class Found(NamedTuple):
         spent = f"{minutes(content['training']):g}"
         method = AS_PRINTED.get(content["method"], content["method"])
         named = content["trained_on"], method, content["start"]
-        return cls(*named, spent, content["samples"], *_metrics(content["steps"][horizon(content)]))
+        numbers = _metrics(content["steps"][horizon(content)])
+        return cls(*named, spent, content["samples"], *numbers, content.get("accepted"))
 
     @classmethod
     def start_alone(cls, content: dict[str, Any]) -> Found:
@@ -192,7 +203,7 @@ def _line(paper: PaperRow | None, row: Found | None, found: list[Found]) -> list
     trained_on = row.trained_on if row else (paper.trained_on or "" if paper else "")
     method = row.method if row else (paper.method if paper else "")
     start, *last = (
-        (row.start, row.minutes, str(row.samples)) if row else ("not trained yet", "", "")
+        (row.first_iterate, row.minutes, str(row.samples)) if row else ("not trained yet", "", "")
     )
     of_patch = f"{row.means[PATCH]:.2f}" if row and PATCH in row.means else ""
     return [trained_on, method, start, *cells, *last, of_patch]

@@ -311,5 +311,6 @@ def test_shipped_weights_are_evaluated_by_name(run, fsaverage_model, tmp_path):
     content = json.loads((tmp_path / "mm-net-learned-ranges-on-erp.json").read_text())
     assert set(content["steps"]) == {"0", "2"}
     assert content["command"].endswith("--steps 0 --steps 2 --ico 3")
+    assert f"would be taken: {100 * content['accepted']:.1f} %" in output
     both = ("--forward", tmp_path / "mm-net-learned-ranges-on-erp.json")
     assert "give one of them" in run("evaluate", "mm-net", *arguments, *both, code=1)

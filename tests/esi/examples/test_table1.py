@@ -100,11 +100,11 @@ def test_the_committed_table_is_that_of_the_committed_evaluations(tmp_path, monk
 
 
 def test_the_page_of_a_whole_evaluation(tmp_path):
-    (tmp_path / "a.json").write_text(json.dumps(RIGHT))
+    (tmp_path / "a.json").write_text(json.dumps({**RIGHT, "accepted": 0.75}))
     table, each, verdict, how = pages(tmp_path)
     assert {len(line) for line in table} == {len(HEADER)}
     assert len(table) == 2 + 10 + 1  # the paper's rows of that data set, and the start alone
-    (mine,) = (line for line in table if line[2] == "learned")
+    (mine,) = (line for line in table if line[2] == "learned, 75 % accepted")
     assert (mine[3], mine[4], mine[-2:]) == ("3.92", "**0.50** ± 0.10", ["3", "4"])
     (start,) = (line for line in table if line[1] == "the learned start alone")
     assert (start[3], start[4], start[-2:]) == ("", "**0.50** ± 0.10", ["1.0", "4"])

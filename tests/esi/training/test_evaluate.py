@@ -36,10 +36,26 @@ def test_evaluation_is_that_of_each_recording(head) -> None:
                 found.energy[: steps + 1, 33:36], solved.values.numpy(), rtol=1e-4
             )
     weight = float(solver.energy.log_weight.detach().exp())
-    np.testing.assert_allclose(found.energy, found.data_term + weight * found.prior_term)
+    np.testing.assert_allclose(found.energy, found.data_term + weight * found.prior_term, rtol=1e-4)
     assert json.dumps(found.summary())
+    assert "accepted" not in found.summary()
     with pytest.raises(ValueError, match="2 samples or more"):
         evaluate(solver, test, 1)
+
+
+def test_what_the_verdict_would_take_is_counted_and_all_are_taken(head) -> None:
+    solver = build(head, "mm-net", start="learned")
+    test = ERPSimulator(head, seed=5, times=TIMES, size=40)
+    assert evaluate(solver, test, 40).summary()["accepted"] == 1, "it has not learned yet"
+    verdict = solver.energy.verdict
+    assert verdict is not None
+    verdict.learned.fill_(True)  # and no context is within zero and zero
+    found = evaluate(solver, test, 40, horizons=(0, 2))
+    assert found.summary()["accepted"] == 0
+    batch = test.batch(range(40))
+    start = solver.energy.start(torch.from_numpy(batch.sensors)).detach()
+    expected = Evaluator(head, test.sfreq)(batch.sources, start, batch.seed_source)
+    np.testing.assert_allclose(found.after[0].metrics.psnr, expected.psnr, rtol=1e-4)
 
 
 def test_of_several_patches_the_seeds_are_averaged(head) -> None:

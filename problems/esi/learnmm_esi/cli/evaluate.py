@@ -157,7 +157,8 @@ def evaluate(
     }
     with replacing(folder / f"{name}.json") as path:
         path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    _show(f"{method.name}, trained on {config.data}, tested on {data}", content["steps"])
+    title = f"{method.name}, trained on {config.data}, tested on {data}"
+    _show(title, content["steps"], content.get("accepted"))
     say(f"Written: {folder / name}.json")
 
 
@@ -184,8 +185,8 @@ def _command(file: Path, test: TestOptions, head: HeadOptions, found: Evaluation
     )
 
 
-def _show(title: str, rows: dict[str, dict[str, float]]) -> None:
-    """Print a row for each number of steps."""
+def _show(title: str, rows: dict[str, dict[str, float]], accepted: float | None) -> None:
+    """Print a row for each number of steps, and what else is to be known."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -195,6 +196,8 @@ def _show(title: str, rows: dict[str, dict[str, float]]) -> None:
     for steps, row in rows.items():
         table.add_row(steps, *_cells(row))
     out.print(table)
+    if accepted is not None:
+        say(f"Learned starts that would be taken: {100 * accepted:.1f} %. Here all are.")
     of_patch = [
         f"{100 * row['auc_of_patch']:.2f} after {steps} steps"
         for steps, row in rows.items()

@@ -89,6 +89,8 @@ class Evaluation:
         Share of multipliers that the projection changed, over all steps.
     energy, data_term, prior_term : ndarray, shape (steps + 1, samples)
         Along the iterations; the prior term without its weight.
+    accepted : ndarray of bool, shape (samples,), optional
+        Which learned starts `SourceSolver.reconstruct` would have taken; here all are.
     """
 
     after: dict[int, Look]
@@ -96,23 +98,28 @@ class Evaluation:
     energy: NDArray[np.float64]
     data_term: NDArray[np.float64]
     prior_term: NDArray[np.float64]
+    accepted: NDArray[np.bool_] | None = None
 
     @classmethod
     def concatenate(cls, parts: Sequence[Evaluation]) -> Evaluation:
         """Join those of several batches, looked at after the same numbers of steps."""
+        accepted = [part.accepted for part in parts if part.accepted is not None]
         return cls(
             {k: Look.concatenate([part.after[k] for part in parts]) for k in parts[0].after},
             np.concatenate([part.clipped for part in parts]),
             np.concatenate([part.energy for part in parts], axis=1),
             np.concatenate([part.data_term for part in parts], axis=1),
             np.concatenate([part.prior_term for part in parts], axis=1),
+            np.concatenate(accepted) if accepted else None,
         )
 
     def summary(self) -> dict[str, Any]:
         """Means with their standard errors, as plain values."""
+        judged = {} if self.accepted is None else {"accepted": float(self.accepted.mean())}
         return {
             "samples": self.energy.shape[1],
             "clipped": float(self.clipped.mean()),
+            **judged,
             "steps": {str(steps): look.summary() for steps, look in self.after.items()},
             "energy": self.energy.mean(1).tolist(),
             "data_term": self.data_term.mean(1).tolist(),
@@ -193,7 +200,7 @@ def _evaluate_batch(
     solver: SourceSolver, batch: Sample, compare: Comparison, horizons: list[int]
 ) -> Evaluation:
     y = solver.energy.normalized(torch.from_numpy(batch.sensors))
-    start = solver.energy.start(y)
+    start, (_, accepted) = solver.energy.start(y), solver.energy.judged_start(y)
     values, terms = [solver.energy(y)(start)], [solver.energy.terms(start, y)]
     after: dict[int, Look] = {}
 
@@ -224,6 +231,7 @@ def _evaluate_batch(
         energy=_array(torch.stack(values)),
         data_term=data_term,
         prior_term=prior_term,
+        accepted=None if accepted is None else accepted.cpu().numpy(),
     )
 
 
