@@ -242,9 +242,9 @@ def as_toml(preset: dict[str, Any], at: str = "") -> str:
 def jobs(data: list[str]) -> Iterator[Job]:
     """Every training, those that the table needs most first."""
     yield from (Job(LEARNED[0], one, start) for start in SHARE_OF_START for one in data)
-    for start in STARTS:
-        yield from (Job(method, one, start) for one in data for method in METHODS)
-    yield from (Job(PRINTED, one, "noise") for one in data)
+    linear, noise = STARTS
+    yield from (Job(method, one, linear) for one in data for method in METHODS)
+    yield from (Job(method, one, noise) for one in data for method in (PRINTED, *METHODS))
     yield from (Job(method, one, "learned") for method in LEARNED[1:] for one in data)
 
 
