@@ -1,0 +1,167 @@
+"""Whether steps that were trained from the evidence pay on recordings unlike those of training.
+
+Run with ``python examples/esi/steps_outside.py WEIGHTS``, weights of ``equal_training.py`` from the
+evidence. Other caps, noise, conductivity and numbers of patches, beside the evidence alone and the
+weights that come with the library. Writes ``steps_outside.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mne
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+from table1_rows import markdown
+
+import learnmm as lmm
+from learnmm.hardware import hardware
+from learnmm.storage import replacing
+from learnmm_esi import (
+    ERPSimulator,
+    HeadModel,
+    HeadModelSettings,
+    head_model_for,
+    load_solver,
+)
+from learnmm_esi.simulation.patches import PatchSettings
+from learnmm_esi.training.evaluate import comparison
+
+ICO, SEED, SFREQ = 3, 4711, 512.0
+HEADER = (
+    "electrodes",
+    "patches",
+    "SNR, dB",
+    "skull, S/m",
+    *(f"{name}, {whose}" for name in ("LE", "AUC", "PSNR") for whose in ("evidence", "steps")),
+    "LE, gained",
+    "PSNR, gained",
+    "LE, shipped",
+    "PSNR, shipped",
+    "accepted",
+    "monotone",
+)
+TOLD = """# Steps from the evidence, outside of their training
+
+Ten steps that were trained on potentials of one patch, at 5 dB, on the 90 electrodes of
+[Table I](table1.md), for {minutes:g} minutes of one core. Here they are on other caps, in other
+noise, on two patches, and on a head whose skull conducts as the row says and is taken to conduct
+{usual:g} S/m. {samples} recordings a row; LE in mm, AUC times 100, PSNR in dB. *Gained* is what a
+recording gains over the evidence alone, mean ± standard error: above zero is better.
+
+*Shipped* are the weights that come with the library, which were trained on many caps and start from
+a learned start where that is accepted.
+
+`{command}`, {hardware}, seed {seed}.
+"""
+
+
+class Setting(NamedTuple):
+    """What recordings are like."""
+
+    montage: str
+    patches: int = 1
+    snr_db: float = 5.0
+    skull: float | None = None
+
+
+SETTINGS = (
+    Setting("biosemi32"),
+    Setting("biosemi64"),
+    Setting("biosemi128"),
+    Setting("biosemi64", snr_db=-5.0),
+    Setting("biosemi64", snr_db=15.0),
+    Setting("biosemi64", skull=0.0066),
+    Setting("biosemi64", patches=2),
+    Setting("biosemi128", patches=2),
+)
+
+
+def head(setting: Setting, skull: float | None) -> HeadModel:
+    """The template with the electrodes of a setting."""
+    montage = mne.channels.make_standard_montage(setting.montage)
+    info = mne.create_info(montage.ch_names, SFREQ, "eeg").set_montage(montage)
+    usual = HeadModelSettings(ico=ICO)
+    if skull is None:
+        return head_model_for(info, usual)
+    brain, _, scalp = usual.conductivity
+    return head_model_for(info, HeadModelSettings(ico=ICO, conductivity=(brain, skull, scalp)))
+
+
+def row(weights: Path, setting: Setting, samples: int) -> list[str]:
+    """What the evidence, the steps and the shipped weights make of recordings of a setting."""
+    model, true = head(setting, None), head(setting, setting.skull)
+    simulator = ERPSimulator(
+        true,
+        seed=SEED,
+        size=samples,
+        sfreq=SFREQ,
+        snr_db=setting.snr_db,
+        patches=PatchSettings(setting.patches),
+    )
+    batch = simulator.batch(range(samples))
+    compare = comparison(model, simulator)
+    solver = load_solver(weights, model, transfer=True)
+    with torch.no_grad():
+        plain = compare(batch, solver.energy.start(torch.from_numpy(batch.sensors)))
+    solved = solver.reconstruct(batch.sensors)
+    moved = compare(batch, solved.sources)
+    usual = lmm.load_pretrained("mm-net", model=model).reconstruct(batch.sensors)
+    shipped = compare(batch, usual.sources)
+    assert solved.result is not None
+    assert usual.refused is not None
+    cells = [setting.montage, str(setting.patches), f"{setting.snr_db:g}"]
+    cells.append(f"{setting.skull or HeadModelSettings(ico=ICO).conductivity[1]:g}")
+    for name, scale in (("localization_error", 1), ("auc", 100), ("psnr", 1)):
+        cells += [f"{scale * getattr(one, name).mean():.2f}" for one in (plain, moved)]
+    return [
+        *cells,
+        gained(plain.localization_error - moved.localization_error),
+        gained(moved.psnr - plain.psnr),
+        f"{shipped.localization_error.mean():.2f}",
+        f"{shipped.psnr.mean():.2f}",
+        f"{100 * (1 - usual.refused.mean()):.0f} %",
+        f"{100 * solved.result.certificate.monotone.double().mean():.0f} %",
+    ]
+
+
+def gained(values: NDArray[np.float64]) -> str:
+    """Mean with its standard error."""
+    return f"{values.mean():+.2f} ± {values.std(ddof=1) / np.sqrt(len(values)):.2f}"
+
+
+def main() -> None:
+    """Read the options and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--minutes", type=float, default=10.0, help="that they were trained for")
+    parser.add_argument("--samples", type=int, default=64, help="recordings of each setting")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    mne.set_log_level("ERROR")
+    with Progress(console=Console(stderr=True)) as bar:
+        rows = [
+            row(options.weights, setting, options.samples)
+            for setting in bar.track(SETTINGS, description="settings")
+        ]
+    told: dict[str, Any] = {
+        "minutes": options.minutes,
+        "usual": HeadModelSettings(ico=ICO).conductivity[1],
+        "samples": options.samples,
+        "command": f"python examples/esi/{Path(__file__).name} WEIGHTS --samples {options.samples}",
+        "hardware": hardware(),
+        "seed": SEED,
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    with replacing(options.out / "steps_outside.md") as path:
+        path.write_text(f"{TOLD.format(**told)}\n{markdown(HEADER, rows)}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
