@@ -29,6 +29,7 @@ from learnmm_esi import (
     head_model_for,
     load_solver,
 )
+from learnmm_esi.networks.files import describe
 from learnmm_esi.simulation.patches import PatchSettings
 from learnmm_esi.training.evaluate import comparison
 
@@ -143,6 +144,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=64, help="recordings of each setting")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
+    if (start := describe(options.weights)[0].method.start) != "evidence":
+        raise SystemExit(f"Error: {options.weights} start from {start}, not the evidence")
     torch.set_num_threads(1)
     mne.set_log_level("ERROR")
     with Progress(console=Console(stderr=True)) as bar:

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from eeg_learning import build
 from eeg_recordings import save_untrained
+from learnmm_esi.networks.files import save_solver
+from learnmm_esi.networks.method import Recordings
 from scripts import EXAMPLES, script
 
 
@@ -70,3 +73,27 @@ def test_plain_steps_stand_beside_the_evaluation_that_they_are_held_against(
     path.write_text(json.dumps(evaluation))
     with pytest.raises(SystemExit, match="of mm-net from noise, the weights are of mm-net from le"):
         run("plain_steps.py", weights, path, monkeypatch=monkeypatch)
+
+
+def test_steps_outside_of_their_training_stand_beside_the_evidence_alone(
+    fsaverage_model: Any, head_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEARNMM_CACHE", str(head_models))
+    steps = script("esi", "steps_outside")
+    monkeypatch.setattr(steps, "SETTINGS", (steps.Setting("biosemi32"),))
+    path = tmp_path / "w.safetensors"
+    solver = build(
+        fsaverage_model, "mm-net", Recordings(), start="evidence", reference=1e6, steps=1
+    )
+    save_solver(path, solver, {"data": "erp"}, {})
+    arguments = [path, "--samples", 4, "--out", tmp_path]
+    monkeypatch.setattr("sys.argv", ["steps_outside.py", *map(str, arguments)])
+    steps.main()
+    header, _, row = (tmp_path / "steps_outside.md").read_text().splitlines()[-3:]
+    found = dict(zip(header.split(" | "), row.split(" | "), strict=True))
+    assert found["LE, steps"] == found["LE, evidence"], "which such a reference keeps"
+    assert found["LE, gained"] == "+0.00 ± 0.00"
+    assert 25 < float(found["PSNR, evidence"]) < 50
+    save_untrained(path, fsaverage_model)
+    with pytest.raises(SystemExit, match="start from learned, not the evidence"):
+        steps.main()
