@@ -211,10 +211,13 @@ def test_what_is_no_recording_is_told_in_a_sentence(run, raw, forward, tmp_path)
 # ----------------------------------------------------------------------------------- weights
 
 
-def test_weights_bring_their_own_head_model(coarse_model, head_models, tmp_path, monkeypatch):
+@pytest.mark.parametrize("start", ["learned", "evidence"])
+def test_weights_bring_their_own_head_model(
+    coarse_model, head_models, tmp_path, monkeypatch, start
+):
     monkeypatch.setenv("LEARNMM_CACHE", str(head_models))
     weights, file = tmp_path / "tiny.safetensors", tmp_path / "subject-ave.fif"
-    solver = build(coarse_model, "mm-net", Recordings(TIMES), start="learned", steps=2)
+    solver = build(coarse_model, "mm-net", Recordings(TIMES), start=start, steps=2)
     save_solver(weights, solver, {"data": "erp", "training": {}}, {})
     data = ERPSimulator(coarse_model, seed=7, times=TIMES).sample(0).sensors.astype(float)
     evoked = mne.EvokedArray(data, coarse_model.info(512.0), comment="left")
@@ -223,7 +226,9 @@ def test_weights_bring_their_own_head_model(coarse_model, head_models, tmp_path,
     result = CliRunner().invoke(app, [str(a) for a in ("reconstruct", file, *options)])
     assert result.exit_code == 0, result.output
     stc = mne.read_source_estimate(tmp_path / "out" / "subject-left-mm")
-    assert_same(stc.data, apply_mm(evoked, coarse_model, InverseSettings(weights=weights)).data)
+    found = apply_mm(evoked, coarse_model, InverseSettings(weights=weights))
+    assert found.comment == f"learnmm, {start} start"
+    assert_same(stc.data, found.data)
     # What is asked for goes before: 994 sources are not what these weights serve.
     result = CliRunner().invoke(app, [str(a) for a in ("reconstruct", file, *options, "--ico", 3)])
     assert result.exit_code == 1

@@ -38,13 +38,17 @@ class EvidenceStart:
     @torch.no_grad()
     def __call__(self, sensors: Tensor) -> Tensor:
         """Return estimates for recordings ``(B, sensors, times)``, zero where there is no patch."""
-        last = self._last
-        if last is None or last[0].shape != sensors.shape or not torch.equal(last[0], sensors):
-            problem = self._energy.problem(sensors)
-            found = self._energy.solve(problem)
-            estimate = self._energy.sources(problem, found.x)
-            last = self._last = sensors.clone(), estimate.to(sensors)
-        return last[1]
+        if self._last is not None and _same(self._last[0], sensors):
+            return self._last[1]
+        problem = self._energy.problem(sensors)
+        strengths = self._energy.solve(problem).x
+        estimate = self._energy.sources(problem, strengths).to(sensors)
+        self._last = sensors.clone(), estimate
+        return estimate
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and a.device == b.device and torch.equal(a, b)
 
 
 class _Seen(NamedTuple):
