@@ -31,12 +31,15 @@ def test_a_result_says_where_it_started(head) -> None:
         assert build(head, "mm-net", start=start).reconstruct(sensors).start == said
 
 
-def test_a_recording_without_a_patch_starts_from_the_linear_estimate(head, monkeypatch) -> None:
+@pytest.mark.parametrize("nothing", [0.0, float("nan")])
+def test_a_recording_without_a_patch_starts_from_the_linear_estimate(
+    head, monkeypatch, nothing
+) -> None:
     energy = build(head, "mm-net", start="evidence").energy
     sensors = recordings(head, 3)["sensors"]
     found = energy.start(sensors).clone()
     of_solve = EvidenceEnergy.sources
-    silent = torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64)[:, None, None]
+    silent = torch.tensor([1.0, nothing, 1.0], dtype=torch.float64)[:, None, None]
     monkeypatch.setattr(EvidenceEnergy, "sources", lambda *of: silent * of_solve(*of))
     energy.see(head.leadfield)
     linear = build(head, "mm-net", start="sLORETA").energy.start(sensors)

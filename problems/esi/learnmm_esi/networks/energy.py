@@ -104,7 +104,8 @@ class LearnedEnergy(nn.Module):
     """``1 - cos(A x, y) + w (1 - cos(x, Phi(x)))`` (MM-Net Eq. 8), with ``Phi`` and ``w`` learned.
 
     From a start that is near the truth another term is added, ``r (1 - cos(x, x_0))``: without it
-    the minimizers are worse than the start, and many steps lose what it knew.
+    the minimizers are worse than the start, and many steps lose what it knew. With it, descent from
+    ``x_0`` keeps ``r (1 - cos(x_k, x_0))`` below fit and prior of the start.
 
     ``Phi`` is a convolutional autoencoder over time, sources -> `width` -> `width` -> sources,
     without biases. With a learned start ``w`` follows from the recording: ``log w`` is linear in
@@ -241,7 +242,8 @@ class LearnedEnergy(nn.Module):
         x = self.kernel @ y
         if self.initial == "evidence":
             found = self._evidence(y)
-            x = torch.where(found.any(-1, keepdim=True).any(1, keepdim=True), found, x)
+            there = found.isfinite().all(2).all(1) & found.any(2).any(1)
+            x = torch.where(there[:, None, None], found, x)
         return peak_one(x)
 
     def judged_start(self, sensors: Tensor) -> tuple[Tensor, Tensor | None]:
