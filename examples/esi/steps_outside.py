@@ -8,6 +8,8 @@ weights that come with the library. Writes ``steps_outside.md``.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +35,9 @@ from learnmm_esi.networks.files import describe
 from learnmm_esi.simulation.patches import PatchSettings
 from learnmm_esi.training.evaluate import comparison
 
-ICO, SEED, SFREQ = 3, 4711, 512.0
+SEED, SFREQ = 4711, 512.0
+USUAL = HeadModelSettings(ico=3)
+SKULL = USUAL.conductivity[1]  # S/m
 HEADER = (
     "electrodes",
     "patches",
@@ -68,7 +72,7 @@ class Setting(NamedTuple):
     montage: str
     patches: int = 1
     snr_db: float = 5.0
-    skull: float | None = None
+    skull: float = SKULL
 
 
 SETTINGS = (
@@ -83,20 +87,18 @@ SETTINGS = (
 )
 
 
-def head(setting: Setting, skull: float | None) -> HeadModel:
-    """The template with the electrodes of a setting."""
-    montage = mne.channels.make_standard_montage(setting.montage)
+@cache
+def head(name: str, skull: float) -> HeadModel:
+    """The template with the electrodes of a montage."""
+    montage = mne.channels.make_standard_montage(name)
     info = mne.create_info(montage.ch_names, SFREQ, "eeg").set_montage(montage)
-    usual = HeadModelSettings(ico=ICO)
-    if skull is None:
-        return head_model_for(info, usual)
-    brain, _, scalp = usual.conductivity
-    return head_model_for(info, HeadModelSettings(ico=ICO, conductivity=(brain, skull, scalp)))
+    brain, _, scalp = USUAL.conductivity
+    return head_model_for(info, replace(USUAL, conductivity=(brain, skull, scalp)))
 
 
 def row(weights: Path, setting: Setting, samples: int) -> list[str]:
     """What the evidence, the steps and the shipped weights make of recordings of a setting."""
-    model, true = head(setting, None), head(setting, setting.skull)
+    model, true = (head(setting.montage, skull) for skull in (SKULL, setting.skull))
     simulator = ERPSimulator(
         true,
         seed=SEED,
@@ -116,8 +118,7 @@ def row(weights: Path, setting: Setting, samples: int) -> list[str]:
     shipped = compare(batch, usual.sources)
     assert solved.result is not None
     assert usual.refused is not None
-    cells = [setting.montage, str(setting.patches), f"{setting.snr_db:g}"]
-    cells.append(f"{setting.skull or HeadModelSettings(ico=ICO).conductivity[1]:g}")
+    cells = [setting.montage, *(f"{told:g}" for told in setting[1:])]
     for name, scale in (("localization_error", 1), ("auc", 100), ("psnr", 1)):
         cells += [f"{scale * getattr(one, name).mean():.2f}" for one in (plain, moved)]
     return [
@@ -155,7 +156,7 @@ def main() -> None:
         ]
     told: dict[str, Any] = {
         "minutes": options.minutes,
-        "usual": HeadModelSettings(ico=ICO).conductivity[1],
+        "usual": SKULL,
         "samples": options.samples,
         "command": f"python examples/esi/{Path(__file__).name} WEIGHTS --samples {options.samples}",
         "hardware": hardware(),

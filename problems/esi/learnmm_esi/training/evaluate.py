@@ -201,7 +201,7 @@ def _evaluate_batch(
 ) -> Evaluation:
     y = solver.energy.normalized(torch.from_numpy(batch.sensors))
     start, (_, accepted) = solver.energy.start(y), solver.energy.judged_start(y)
-    values, terms = [solver.energy(y)(start)], [solver.energy.terms(start, y)]
+    terms, values = [solver.energy.terms(start, y)], list[Tensor]()
     after: dict[int, Look] = {}
 
     def look(steps: int, x: Tensor, totals: Tally | Certificate, iterations: Tensor) -> None:
@@ -215,13 +215,14 @@ def _evaluate_batch(
         return False
 
     if 0 in horizons:
-        tally = Tally.start(values[0])
+        tally = Tally.start(terms[0][0])
         look(0, start, tally, tally.iterations)
     result = solver.optimizer(y, horizons[-1]).minimize(start, callback=follow)
     # All problems may have come to rest before the last horizon.
     for steps in horizons:
         if steps not in after:
             look(steps, result.x, result.certificate, result.iterations)
+    values.insert(0, result.initial_fun)
     rest = horizons[-1] + 1 - len(terms)
     values, terms = values + [values[-1]] * rest, terms + [terms[-1]] * rest
     data_term, prior_term = (_array(torch.stack(part)) for part in zip(*terms, strict=True))
