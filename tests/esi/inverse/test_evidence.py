@@ -150,3 +150,15 @@ def test_unusable_recordings(energy, sensors, message):
 def test_settings_without_meaning(cap, diffusion):
     with pytest.raises(ValueError, match="EvidenceEnergy: diffusion must not be negative, got"):
         EvidenceEnergy(cap, diffusion=diffusion)
+
+
+def test_another_lead_field_is_taken_as_if_it_had_been_the_first(fsaverage_model, cap, recordings):
+    found = EvidenceEnergy(cap).reconstruct(recordings.sensors).sources
+    energy = EvidenceEnergy(capped(fsaverage_model, 32))
+    energy.see(cap.leadfield)
+    np.testing.assert_array_equal(energy.reconstruct(recordings.sensors).sources, found)
+    with pytest.raises(ValueError, match=r"a lead field of 994 sources, got shape \(19, 5\)"):
+        energy.see(cap.leadfield[:, :5])
+    with pytest.raises(ValueError, match="1 of 994 sources that no sensor sees"):
+        energy.see(cap.leadfield * (np.arange(994) != 7))
+    np.testing.assert_array_equal(energy.reconstruct(recordings.sensors).sources, found)

@@ -66,9 +66,12 @@ def files(tmp_path: Path, head_models: Path, monkeypatch) -> tuple[Path, Path]:
     return ranges, preset
 
 
-def test_weights_trained_over_ranges_serve_any_cap(files, head, tmp_path) -> None:
+@pytest.mark.parametrize("start", ["learned", "evidence"])
+def test_weights_trained_over_ranges_serve_any_cap(files, head, tmp_path, start) -> None:
     ranges, path = files
+    path.write_text(path.read_text().replace("hidden = 4", f'hidden = 4, start = "{start}"'))
     preset = load_preset(path, "mm-net")
+    assert preset.method.start == start
     scalp = scalp_gain(HeadModelSettings(sources=64, ico=2))
     places = np.asarray(scalp.skin.vertices)
     model = scalp.head_model(places[::7][:20], [f"A{i}" for i in range(20)])

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 import learnmm as lmm
@@ -100,19 +100,41 @@ class EvidenceEnergy(OnLeadfield):
         widths = diffusion if isinstance(diffusion, tuple) else (diffusion,)
         if not widths or not all(width >= 0 for width in widths):
             raise ValueError(f"EvidenceEnergy: diffusion must not be negative, got {diffusion}")
-        leadfield = np.asarray(model.leadfield, dtype=np.float64)
-        check_size(leadfield.shape[1])
-        check_silent("EvidenceEnergy: leadfield", leadfield - leadfield.mean(axis=0))
-        super().__init__(leadfield, dtype)
-        self.modes = NoiseModes.of(leadfield)
-        patches = torch.tensor(
+        gain = _checked(model.leadfield)
+        check_size(gain.shape[1])
+        self._shapes = torch.tensor(
             np.hstack([heat_kernel(model.neighbours, width) for width in widths])
         )
-        seen = self.modes.vectors.mT @ torch.tensor(leadfield / self._gain) @ patches
+        self._dtype = dtype
+        self.see(gain)
+
+    def see(self, leadfield: ArrayLike) -> None:
+        """Take another lead field: the same sources, any channels.
+
+        Parameters
+        ----------
+        leadfield : array, shape (sensors, sources)
+            V/(A m), for whitened recordings whitened too.
+
+        Raises
+        ------
+        ValueError
+            If its sources are others, or no sensor sees some of them.
+        """
+        gain = _checked(leadfield)
+        if len(self._shapes) != gain.shape[1]:
+            raise ValueError(
+                f"EvidenceEnergy: expected a lead field of {len(self._shapes)} sources, "
+                f"got shape {gain.shape}"
+            )
+        super().__init__(gain, self._dtype)
+        self.modes = NoiseModes.of(gain)
+        seen = self.modes.vectors.mT @ torch.tensor(gain / self._gain) @ self._shapes
         size = torch.linalg.vector_norm(seen, dim=0)
-        self._vectors = self.modes.vectors.to(dtype)
+        self._vectors = self.modes.vectors.to(self._dtype)
         # Columns of norm one: all deviations start alike, and none is favoured for its depth.
-        self._matrix, self._patches = (seen / size).to(dtype), (patches / size).to(dtype)
+        self._matrix = (seen / size).to(self._dtype)
+        self._patches = (self._shapes / size).to(self._dtype)
 
     def problem(self, sensors: ArrayLike | Tensor) -> EvidenceProblem:
         """Return the optimization problem of recordings ``(batch, sensors, times)``, in any unit.
@@ -180,3 +202,9 @@ class EvidenceEnergy(OnLeadfield):
         result = self.solve(problem, max_iter=max_iter, progress=progress)
         estimate = self.amplitude(self.sources(problem, result.x), sensors)
         return Reconstruction(estimate, result, noise=problem.noise)
+
+
+def _checked(leadfield: ArrayLike) -> NDArray[np.float64]:
+    gain = np.asarray(leadfield, dtype=np.float64)
+    check_silent("EvidenceEnergy: leadfield", gain - gain.mean(axis=0))
+    return gain

@@ -150,6 +150,7 @@ class LearnedEnergy(nn.Module):
         if start == "learned":
             self.weight_slopes = nn.Parameter(torch.zeros(2), requires_grad=prior.learn_weight)
         self._bounds = bounds
+        self._evidence: EvidenceStart | None = None
         self.see(model.leadfield)
 
     def see(self, leadfield: ArrayLike) -> None:
@@ -178,7 +179,10 @@ class LearnedEnergy(nn.Module):
             linear = self.initial if self.initial != "evidence" else "sLORETA"
             parts["kernel"] = _float(inverse_kernel(gain, linear))
         if self.initial == "evidence":
-            self._evidence = EvidenceStart(self._sources, gain)
+            if self._evidence is None:
+                self._evidence = EvidenceStart(self._sources, gain)
+            else:
+                self._evidence.see(gain)
         for name, tensor in parts.items():
             self.register_buffer(name, tensor.to(like.device), persistent=False)
         self._map: lmm.linear.MatrixMap | None = None
@@ -240,7 +244,7 @@ class LearnedEnergy(nn.Module):
         if self.sharpener is not None:
             return peak_one(self.sharpener(self.sight, self.look(y)).sum())
         x = self.kernel @ y
-        if self.initial == "evidence":
+        if self._evidence is not None:
             found = self._evidence(y)
             there = found.isfinite().all(2).all(1) & found.any(2).any(1)
             x = torch.where(there[:, None, None], found, x)

@@ -31,9 +31,13 @@ class EvidenceStart:
     """
 
     def __init__(self, model: SourceModel, leadfield: NDArray[np.float64]) -> None:
-        seen = _Seen(leadfield, model.positions, model.neighbours)
-        self._energy = EvidenceEnergy(seen)
+        self._energy = EvidenceEnergy(_Seen(leadfield, model.positions, model.neighbours))
         self._last: tuple[Tensor, Tensor] | None = None
+
+    def see(self, leadfield: NDArray[np.float64]) -> None:
+        """Take another lead field: the same sources, any channels."""
+        self._energy.see(leadfield)
+        self._last = None
 
     @torch.no_grad()
     def __call__(self, sensors: Tensor) -> Tensor:
