@@ -64,15 +64,16 @@ def test_the_mathematics_names_tests_that_there_are() -> None:
 
 
 def test_numbers_are_those_of_the_pages() -> None:
-    """Comments ``% page.md: text`` say which text of a page of results is quoted."""
+    """Comments ``% page.md: text``, or of HTML, say which text of a page of results is quoted."""
     quoted = [
         (page.stem, *found)
-        for page in SITE
-        for found in re.findall(r"^% ([\w-]+\.md): (.+)$", page.read_text("utf-8"), flags=re.M)
+        for page in (*SITE, *RESULTS)
+        for found in re.findall(
+            r"^(?:%|<!--) ([\w-]+\.md): (.+?)(?: -->)?$", page.read_text("utf-8"), flags=re.M
+        )
     ]
-    assert {"choose", "compared", "cost", "eeg", "large", "learning", "problems", "solving"} <= {
-        q[0] for q in quoted
-    }
+    pages = {"choose", "compared", "cost", "eeg", "large", "learning", "problems", "solving"}
+    assert pages | {"learning_notes"} <= {q[0] for q in quoted}
     results = {page.name: page.read_text("utf-8") for page in RESULTS}
     assert [(page, name, row) for page, name, row in quoted if row not in results[name]] == []
 
