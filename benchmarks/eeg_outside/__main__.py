@@ -27,7 +27,7 @@ from learnmm_esi.recordings.learned import find_weights
 from .. import pages
 from ..peers.cache import Cache, fingerprint
 from .cells import FULL_SIZE, GRIDS, QUICK_SIZE, Cell, Size
-from .methods import LEARNED, METHODS, START, WEIGHTS
+from .methods import GUIDED, LEARNED, METHODS, START, WEIGHTS
 from .page import page
 from .scores import scores
 
@@ -87,9 +87,9 @@ def shared() -> list[Path]:
 def name_of(cell: Cell, method: str) -> str:
     """What a measurement is called: other weights or networks make others of learned methods."""
     name = f"{method} on {cell.name}"
-    if method not in (LEARNED, START):
+    if method not in (LEARNED, START, GUIDED):
         return name
-    networks = [path for path in sources("networks") if not _made(path)]
+    networks = [path for path in sources("networks", "recordings") if not _made(path)]
     return f"{name}, {fingerprint([*networks, find_weights(WEIGHTS)])}"
 
 

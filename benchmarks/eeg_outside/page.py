@@ -7,7 +7,7 @@ from typing import Any
 
 from ..pages import line, table
 from .cells import Cell
-from .methods import BASELINE, LEARNED, START, UNLEARNED
+from .methods import BASELINE, GUIDED, LEARNED, START, UNLEARNED
 from .scores import RISING
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -27,7 +27,7 @@ TOLERATED = 1.1
 
 HALF = 0.5
 
-OURS = (UNLEARNED, START, LEARNED)
+OURS = (UNLEARNED, START, LEARNED, GUIDED)
 """Methods that are compared with the baseline."""
 
 

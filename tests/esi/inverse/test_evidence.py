@@ -152,6 +152,58 @@ def test_settings_without_meaning(cap, diffusion):
         EvidenceEnergy(cap, diffusion=diffusion)
 
 
+def test_what_is_expected_has_no_unit_and_all_alike_is_nothing(energy, recordings) -> None:
+    plain = energy.reconstruct(recordings.sensors).sources
+    for alike in (np.ones((4, 994)), np.zeros((4, 994)), np.full((4, 994), 1e-30)):
+        found = energy.reconstruct(recordings.sensors, expected=alike).sources
+        np.testing.assert_array_equal(found, plain)
+    power = np.random.default_rng(0).random((4, 994)) ** 20
+    found = energy.reconstruct(recordings.sensors, expected=power).sources
+    again = energy.reconstruct(recordings.sensors, expected=1e-9 * power).sources
+    np.testing.assert_allclose(again, found, rtol=1e-5, atol=1e-6 * np.abs(found).max())
+    assert not np.allclose(found, plain, atol=1e-2 * np.abs(plain).max())
+    for i, alone in enumerate(recordings.sensors):
+        one = energy.reconstruct(alone[None], expected=power[i : i + 1]).sources[0]
+        np.testing.assert_allclose(one, found[i], rtol=1e-4, atol=1e-6 * np.abs(one).max())
+
+
+def test_what_is_expected_is_found_where_the_recording_is_not_clear(fsaverage_model, cap) -> None:
+    noisy = ERPSimulator(cap, seed=3, times=16, sfreq=128.0, snr_db=-10.0).batch(range(24))
+    near = np.asarray(fsaverage_model.distances)[noisy.seed_sources[:, 0]]
+    expected = np.exp(-0.5 * (near / 0.02) ** 2)
+    score = Evaluator(cap, 128.0)
+    energy = EvidenceEnergy(cap)
+    plain, told = (
+        score(noisy.sources, energy.reconstruct(noisy.sensors, **how).sources, noisy.seed_source)
+        for how in ({}, {"expected": expected})
+    )
+    assert told.localization_error.mean() < plain.localization_error.mean()
+
+
+def test_a_clear_recording_is_not_talked_out_of_its_place(fsaverage_model) -> None:
+    clear = ERPSimulator(fsaverage_model, seed=5, times=64, snr_db=20.0).batch(range(12))
+    energy = EvidenceEnergy(fsaverage_model)
+    away = np.asarray(fsaverage_model.distances)[clear.seed_sources[:, 0]] > 0.05
+    misled = energy.reconstruct(clear.sensors, expected=away.astype(float)).sources
+    found = np.square(misled).sum(2).argmax(1)
+    assert not away[np.arange(12), found].any()
+
+
+@pytest.mark.parametrize(
+    ("expected", "message"),
+    [
+        (np.ones((4, 993)), r"must have shape \(4, 994\), got \(4, 993\)"),
+        (np.ones(994), r"must have shape \(4, 994\), got \(994,\)"),
+        (-np.ones((4, 994)), "must be finite and not negative"),
+        (np.full((4, 994), np.nan), "must be finite and not negative"),
+        (np.full((4, 994), np.inf), "must be finite and not negative"),
+    ],
+)
+def test_expectations_without_meaning(energy, recordings, expected, message) -> None:
+    with pytest.raises(ValueError, match=f"EvidenceEnergy: what is expected {message}"):
+        energy.problem(recordings.sensors, expected)
+
+
 def test_another_lead_field_is_taken_as_if_it_had_been_the_first(fsaverage_model, cap, recordings):
     found = EvidenceEnergy(cap).reconstruct(recordings.sensors).sources
     energy = EvidenceEnergy(capped(fsaverage_model, 32))

@@ -10,7 +10,7 @@ import torch
 
 from learnmm_esi.inverse.energy import heat_kernel
 from learnmm_esi.inverse.evidence import EvidenceEnergy
-from learnmm_esi.inverse.likely_patches import PLACES, likely_patches
+from learnmm_esi.inverse.likely_patches import PLACES, TRUST, likely_patches
 from learnmm_esi.inverse.marginal import MarginalLikelihood
 
 MODES, COLUMNS = 20, 100
@@ -53,6 +53,23 @@ def test_first_patch_has_the_evidence_that_its_variance_gives(planted):
     values = [float(objective(q.reshape(1, 1))) for q in deviations]
     assert values[0] - values[1] == pytest.approx(power - 1 - math.log(power))
     assert min(values) == values[1]
+
+
+def test_what_is_expected_weighs_places_as_the_evidence_does(planted):
+    """Of a patch by itself: the odds of two places are those of both, to the power of `TRUST`."""
+    matrix, *rest = planted
+    matrix, rest = matrix[:, :PLACES], [one[:1] for one in rest]
+    expected = torch.randn(1, PLACES, generator=torch.Generator().manual_seed(1)).double()
+
+    def variances(*told):
+        found = likely_patches(matrix, *rest, *told)
+        assert found.asked.sum() == 1
+        places = torch.zeros(PLACES, dtype=torch.float64)
+        return places.scatter(0, found.places[0, 0], found.deviations[0, 0].square())
+
+    odds = variances(expected) / variances()
+    torch.testing.assert_close(odds / odds[0], (TRUST * (expected - expected[:, :1])).exp()[0])
+    torch.testing.assert_close(variances(expected + 7.0), variances(expected))
 
 
 def test_recordings_do_not_influence_each_other(planted, monkeypatch):

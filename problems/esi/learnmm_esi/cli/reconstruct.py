@@ -178,12 +178,19 @@ class SolveOptions(OptionGroup):
         str | None,
         typer.Option(
             help="Reconstruct with a trained method: mm-net, which comes with the library, a file "
-            "of train, or none. Default: mm-net on fsaverage, none with --forward or --weight."
+            "of train, or none. Default: mm-net on fsaverage, guided; none with --forward or "
+            "--weight."
         ),
     ] = None
     transfer: Annotated[
         bool,
         typer.Option("--transfer", help="Use weights on another head model with the same sources."),
+    ] = False
+    guided: Annotated[
+        bool,
+        typer.Option(
+            "--guided", help="Take from weights where sources are expected, and nothing else."
+        ),
     ] = False
 
     def settings(self, template: bool) -> InverseSettings:
@@ -194,7 +201,9 @@ class SolveOptions(OptionGroup):
         if template and self == SolveOptions(max_iter=self.max_iter):
             return best_settings(None, self.max_iter)
         weights = None if self.weights in (None, "none") else find_weights(self.weights)
-        return InverseSettings(self.weight, self.diffusion, self.max_iter, weights, self.transfer)
+        return InverseSettings(
+            self.weight, self.diffusion, self.max_iter, weights, self.transfer, self.guided
+        )
 
 
 def reconstruct(

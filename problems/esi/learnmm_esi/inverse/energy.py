@@ -32,12 +32,12 @@ class Reconstruction:
         Dipole moments in A m.
     result : learnmm.Result, optional
         In the optimizer's units (see `SourceEnergy` and `EvidenceEnergy`). Without the recordings
-        whose learned start was refused; None if all were.
+        that are `unmoved`; None if all are.
     refused : ndarray of bool, shape (batch,), optional
-        Recordings whose learned start did not earn its place: their estimate is the linear one as
-        it is. None where no start was learned.
+        Recordings whose learned start did not earn its place. None where no start was learned.
     unmoved : ndarray, shape (refusals,), optional
-        The energy of these estimates.
+        The energy of these, whose estimate is the linear one as it is. None where they were solved
+        as the others, but unguided.
     noise : NoiseEstimate, optional
         What the recordings' noise was taken to be, where the weight of the prior follows from it.
     start : str

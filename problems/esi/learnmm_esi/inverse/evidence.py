@@ -34,6 +34,10 @@ elsewhere. Without them, patches are invented for the rest at high signal-to-noi
 ongoing activity."""
 
 
+UNEXPECTED = 1e-4
+"""Of the most probable place, what every place has at least: an expectation may be wrong."""
+
+
 class EvidenceProblem(NamedTuple):
     """The optimization problem of a batch of recordings.
 
@@ -136,15 +140,28 @@ class EvidenceEnergy(OnLeadfield):
         self._matrix = (seen / size).to(self._dtype)
         self._patches = (self._shapes / size).to(self._dtype)
 
-    def problem(self, sensors: ArrayLike | Tensor) -> EvidenceProblem:
+    def problem(
+        self, sensors: ArrayLike | Tensor, expected: ArrayLike | Tensor | None = None
+    ) -> EvidenceProblem:
         """Return the optimization problem of recordings ``(batch, sensors, times)``, in any unit.
+
+        Parameters
+        ----------
+        sensors : array or Tensor, shape (batch, sensors, times)
+            Average-referenced recordings.
+        expected : array or Tensor, shape (batch, sources), optional
+            How probable each source is as the middle of a patch, up to a scale, before the
+            recording is looked at; none is taken for less than `UNEXPECTED` of the largest.
+            Default: all are alike.
 
         Raises
         ------
         ValueError
-            If their shape does not fit, or one is zero or not finite.
+            If shapes do not fit, a recording is zero or not finite, or what is expected is negative
+            or not finite.
         """
         y = self.normalized(sensors)
+        prior = None if expected is None else self._logarithm(expected, len(y))
         noise = estimate_noise(y, self.modes)
         y = self._vectors.mT @ y  # (B, modes, times)
         power = y.square().sum((1, 2))
@@ -153,11 +170,27 @@ class EvidenceEnergy(OnLeadfield):
         signal = (1 - noise.share) / noise.share
         everywhere = self.modes.values.to(y)  # per mode; of mean one
         floor = 1 + signal[:, None] * (MISFIT + ELSEWHERE * everywhere)
-        patches = likely_patches(self._matrix, parts.values, parts.rank, floor)
+        patches = likely_patches(self._matrix, parts.values, parts.rank, floor, prior)
         columns = self._matrix[:, patches.places].movedim(1, 0) * patches.deviations[:, None]
         objective = MarginalLikelihood(columns, parts.values, parts.rank, floor)
         start = patches.asked.to(y)
         return EvidenceProblem(objective, ConvexBounding(objective), start, patches, parts, noise)
+
+    def _logarithm(self, expected: ArrayLike | Tensor, batch: int) -> Tensor:
+        """What is expected of each patch: that of its middle."""
+        matrix = self._matrix
+        p = torch.as_tensor(expected, dtype=matrix.dtype, device=matrix.device)
+        sources = len(self._patches)
+        if p.shape != (batch, sources):
+            raise ValueError(
+                f"EvidenceEnergy: what is expected must have shape ({batch}, {sources}), got "
+                f"{tuple(p.shape)}"
+            )
+        if not bool((p.isfinite() & (p >= 0)).all()):
+            raise ValueError("EvidenceEnergy: what is expected must be finite and not negative")
+        top = p.amax(1, keepdim=True)
+        share = torch.where(top > 0, p / top, torch.ones_like(p))
+        return share.clamp(min=UNEXPECTED).log().repeat(1, matrix.shape[1] // sources)
 
     def sources(self, problem: EvidenceProblem, strengths: Tensor) -> Tensor:
         """Return the estimates for strengths, ``(batch, sources, times)``, up to their scale."""
@@ -181,7 +214,12 @@ class EvidenceEnergy(OnLeadfield):
         return optimizer.minimize(problem.start, history=True, progress=progress)
 
     def reconstruct(
-        self, sensors: ArrayLike | Tensor, *, max_iter: int = 30, progress: bool = False
+        self,
+        sensors: ArrayLike | Tensor,
+        *,
+        expected: ArrayLike | Tensor | None = None,
+        max_iter: int = 30,
+        progress: bool = False,
     ) -> Reconstruction:
         """Maximize the marginal likelihood by majorize-minimize steps.
 
@@ -189,6 +227,8 @@ class EvidenceEnergy(OnLeadfield):
         ----------
         sensors : array or Tensor, shape (batch, sensors, times)
             Average-referenced recordings in V.
+        expected : array or Tensor, shape (batch, sources), optional
+            Where patches are expected, see `problem`.
         max_iter : int
             Limit on steps.
         progress : bool
@@ -198,7 +238,7 @@ class EvidenceEnergy(OnLeadfield):
         -------
         Reconstruction
         """
-        problem = self.problem(sensors)
+        problem = self.problem(sensors, expected)
         result = self.solve(problem, max_iter=max_iter, progress=progress)
         estimate = self.amplitude(self.sources(problem, result.x), sensors)
         return Reconstruction(estimate, result, noise=problem.noise)

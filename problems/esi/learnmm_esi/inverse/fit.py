@@ -16,6 +16,7 @@ from learnmm_esi.inverse.noise import NoiseEstimate
 __all__ = ["MMFit", "explained_share", "fits_of", "unmoved_fit"]
 
 REFUSED = "linear (learned one refused)"
+GUIDED, UNGUIDED = "guided", "unguided (learned start refused)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,9 @@ class MMFit:
     start : str
         Where it started: ``"linear"``, ``"evidence"`` or ``"noise"``; ``"learned"`` where a learned
         start earned its place, and ``"linear (learned one refused)"`` where it did not: the linear
-        estimate then is left as it is.
+        estimate then is left as it is. ``"guided"`` where a learned start told where patches are
+        expected, and ``"unguided (learned start refused)"`` where it was not heard: the estimate
+        then is that without weights.
     noise : float or None
         Share of the recording's sum of squares that was taken for noise, from which the weight of
         the prior follows; None where that is fixed or learned.

@@ -17,8 +17,8 @@ PLACES = 32
 """Places and widths that a patch is thought to have, the most probable ones."""
 
 TRUST = 0.5
-"""Power of the evidence. Heads and patches are never quite those of the model, and the evidence for
-a place counts their errors as if they were none."""
+"""Power of the evidence, and of what is expected. Heads and patches are never quite those of the
+model, and the evidence for a place counts their errors as if they were none."""
 
 _LEAST = 0.01  # of the noise: power of a patch where a recording has no more power than its noise
 
@@ -44,7 +44,13 @@ class Patches(NamedTuple):
     asked: Tensor
 
 
-def likely_patches(matrix: Tensor, samples: Tensor, count: Tensor, floor: Tensor) -> Patches:
+def likely_patches(
+    matrix: Tensor,
+    samples: Tensor,
+    count: Tensor,
+    floor: Tensor,
+    expected: Tensor | None = None,
+) -> Patches:
     """Take one patch after another, while each raises the evidence by more than its choice costs.
 
     Parameters
@@ -57,6 +63,9 @@ def likely_patches(matrix: Tensor, samples: Tensor, count: Tensor, floor: Tensor
         How many samples each recording has, K.
     floor : Tensor, shape (B, r)
         Variances of the noise.
+    expected : Tensor, shape (B, n), optional
+        Logarithm of how probable a patch is at each column before the recording is looked at, up to
+        a constant. Default: all are alike.
 
     Returns
     -------
@@ -73,17 +82,20 @@ def likely_patches(matrix: Tensor, samples: Tensor, count: Tensor, floor: Tensor
     every patch is placed anew beside the others.
 
     The place of a patch is no more certain than the evidence: all that are probable stay, each
-    with its probability (as in the sum of single effects, Wang et al. 2020).
+    with its probability (as in the sum of single effects, Wang et al. 2020). There what was
+    expected counts. Whether there is one more patch is for the evidence alone.
     """
     size = max(1, _PART_VALUES // matrix.numel())
-    parts = [
-        _search(matrix, *part)
-        for part in zip(samples.split(size), count.split(size), floor.split(size), strict=True)
-    ]
+    if expected is None:
+        expected = matrix.new_zeros(1, 1).expand(len(samples), matrix.shape[1])
+    whole = samples, count, floor, expected
+    parts = [_search(matrix, *part) for part in zip(*(v.split(size) for v in whole), strict=True)]
     return Patches(*(torch.cat(pieces) for pieces in zip(*parts, strict=True)))
 
 
-def _search(matrix: Tensor, samples: Tensor, count: Tensor, floor: Tensor) -> Patches:
+def _search(
+    matrix: Tensor, samples: Tensor, count: Tensor, floor: Tensor, expected: Tensor
+) -> Patches:
     batch, columns = len(samples), matrix.shape[1]
     kept = min(PLACES, columns)
     found = Patches(
@@ -104,8 +116,8 @@ def _search(matrix: Tensor, samples: Tensor, count: Tensor, floor: Tensor) -> Pa
                 rows, gain, variance = rows[more], gain[more], variance[more]
                 if not len(rows):
                     return found
-            best, places = gain.topk(kept, dim=1)
-            share = torch.softmax(TRUST * best, 1)
+            best, places = (TRUST * (gain + expected[rows])).topk(kept, dim=1)
+            share = torch.softmax(best, 1)
             found.places[rows, patch] = places
             found.deviations[rows, patch] = (share * variance.gather(1, places)).sqrt()
             found.asked[rows, patch] = True

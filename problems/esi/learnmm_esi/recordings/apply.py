@@ -60,7 +60,7 @@ class MMInverse:
         registration of its subject (see `template_regions`); estimates lie on its sources again.
     settings : InverseSettings, optional
         How to solve. Default: without learning; on the template with a recording's own electrodes,
-        with the weights "mm-net", if they are shipped.
+        guided by the weights "mm-net", if they are shipped.
     sensors : SensorSettings, optional
         What to do about channels.
     **options
@@ -126,6 +126,7 @@ class MMInverse:
         solving = f"weight={self.settings.weight!r}, diffusion={self.settings.diffusion!r}"
         if self.settings.weights is not None:
             solving = f"weights={find_weights(self.settings.weights).name!r}"
+            solving += ", guided" if self.settings.guided else ""
         if self.model is None:
             return f"MMInverse({self._engine}, {solving})"
         sensors, sources = self.model.leadfield.shape

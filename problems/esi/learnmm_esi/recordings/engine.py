@@ -19,6 +19,7 @@ from learnmm_esi.inverse.energy import SourceEnergy, check_size
 from learnmm_esi.inverse.evidence import EvidenceEnergy
 from learnmm_esi.inverse.fit import MMFit
 from learnmm_esi.recordings.channels import ChannelMatch
+from learnmm_esi.recordings.guided import GuidedInverse
 from learnmm_esi.recordings.learned import LearnedInverse
 from learnmm_esi.recordings.plausibility import warn_about_misfit
 from learnmm_esi.recordings.prepared import PreparedRecording, SeenModel, Solver
@@ -113,7 +114,9 @@ class Engine:
             if self.learned is None:
                 self._prepared = key, _energy(seen, self.settings)
             else:
-                self._prepared = key, self.learned.seeing(seen.leadfield)
+                learned = self.learned.seeing(seen.leadfield)
+                guided = self.settings.guided
+                self._prepared = key, GuidedInverse(learned, seen) if guided else learned
         return self._prepared[1]
 
 

@@ -66,14 +66,15 @@ def best_settings(head: HeadModelSettings | None, max_iter: int | None = None) -
     Parameters
     ----------
     head : HeadModelSettings, optional
-        Of the template. With as many sources as it has by default, it is solved with the weights
-        `BEST`, if these are there.
+        Of the template. With as many sources as it has by default, the weights `BEST` guide, if
+        these are there.
     max_iter : int, optional
         Limit on steps.
     """
     same = head is None or head.sources == HeadModelSettings().sources
     shipped = (SHIPPED / f"{BEST}.safetensors").is_file()
-    return InverseSettings(max_iter=max_iter, weights=BEST if same and shipped else None)
+    weights = BEST if same and shipped else None
+    return InverseSettings(max_iter=max_iter, weights=weights, guided=weights is not None)
 
 
 def model_for_weights(

@@ -16,7 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from learnmm_esi.inverse.fit import REFUSED, UNGUIDED
+
 __all__ = ["EXPLAINED", "PREDICTED", "CrossValidation", "warn_about_misfit"]
+
+INSTEAD = {REFUSED: "the linear one", UNGUIDED: "that of the solver without weights"}
+"""What is handed out where a learned start was refused, by what is said of the start."""
 
 EXPLAINED = 0.5  # share of a recording below which an estimate is not to be believed
 # On the template head with 16 to 90 channels, recordings at 5 dB have shares from 0.39 on, at 0 dB
@@ -57,13 +62,13 @@ class Told(NamedTuple):
     """What is to be told of a recording.
 
     What it is called, the share of it that its estimate explains, the share that `CrossValidation`
-    predicts, and whether its learned start was refused.
+    predicts, and where it started (see `MMFit`).
     """
 
     name: str
     explained: float
     predicted: float
-    refused: bool = False
+    start: str = "linear"
 
 
 def warn_about_misfit(solved: Sequence[Told]) -> None:
@@ -76,15 +81,16 @@ def warn_about_misfit(solved: Sequence[Told]) -> None:
     """
     strange = [one.name for one in solved if one.predicted < PREDICTED]
     poor = [(one.explained, one.name) for one in solved if one.explained < EXPLAINED]
-    refused = [one.name for one in solved if one.refused]
-    if refused:
-        warnings.warn(
-            f"the learned start of {_some(refused)} was refused, as it does not fit the recording "
-            "as right ones do, or the recording is unlike those of the training: the estimate is "
-            "the linear one",
-            RuntimeWarning,
-            stacklevel=5,
-        )
+    for start, taken in INSTEAD.items():
+        refused = [one.name for one in solved if one.start == start]
+        if refused:
+            warnings.warn(
+                f"the learned start of {_some(refused)} was refused, as it does not fit the "
+                "recording as right ones do, or the recording is unlike those of the training: the "
+                f"estimate is {taken}",
+                RuntimeWarning,
+                stacklevel=5,
+            )
     if strange:
         warnings.warn(
             f"the topography of {_some(strange)} is implausible: its channels predict each other "

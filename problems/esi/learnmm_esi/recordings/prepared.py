@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 import mne
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.inverse.energy import Reconstruction, SourceEnergy
 from learnmm_esi.inverse.evidence import EvidenceEnergy
-from learnmm_esi.inverse.fit import REFUSED, MMFit, explained_share, fits_of, unmoved_fit
+from learnmm_esi.inverse.fit import UNGUIDED, MMFit, explained_share, fits_of, unmoved_fit
 from learnmm_esi.recordings.channels import ChannelMatch, match_channels
+from learnmm_esi.recordings.guided import GuidedInverse
 from learnmm_esi.recordings.learned import SeeingInverse
 from learnmm_esi.recordings.plausibility import CrossValidation, Told
 from learnmm_esi.recordings.positions import check_positions
@@ -30,7 +32,7 @@ from learnmm_esi.recordings.settings import OnMissing
 __all__ = ["PreparedRecording", "Recording", "SeenModel", "Solved", "Solver"]
 
 Recording: TypeAlias = mne.Evoked | mne.BaseEpochs | mne.io.BaseRaw
-Solver: TypeAlias = SourceEnergy | EvidenceEnergy | SeeingInverse
+Solver: TypeAlias = SourceEnergy | EvidenceEnergy | SeeingInverse | GuidedInverse
 
 
 class SeenModel:
@@ -122,7 +124,7 @@ class PreparedRecording:
         reconstruction = self.reconstruct(batch)
         fits = self._fits(reconstruction, batch)
         told = [
-            Told(name, fit.explained, self._predicted(one), fit.start == REFUSED)
+            Told(name, fit.explained, self._predicted(one), fit.start)
             for name, fit, one in zip(what, fits, sensors, strict=True)
         ]
         return Solved(reconstruction.sources, fits, told)
@@ -138,16 +140,21 @@ class PreparedRecording:
         result, refused = reconstruction.result, reconstruction.refused
         leadfield = self.energy.leadfield
         y = torch.as_tensor(batch, dtype=leadfield.matrix.dtype)
-        if refused is None:
+        if refused is None or reconstruction.unmoved is None:
             assert result is not None
             image = leadfield(torch.from_numpy(reconstruction.sources).to(y))
-            return fits_of(result, image, y, reconstruction.start, reconstruction.noise)
+            fits = fits_of(result, image, y, reconstruction.start, reconstruction.noise)
+            heard = [True] * len(fits) if refused is None else ~refused
+            return [
+                fit if yes else replace(fit, start=UNGUIDED)
+                for fit, yes in zip(fits, heard, strict=True)
+            ]
         solved: list[MMFit] = []
         if result is not None:
             solved = fits_of(result, leadfield(result.x), y[~refused], "learned")
         estimates = torch.from_numpy(reconstruction.sources[refused])
         left: list[MMFit] = []
-        if reconstruction.unmoved is not None and len(estimates):
+        if len(estimates):
             shares = explained_share(leadfield(estimates), y[refused])
             left = list(map(unmoved_fit, reconstruction.unmoved.tolist(), shares.tolist()))
         return [(left if no else solved).pop(0) for no in refused]

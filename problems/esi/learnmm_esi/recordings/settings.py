@@ -39,11 +39,15 @@ class InverseSettings:
         trained for. Steps are verified as anywhere; how good the estimates are, only an evaluation
         tells.
 
+    guided : bool, default False
+        Take from the weights where patches are expected, and nothing else: the solver without
+        weights decides (see `GuidedInverse`), in 30 steps. The weights must have a learned start.
+
     Raises
     ------
     ValueError
-        If weight or diffusion is not positive, `transfer` is asked for without weights, or weight
-        or diffusion beside them.
+        If weight or diffusion is not positive, `transfer` or `guided` is asked for without weights,
+        or weight or diffusion beside them.
     """
 
     weight: float | None = None
@@ -51,6 +55,7 @@ class InverseSettings:
     max_iter: int | None = None
     weights: str | os.PathLike[str] | None = None
     transfer: bool = False
+    guided: bool = False
 
     def __post_init__(self) -> None:
         if not all(value is None or value > 0 for value in (self.weight, self.diffusion)):
@@ -58,8 +63,9 @@ class InverseSettings:
                 "InverseSettings: weight and diffusion must be positive, "
                 f"got {self.weight}, {self.diffusion}"
             )
-        if self.transfer and self.weights is None:
-            raise ValueError("transfer=True says how to use weights, and there are none")
+        for name in ("transfer", "guided"):
+            if getattr(self, name) and self.weights is None:
+                raise ValueError(f"{name}=True says how to use weights, and there are none")
         if self.weights is not None and not self.weight is self.diffusion is None:
             raise ValueError(
                 "weight and diffusion are those of a solve without learning: a trained method has "

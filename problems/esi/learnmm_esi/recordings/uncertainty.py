@@ -25,9 +25,9 @@ __all__ = ["BANDWIDTHS", "DRAWS", "Redrawn", "redrawn", "uncertainty"]
 DRAWS = 32
 MOST_DRAWS, MOST_SEED = 10_000, 2**63 - 1
 
-BANDWIDTHS = {"linear": 0.010, "learned": 0.011}
-"""Metres, of a solver without weights and with them: ``examples/esi/coverage.py`` calibrates them,
-and its results say on what.
+BANDWIDTHS = {"linear": 0.010, "guided": 0.010, "learned": 0.011}
+"""Metres, of a solver without weights, guided by them, and of theirs: ``examples/esi/coverage.py``
+calibrates them, and its results say on what.
 """
 
 Floats = NDArray[np.float64]
@@ -91,7 +91,8 @@ def uncertainty(
     _check(inst, draws, seed)
     engine = inverse._engine.of(inst.info, verbose)
     found = redrawn(engine, inst, draws, seed, progress=progress, verbose=verbose)
-    bandwidth = BANDWIDTHS["linear" if engine.learned is None else "learned"]
+    learned = "guided" if engine.settings.guided else "learned"
+    bandwidth = BANDWIDTHS["linear" if engine.learned is None else learned]
     positions = engine.model.positions
     entered = levels(positions, found.places, bandwidth)
     if inverse._shares is not None:
