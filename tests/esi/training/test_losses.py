@@ -7,14 +7,7 @@ import torch
 
 from eeg_learning import build, recordings
 from learnmm_esi.metrics import Evaluator
-from learnmm_esi.training.losses import (
-    EXACT,
-    deep_loss,
-    distance,
-    measured,
-    paper_loss,
-    relative_loss,
-)
+from learnmm_esi.training.losses import deep_loss, distance, measured, paper_loss
 
 
 def test_paper_loss_is_equation_11(head) -> None:
@@ -38,27 +31,6 @@ def test_deep_loss_is_zero_for_a_perfect_solver_alone(head) -> None:
     late, soon = (float(deep_loss(solver)(s, batch)[0].detach()) for s in (worse, early))
     assert late > soon > 0.01
     assert float(distance(truth, -truth)) == pytest.approx(2.0)
-
-
-@pytest.mark.parametrize("distances", [(0.01, 0.1), (0.005, 0.1), (0.01, 0.05), (0.0, 1.5)])
-def test_relative_loss_is_the_mean_logarithm_of_the_distances(head, distances) -> None:
-    solver, batch = build(head, "mm-net"), recordings(head, 2)
-    truth, solved = batch["sources"].double(), solver(batch)
-    solver.energy.autoencoder = torch.nn.Identity()
-    far = torch.tensor(distances, dtype=torch.float64)
-    unit = truth / truth.norm(dim=(1, 2), keepdim=True)
-    across = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0)).double()
-    across -= (across * unit).sum((1, 2), keepdim=True) * unit
-    across /= across.norm(dim=(1, 2), keepdim=True)
-    cos, sin = (1 - far)[:, None, None], (1 - (1 - far).square()).sqrt()[:, None, None]
-    x = cos * unit + sin * across
-    value, said = relative_loss(solver)(
-        solved._replace(x=x, iterates=(truth, x, x)), {"sources": truth}
-    )
-    expected = (far + EXACT).log().mean()
-    torch.testing.assert_close(said["estimate"], expected, rtol=1e-6, atol=1e-6)
-    prior = (distance(x, truth) * 2) / 2 + distance(truth, truth) / 4
-    torch.testing.assert_close(value, expected + prior, rtol=1e-6, atol=1e-6)
 
 
 @torch.no_grad()

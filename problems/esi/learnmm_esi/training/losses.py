@@ -14,8 +14,6 @@ from learnmm.atoms import cosine
 from learnmm_esi.metrics import Evaluator
 from learnmm_esi.networks.solver import SourceSolver
 
-EXACT = 1e-4  # distance that counts as none, about 40 dB
-
 OuterLoss = Callable[[lmm.unroll.Unrolled, Mapping[str, Tensor]], Any]
 
 
@@ -43,25 +41,12 @@ def deep_loss(solver: SourceSolver) -> OuterLoss:
     autoencoder that maps iterates to the truth makes the truth a minimizer of its prior, so the
     energy leads where the estimate should go.
     """
-    return _deep(solver, distance)
 
-
-def relative_loss(solver: SourceSolver) -> OuterLoss:
-    """`deep_loss` with the logarithm of the distance of every iterate and recording.
-
-    ``log(1e-4 + [1 - cos(x_k, x)])`` asks for the same share of any distance, so for decibels:
-    where recordings start nearly right, what the steps spoil there weighs as much as what they
-    gain elsewhere.
-    """
-    return _deep(solver, lambda a, b: (cosine(a, b, floor=1e-8).distance + EXACT).log().mean())
-
-
-def _deep(solver: SourceSolver, far: Callable[[Tensor, Tensor], Tensor]) -> OuterLoss:
     def loss(solved: lmm.unroll.Unrolled, batch: Mapping[str, Tensor]) -> Any:
         truth, iterates = batch["sources"], solved.iterates[1:]
         count = len(iterates)
         weights = torch.arange(1, count + 1, device=truth.device) / (count * (count + 1) / 2)
-        each = torch.stack([far(x, truth) for x in iterates])
+        each = torch.stack([distance(x, truth) for x in iterates])
         phi = solver.energy.autoencoder
         middle, last = (distance(phi(iterates[k]), truth) for k in (count // 2 - 1, count - 1))
         prior = (middle + last) / 2 + distance(phi(truth), truth) / 4
@@ -70,11 +55,7 @@ def _deep(solver: SourceSolver, far: Callable[[Tensor, Tensor], Tensor]) -> Oute
     return loss
 
 
-LOSSES: dict[str, Callable[[SourceSolver], OuterLoss]] = {
-    "deep": deep_loss,
-    "paper": paper_loss,
-    "relative": relative_loss,
-}
+LOSSES: dict[str, Callable[[SourceSolver], OuterLoss]] = {"deep": deep_loss, "paper": paper_loss}
 
 
 def measured(loss: OuterLoss, compare: Evaluator) -> OuterLoss:
