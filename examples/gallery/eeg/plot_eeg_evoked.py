@@ -2,8 +2,8 @@
 Sources of an evoked response
 =============================
 
-One line from an :class:`mne.Evoked` to an :class:`mne.SourceEstimate`, with the weights that come
-with the library and without anything learned, beside MNE-Python's own MNE and sLORETA.
+One line from an :class:`mne.Evoked` to an :class:`mne.SourceEstimate`, guided by the weights that
+come with the library and without anything learned, beside MNE-Python's own MNE and sLORETA.
 """
 
 import matplotlib.pyplot as plt
@@ -55,19 +55,21 @@ stc, fit = apply_mm(evoked, head, return_result=True)
 print(stc)
 print(fit)
 assert fit.monotone
+assert fit.kind.name == "GLOBAL"
 
 # %%
-# ``fit`` is the certificate: which start was taken, which kind of bound the steps rest on, that no
-# step raised the energy, and how much of the recording the sources explain. Of 5 dB, 24 % are
-# noise, which nothing should explain.
+# ``fit`` is the certificate: where it started, which kind of bound the steps rest on, that no step
+# raised the energy, and how much of the recording the sources explain. Of 5 dB, 24 % are noise,
+# which nothing should explain. The bound is ``GLOBAL``: descent is proved before a step is tried.
 
 model = head_model_for(info, head)
 plot_reconstruction(stc, evoked, model)
 plt.show()
 
 # %%
-# The solver that learns nothing takes as many patches of cortex, as wide and as strong, as is most
-# probable given the noise. Its bound is ``GLOBAL``: descent is proved before a step is tried.
+# What was learned says where patches of cortex are expected, and no more. The solver takes as many
+# of them, as wide and as strong, as is most probable given the noise; it can do so without weights.
+# ``InverseSettings(weights="mm-net")`` are the weights with their own steps.
 
 plain, told = apply_mm(evoked, head, InverseSettings(), return_result=True)
 print(told)
@@ -91,7 +93,7 @@ estimates = {
     "MNE": classical(evoked, "MNE"),
     "sLORETA": classical(evoked, "sLORETA"),
     "nothing learned": plain,
-    "learned": stc,
+    "guided": stc,
 }
 seed = recordings.seed_source[0]
 peak = np.abs(recordings.sources[0, seed]).argmax()
@@ -111,7 +113,7 @@ plt.show()
 # How sure the place is, a second estimate says. The estimate is recorded again with fresh noise,
 # and reconstructed. What is painted is the 90 % region of the main source.
 
-inverses = {"nothing learned": MMInverse(head, InverseSettings()), "learned": MMInverse(head)}
+inverses = {"nothing learned": MMInverse(head, InverseSettings()), "guided": MMInverse(head)}
 levels = {name: inverse.uncertainty(evoked) for name, inverse in inverses.items()}
 regions = {"truth": maps["truth"] / maps["truth"].max()}
 for name, where in levels.items():
@@ -135,7 +137,7 @@ for name in estimates:
     apart = model.positions[strongest] - model.positions[recordings.seed_source]
     errors[name] = 1e3 * np.linalg.norm(apart, axis=1)
     print(f"{name:16} median {np.median(errors[name]):4.1f} mm, mean {errors[name].mean():4.1f} mm")
-assert max(errors["learned"].mean(), errors["nothing learned"].mean()) < errors["sLORETA"].mean()
+assert max(errors["guided"].mean(), errors["nothing learned"].mean()) < errors["sLORETA"].mean()
 
 figure, axes = plt.subplots(figsize=(6, 3))
 axes.boxplot(

@@ -141,5 +141,5 @@ for what, attempt in attempts.items():
 # %%
 # Weights that were trained on fsaverage see a head of one's own through FreeSurfer's registration
 # of its surfaces (``SUBJECT/surf/?h.sphere.reg``), with ``apply_mm(evoked, "mine-fwd.fif",
-# InverseSettings(weights="mm-net"))``. That step by itself is
+# InverseSettings(weights="mm-net", guided=True))``. That step by itself is
 # :func:`~learnmm_esi.template_regions`.

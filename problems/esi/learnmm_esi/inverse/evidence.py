@@ -34,7 +34,7 @@ elsewhere. Without them, patches are invented for the rest at high signal-to-noi
 ongoing activity."""
 
 
-UNEXPECTED = 1e-4
+UNEXPECTED = 1e-6
 """Of the most probable place, what every place has at least: an expectation may be wrong."""
 
 

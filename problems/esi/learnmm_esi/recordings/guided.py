@@ -16,14 +16,18 @@ from learnmm_esi.sources import SourceModel
 
 __all__ = ["GuidedInverse"]
 
+SHARPNESS = 3.0
+"""Above one, as learned maps are smeared. From 2 to 6 the estimates hardly differ; with more than 3
+the weaker of two patches is missed more often."""
+
 
 class GuidedInverse:
     """The solver without weights, which expects patches where a learned start is strong.
 
-    The power of the learned start at a source is taken for the probability that a patch has its
-    middle there. How many patches there are, how wide and how strong, follows from the recording as
-    ever (see `EvidenceEnergy`), and so does the place where the recording is clear. A start that
-    is refused tells nothing: all places are alike.
+    The strength of the learned start at a source, to the power of `SHARPNESS`, is taken for the
+    probability that a patch has its middle there. How many patches there are, how wide and how
+    strong, follows from the recording as ever (see `EvidenceEnergy`), and so does the place where
+    the recording is clear. A start that is refused tells nothing: all places are alike.
 
     Parameters
     ----------
@@ -58,11 +62,12 @@ class GuidedInverse:
         """Estimate sources of recordings ``(batch, channels, times)`` in V."""
         start, accepted = self._seeing.solver.energy.judged_start(torch.as_tensor(sensors))
         assert accepted is not None
-        power = start.double().square().sum(2)
-        heard = accepted & power.isfinite().all(1)
+        strength = start.double().square().sum(2).sqrt()
+        expected = (strength / strength.amax(1, keepdim=True)) ** SHARPNESS
+        heard = accepted & expected.isfinite().all(1)
         found = self._energy.reconstruct(
             sensors,
-            expected=torch.where(heard[:, None], power, torch.ones_like(power)),
+            expected=torch.where(heard[:, None], expected, torch.ones_like(expected)),
             max_iter=max_iter,
             progress=progress,
         )

@@ -41,7 +41,7 @@ class InverseSettings:
 
     guided : bool, default False
         Take from the weights where patches are expected, and nothing else: the solver without
-        weights decides (see `GuidedInverse`), in 30 steps. The weights must have a learned start.
+        weights decides (see `EvidenceEnergy`), in 30 steps. The weights must have a learned start.
 
     Raises
     ------

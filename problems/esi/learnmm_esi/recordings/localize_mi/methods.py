@@ -145,13 +145,15 @@ def reconstruction(
     return estimate
 
 
-def learned(head: SubjectHead, response: Response) -> Estimate:
+def learned(head: SubjectHead, response: Response, guided: bool = False) -> Estimate:
     """Prepare `MMInverse` with weights, the values, on the template's regions in the head.
 
     Parameters
     ----------
     head : SubjectHead
     response : Response
+    guided : bool
+        See `InverseSettings`.
 
     Raises
     ------
@@ -166,8 +168,9 @@ def learned(head: SubjectHead, response: Response) -> Estimate:
         if template is None:
             raise ValueError(f"weights {path.name} must be of the template head, these are of none")
         regions = regions_of(head, template)
+        settings = InverseSettings(weights=path, guided=guided)
         sensors = SensorSettings(noise_cov=response.noise)
-        return MMInverse(regions.model, InverseSettings(weights=path), sensors=sensors), regions
+        return MMInverse(regions.model, settings, sensors=sensors), regions
 
     def estimate(evoked: mne.Evoked, weights: Value) -> SourceMap:
         solver, regions = inverse(weights)
@@ -208,6 +211,7 @@ METHODS = (
     Method("sLORETA-free", "snr", SNRS, functools.partial(linear, True, "sLORETA")),
     Method("MM", "diffusion", (SEVERAL, 3.0, 10.0), functools.partial(reconstruction, plain)),
     Method("mm-net", "weights", ("mm-net",), learned),
+    Method("guided", "weights", ("mm-net",), functools.partial(learned, guided=True)),
 )
 """What is compared unless some are chosen. First values are those of a folder of one subject."""
 
