@@ -38,7 +38,7 @@ TOGETHER = 8  # recordings of one cap
 BANDWIDTHS = np.arange(4, 61) / 1e3  # metres, from which one is chosen
 VOLT = 1e-5  # what simulated recordings are scaled to
 CAPS, SNRS = (16, 32, 64, 128, 257), (-5, 0, 5, 10, 20)  # bounds of the rows
-SOLVERS = ("linear", "learned")  # without weights, and with them
+SOLVERS = ("linear", "guided", "learned")  # without weights, guided by them, and theirs
 COLUMNS = ("solver", "recordings", "n", "error", "coverage", "regions", "radius", "refused")
 
 
@@ -191,7 +191,11 @@ def main() -> None:
     positions = simulator.heads.template.head_model(
         simulator.heads.template.skin.vertices[:4], "abcd"
     ).positions
-    solvers = {"linear": InverseSettings(), "learned": InverseSettings(weights=options.weights)}
+    solvers = {
+        "linear": InverseSettings(),
+        "guided": InverseSettings(weights=options.weights, guided=True),
+        "learned": InverseSettings(weights=options.weights),
+    }
     solvers = {name: solvers[name] for name in options.solvers}
     found: dict[str, list[Case]] = {name: [] for name in solvers}
     console = Console()

@@ -17,7 +17,7 @@ from learnmm_esi.inverse.fit import GUIDED, UNGUIDED
 from learnmm_esi.networks.files import save_solver
 from learnmm_esi.networks.method import Recordings
 from learnmm_esi.recordings.apply import MMInverse
-from learnmm_esi.recordings.guided import SHARPNESS, GuidedInverse
+from learnmm_esi.recordings.guided import GuidedInverse
 from learnmm_esi.recordings.learned import LearnedInverse
 from learnmm_esi.recordings.settings import InverseSettings
 from learnmm_esi.recordings.uncertainty import BANDWIDTHS
@@ -42,11 +42,8 @@ def guided(model, weights):
 def test_the_evidence_decides_on_what_the_start_expects(model, sensors, any_weights) -> None:
     learned = LearnedInverse(any_weights, model).seeing(model.leadfield)
     found = GuidedInverse(learned, model).reconstruct(sensors)
-    strength = (
-        learned.solver.energy.start(torch.from_numpy(sensors)).double().square().sum(2).sqrt()
-    )
-    likely = (strength.detach() / strength.detach().amax(1, keepdim=True)) ** SHARPNESS
-    expected = EvidenceEnergy(model).reconstruct(sensors, expected=likely)
+    power = learned.solver.energy.start(torch.from_numpy(sensors)).detach().double().square()
+    expected = EvidenceEnergy(model).reconstruct(sensors, expected=power.sum(2))
     size = np.abs(expected.sources).max()
     np.testing.assert_allclose(found.sources, expected.sources, rtol=0, atol=1e-5 * size)
     assert found.start == GUIDED

@@ -21,6 +21,7 @@ def test_an_inverse_is_pickled_and_copied(coarse_model, evoked, weights):
     for inverse in (
         MMInverse(coarse_model, FEW),
         MMInverse(coarse_model, InverseSettings(weights=weights)),
+        MMInverse(coarse_model, InverseSettings(weights=weights, guided=True)),
     ):
         expected = inverse.apply(evoked).data
         for again in (pickle.loads(pickle.dumps(inverse)), copy.deepcopy(inverse)):

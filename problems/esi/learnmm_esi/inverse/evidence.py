@@ -34,7 +34,7 @@ elsewhere. Without them, patches are invented for the rest at high signal-to-noi
 ongoing activity."""
 
 
-UNEXPECTED = 1e-6
+UNEXPECTED = 1e-4
 """Of the most probable place, what every place has at least: an expectation may be wrong."""
 
 
@@ -106,10 +106,8 @@ class EvidenceEnergy(OnLeadfield):
             raise ValueError(f"EvidenceEnergy: diffusion must not be negative, got {diffusion}")
         gain = _checked(model.leadfield)
         check_size(gain.shape[1])
-        self._shapes = torch.tensor(
-            np.hstack([heat_kernel(model.neighbours, width) for width in widths])
-        )
-        self._dtype = dtype
+        shapes = np.hstack([heat_kernel(model.neighbours, width) for width in widths])
+        self._patches = torch.tensor(shapes, dtype=dtype)
         self.see(gain)
 
     def see(self, leadfield: ArrayLike) -> None:
@@ -126,19 +124,19 @@ class EvidenceEnergy(OnLeadfield):
             If its sources are others, or no sensor sees some of them.
         """
         gain = _checked(leadfield)
-        if len(self._shapes) != gain.shape[1]:
+        if len(self._patches) != gain.shape[1]:
             raise ValueError(
-                f"EvidenceEnergy: expected a lead field of {len(self._shapes)} sources, "
+                f"EvidenceEnergy: expected a lead field of {len(self._patches)} sources, "
                 f"got shape {gain.shape}"
             )
-        super().__init__(gain, self._dtype)
+        dtype = self._patches.dtype
+        super().__init__(gain, dtype)
         self.modes = NoiseModes.of(gain)
-        seen = self.modes.vectors.mT @ torch.tensor(gain / self._gain) @ self._shapes
+        seen = self.modes.vectors.mT @ torch.tensor(gain / self._gain) @ self._patches.double()
         size = torch.linalg.vector_norm(seen, dim=0)
-        self._vectors = self.modes.vectors.to(self._dtype)
+        self._vectors = self.modes.vectors.to(dtype)
         # Columns of norm one: all deviations start alike, and none is favoured for its depth.
-        self._matrix = (seen / size).to(self._dtype)
-        self._patches = (self._shapes / size).to(self._dtype)
+        self._matrix, self._size = (seen / size).to(dtype), size[:, None].to(dtype)
 
     def problem(
         self, sensors: ArrayLike | Tensor, expected: ArrayLike | Tensor | None = None
@@ -199,7 +197,8 @@ class EvidenceEnergy(OnLeadfield):
         moments = moments.flatten(1, 2)  # (B, places of all patches, components)
         places = patches.places.flatten(1)[..., None].expand_as(moments)
         everywhere = moments.new_zeros(len(moments), self._patches.shape[1], moments.shape[2])
-        sources: Tensor = self._patches @ everywhere.scatter_add(1, places, moments) @ parts.courses
+        everywhere = everywhere.scatter_add(1, places, moments) / self._size
+        sources: Tensor = self._patches @ everywhere @ parts.courses
         return sources
 
     def solve(

@@ -16,18 +16,15 @@ from learnmm_esi.sources import SourceModel
 
 __all__ = ["GuidedInverse"]
 
-SHARPNESS = 3.0
-"""Above one, as learned maps are smeared. From 2 to 6 the estimates hardly differ; with more than 3
-the weaker of two patches is missed more often."""
-
 
 class GuidedInverse:
     """The solver without weights, which expects patches where a learned start is strong.
 
-    The strength of the learned start at a source, to the power of `SHARPNESS`, is taken for the
-    probability that a patch has its middle there. How many patches there are, how wide and how
-    strong, follows from the recording as ever (see `EvidenceEnergy`), and so does the place where
-    the recording is clear. A start that is refused tells nothing: all places are alike.
+    The power of the learned start at a source is taken for the probability that a patch has its
+    middle there; anything sharper helps single patches and loses the weaker of two. How many
+    patches there are, how wide and how strong, follows from the recording as ever (see
+    `EvidenceEnergy`), and so does the place where the recording is clear. A start that is refused
+    tells nothing: all places are alike.
 
     Parameters
     ----------
@@ -62,8 +59,7 @@ class GuidedInverse:
         """Estimate sources of recordings ``(batch, channels, times)`` in V."""
         start, accepted = self._seeing.solver.energy.judged_start(torch.as_tensor(sensors))
         assert accepted is not None
-        strength = start.double().square().sum(2).sqrt()
-        expected = (strength / strength.amax(1, keepdim=True)) ** SHARPNESS
+        expected = start.double().square().sum(2)
         heard = accepted & expected.isfinite().all(1)
         found = self._energy.reconstruct(
             sensors,

@@ -42,7 +42,14 @@ REASONS = {
 }
 
 _GROUPS = {
-    "settings=InverseSettings": ("weight", "diffusion", "max_iter", "weights", "transfer"),
+    "settings=InverseSettings": (
+        "weight",
+        "diffusion",
+        "max_iter",
+        "weights",
+        "transfer",
+        "guided",
+    ),
     "sensors=SensorSettings": ("noise_cov", "on_missing"),
     "span=RawSpan": ("start", "stop", "buffer_size", "reject_by_annotation"),
 }
