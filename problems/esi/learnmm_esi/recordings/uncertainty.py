@@ -25,7 +25,7 @@ __all__ = ["BANDWIDTHS", "DRAWS", "Redrawn", "redrawn", "uncertainty"]
 DRAWS = 32
 MOST_DRAWS, MOST_SEED = 10_000, 2**63 - 1
 
-BANDWIDTHS = {"linear": 0.010, "guided": 0.010, "learned": 0.011}
+BANDWIDTHS = {"linear": 0.010, "guided": 0.011, "learned": 0.011}
 """Metres, of a solver without weights, guided by them, and of theirs: ``examples/esi/coverage.py``
 calibrates them, and its results say on what.
 """
@@ -84,7 +84,7 @@ def uncertainty(
     noise covariance where it is not. The bandwidth of the smoothing was chosen for 90 % regions to
     cover the centre of the active patch in 90 % of simulated recordings with one patch, over caps,
     heads, noise and ratios of signal to noise. On others they do, within what 64 recordings can
-    tell, but below 0 dB they hold it in half to three quarters;
+    tell, but below 0 dB they hold it in 45 to 73 %;
     ``examples/esi/results/coverage.md`` has what was measured. Where several sources are active the
     region is that of the strongest.
     """
