@@ -115,6 +115,28 @@ def overview(names: Sequence[str], methods: Sequence[str], results: Results) -> 
     return [*table(head, counts), *table(["rows", *ours], [line(halves)])]
 
 
+def guidance(names: Sequence[str], methods: Sequence[str], results: Results) -> list[str]:
+    """In how many rows, by metric, what was learned betters the solver that learns nothing."""
+    if not {UNLEARNED, GUIDED} <= set(methods):
+        return []
+    counts = []
+    for metric, title in TITLES.items():
+        means = [
+            tuple(results[n][method][metric]["mean"] for method in (UNLEARNED, GUIDED))
+            for n in names
+            if not any("cannot" in results[n][method] for method in (UNLEARNED, GUIDED))
+        ]
+        rising = metric in RISING
+        if not means:
+            return []
+        better = sum((told > plain) if rising else (told < plain) for plain, told in means)
+        digits = DIGITS.get(metric, 1)
+        each = [f"{sum(column) / len(means):.{digits}f}" for column in zip(*means, strict=True)]
+        counts.append(line([title, f"{better} of {len(means)}", *each]))
+    head = [f"means of rows, {GUIDED} beside {UNLEARNED}", "better", UNLEARNED, GUIDED]
+    return table(head, counts)
+
+
 def reasons(names: Sequence[str], results: Results) -> list[str]:
     """Why methods could not run, and where."""
     found: dict[tuple[str, str], list[str]] = {}
@@ -149,6 +171,7 @@ def page(
         "A worst tenth is what a tenth of the recordings are worse than.",
         "",
         *overview(names, methods, results),
+        *guidance(names, methods, results),
         *reasons(names, results),
         "",
     ]

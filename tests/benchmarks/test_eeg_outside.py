@@ -151,6 +151,24 @@ def test_rows_without_both_methods_have_no_ratio() -> None:
     assert "| Localization error, mm | 0 of 0 |" in told
 
 
+def test_guidance_is_told_by_rows_that_it_betters() -> None:
+    cells = [Cell(), Cell(19)]
+    rows = {
+        cell.name: {
+            methods.UNLEARNED: numbers(),
+            methods.GUIDED: numbers(**dict.fromkeys(METRICS, value)),
+        }
+        for cell, value in zip(cells, (0.5, 1.0), strict=True)
+    }
+    names = list(rows)
+    told = page.guidance(names, [methods.UNLEARNED, methods.GUIDED], rows)
+    assert "| Localization error, mm | 1 of 2 | 1.0 | 0.8 |" in told
+    assert "| PSNR, dB | 0 of 2 | 1.0 | 0.8 |" in told  # where less is worse
+    assert page.guidance(names, [methods.GUIDED], rows) == []
+    away = {name: {**row, methods.GUIDED: {"cannot": "it is away"}} for name, row in rows.items()}
+    assert page.guidance(names, list(away[names[0]]), away) == []
+
+
 def test_arguments_that_make_no_sense_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for given, message in (
         (["--samples", "0"], "--samples must be positive"),

@@ -67,8 +67,19 @@ def test_an_estimate_says_that_it_was_guided(model, evoked, epochs, any_weights)
     for one, alone in zip(inverse.apply(epochs), epochs.iter_evoked(copy=True), strict=True):
         found = inverse.apply(alone).data  # whatever its neighbours are
         np.testing.assert_allclose(one.data, found, atol=1e-3 * np.abs(found).max())
+
+
+def test_draws_are_not_guided_and_may_disagree(model, evoked, sensors, any_weights) -> None:
+    inverse = guided(model, any_weights)
     told = inverse.uncertainty(evoked, draws=3).comment
     assert f"bandwidth {1e3 * BANDWIDTHS['guided']:.1f} mm, 3 draws" in told
+    drawn, plain = (
+        one._engine.of(evoked.info).prepare(evoked.info, None)
+        for one in (inverse, MMInverse(model, InverseSettings()))
+    )
+    found = drawn.reconstruct(sensors, guided=False).sources
+    np.testing.assert_array_equal(found, plain.reconstruct(sensors).sources)
+    assert not np.array_equal(found, drawn.reconstruct(sensors).sources)
 
 
 def test_where_the_start_is_refused_nothing_learned_is_used(model, evoked, refusing) -> None:

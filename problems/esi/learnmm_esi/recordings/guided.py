@@ -33,6 +33,11 @@ class GuidedInverse:
     model : SourceModel
         Lead field of the same channels, and neighbours.
 
+    Attributes
+    ----------
+    unguided : EvidenceEnergy
+        The solver without weights.
+
     Raises
     ------
     ValueError
@@ -45,12 +50,12 @@ class GuidedInverse:
                 "guided=True needs weights with a learned start, and these start from "
                 f"{seeing.solver.energy.initial}"
             )
-        self._seeing, self._energy = seeing, EvidenceEnergy(model)
+        self._seeing, self.unguided = seeing, EvidenceEnergy(model)
 
     @property
     def leadfield(self) -> lmm.linear.MatrixMap:
         """What the sensors see, divided by its norm."""
-        return self._energy.leadfield
+        return self.unguided.leadfield
 
     @torch.no_grad()
     def reconstruct(
@@ -61,7 +66,7 @@ class GuidedInverse:
         assert accepted is not None
         expected = start.double().square().sum(2)
         heard = accepted & expected.isfinite().all(1)
-        found = self._energy.reconstruct(
+        found = self.unguided.reconstruct(
             sensors,
             expected=torch.where(heard[:, None], expected, torch.ones_like(expected)),
             max_iter=max_iter,

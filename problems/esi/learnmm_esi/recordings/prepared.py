@@ -129,11 +129,14 @@ class PreparedRecording:
         ]
         return Solved(reconstruction.sources, fits, told)
 
-    def reconstruct(self, batch: NDArray[np.float64]) -> Reconstruction:
+    def reconstruct(self, batch: NDArray[np.float64], guided: bool = True) -> Reconstruction:
         """Reconstruct ``(recordings, channels, times)`` of the channels in use, filtered."""
+        energy = self.energy
+        if isinstance(energy, GuidedInverse) and not guided:
+            energy = energy.unguided
         if self.max_iter is None:
-            return self.energy.reconstruct(batch)
-        return self.energy.reconstruct(batch, max_iter=self.max_iter)
+            return energy.reconstruct(batch)
+        return energy.reconstruct(batch, max_iter=self.max_iter)
 
     def _fits(self, reconstruction: Reconstruction, batch: NDArray[np.float64]) -> list[MMFit]:
         """What was done for each recording, those included whose learned start was refused."""

@@ -25,7 +25,7 @@ __all__ = ["BANDWIDTHS", "DRAWS", "Redrawn", "redrawn", "uncertainty"]
 DRAWS = 32
 MOST_DRAWS, MOST_SEED = 10_000, 2**63 - 1
 
-BANDWIDTHS = {"linear": 0.010, "guided": 0.011, "learned": 0.011}
+BANDWIDTHS = {"linear": 0.010, "guided": 0.012, "learned": 0.011}
 """Metres, of a solver without weights, guided by them, and of theirs: ``examples/esi/coverage.py``
 calibrates them, and its results say on what.
 """
@@ -45,8 +45,9 @@ def uncertainty(
     """Estimate where the main source of an evoked response may lie.
 
     The estimate is recorded again with fresh noise, at the ratio of signal to noise that the
-    recording itself tells (see `estimate_noise`), and reconstructed as the recording was. The
-    places of the draws' largest sources, smoothed, are a density over the cortex (see `levels`).
+    recording itself tells (see `estimate_noise`), and reconstructed as the recording was, but for
+    guidance: that would be the same in all draws, and they would agree too well. The places of the
+    draws' largest sources, smoothed, are a density over the cortex (see `levels`).
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ def uncertainty(
     noise covariance where it is not. The bandwidth of the smoothing was chosen for 90 % regions to
     cover the centre of the active patch in 90 % of simulated recordings with one patch, over caps,
     heads, noise and ratios of signal to noise. On others they do, within what 64 recordings can
-    tell, but below 0 dB they hold it in 45 to 73 %;
+    tell, but below 0 dB they hold it in 55 to 73 %;
     ``examples/esi/results/coverage.md`` has what was measured. Where several sources are active the
     region is that of the strongest.
     """
@@ -164,7 +165,7 @@ def redrawn(
     with Progress(draws, enabled=progress, title="draws") as bar:
         for first in range(0, draws, size):
             batch = drawn[first : first + size]
-            places.append(main_sources(prepared.reconstruct(batch).sources))
+            places.append(main_sources(prepared.reconstruct(batch, guided=False).sources))
             bar.show(first + len(batch), "")
     return Redrawn(sources, np.concatenate(places), solved.fits[0].start)
 
