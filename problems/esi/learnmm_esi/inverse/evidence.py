@@ -33,7 +33,6 @@ of patches are known no better, and as seen of sources everywhere alike, for a c
 elsewhere. Without them, patches are invented for the rest at high signal-to-noise ratios and in
 ongoing activity."""
 
-
 UNEXPECTED = 1e-4
 """Of the most probable place, what every place has at least: an expectation may be wrong."""
 
