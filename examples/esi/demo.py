@@ -3,7 +3,8 @@
 Run with ``make demo``. Everything is built from what MNE-Python and nilearn ship: the fsaverage
 head (994 cortical regions, 90 electrodes, three-layer BEM), and event-related potentials of one
 cortical patch each at 5 dB. The learned solver is an MM-Net that comes with the library; it was
-trained on a finer model of this head. Writes ``out/demo_cortex.png`` and ``out/demo_energy.png``.
+trained on a finer model of this head. *Guided* is the solver that learns nothing, which expects
+patches where MM-Net's start is strong. Writes ``out/demo_cortex.png`` and ``out/demo_energy.png``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from learnmm_esi.inverse.evidence import EvidenceEnergy
 from learnmm_esi.metrics import Evaluator
 from learnmm_esi.networks.files import load_solver
 from learnmm_esi.plots.cortex import plot_cortex
-from learnmm_esi.recordings.learned import find_weights
+from learnmm_esi.recordings.guided import GuidedInverse
+from learnmm_esi.recordings.learned import SeeingInverse, find_weights
 from learnmm_esi.simulation.erp import ERPSimulator
 
 SAMPLES, SEED, STEPS = 16, 2026, 30
@@ -42,7 +44,7 @@ model = fsaverage_head_model(HeadModelSettings(ico=3), progress=True)
 simulator = ERPSimulator(model, seed=SEED, snr_db=5.0)
 recordings = simulator.batch(range(SAMPLES))
 
-# 2. Four reconstructions of each, and what the learned one starts from.
+# 2. Five reconstructions of each, and what the learned one starts from.
 energy = EvidenceEnergy(model)
 estimates, milliseconds = {}, {}
 for method in ("MNE", "sLORETA"):
@@ -53,6 +55,10 @@ begin = time.perf_counter()
 reconstruction = energy.reconstruct(recordings.sensors, max_iter=STEPS, progress=True)
 milliseconds[PLAIN] = 1e3 * (time.perf_counter() - begin) / SAMPLES
 solver = load_solver(find_weights("mm-net"), model, transfer=True)
+guide = GuidedInverse(SeeingInverse(solver, model.leadfield), model)
+begin = time.perf_counter()
+guided = guide.reconstruct(recordings.sensors, max_iter=STEPS, progress=True)
+milliseconds["guided"] = 1e3 * (time.perf_counter() - begin) / SAMPLES
 begin = time.perf_counter()
 with torch.no_grad():  # what the steps of MM-Net begin with: a network of its own
     y = solver.energy.normalized(recordings.sensors)
@@ -61,9 +67,9 @@ milliseconds["MM-Net's start"] = 1e3 * (time.perf_counter() - begin) / SAMPLES
 begin = time.perf_counter()
 learned = solver.reconstruct(recordings.sensors, progress=True)
 milliseconds["MM-Net"] = 1e3 * (time.perf_counter() - begin) / SAMPLES
-results = {PLAIN: reconstruction.result, "MM-Net": learned.result}
-estimates |= {PLAIN: reconstruction.sources, "MM-Net's start": start}
-estimates |= {"MM-Net": learned.sources}
+results = {PLAIN: reconstruction.result, "guided": guided.result, "MM-Net": learned.result}
+estimates |= {PLAIN: reconstruction.sources, "guided": guided.sources}
+estimates |= {"MM-Net's start": start, "MM-Net": learned.sources}
 
 # 3. What they are worth. LE is the paper's localisation error: the peak is searched within seven
 # neighbours of the true seed; LE global searches all regions.
@@ -117,7 +123,7 @@ maps |= {method: estimate[shown, :, peak] for method, estimate in estimates.item
 units = dict.fromkeys(maps, "nA m") | {"sLORETA": "(no unit)"}
 maps = {name: values * (1e9 if units[name] == "nA m" else 1) for name, values in maps.items()}
 figure = plot_cortex(model, maps, unit=units)
-curve, panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+curve, panels = plt.subplots(1, len(results), figsize=(12, 4), layout="constrained")
 for axes, (method, result) in zip(panels, results.items(), strict=True):
     values = torch.cat([result.initial_fun[None], result.history.value]).numpy()
     axes.plot(values, color="0.7", linewidth=0.8)
