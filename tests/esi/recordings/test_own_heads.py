@@ -209,6 +209,7 @@ def test_the_command_needs_no_head_model(own_head, any_cap, tmp_path: Path):
     arguments = ["reconstruct", tmp_path / "any-ave.fif", "--ico", 2]
     for further, settings in (
         ((), InverseSettings(weights=any_cap, guided=True)),
+        (("--guided",), InverseSettings(weights=any_cap, guided=True)),
         (("--weights", any_cap, "--guided"), InverseSettings(weights=any_cap, guided=True)),
         (("--weights", any_cap), InverseSettings(weights=any_cap)),
         (("--weights", "none", "--max-iter", 5, "--no-picture", "--expand"), FEW),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -198,7 +198,7 @@ class SolveOptions(OptionGroup):
         from learnmm_esi.recordings.learned import best_settings, find_weights
         from learnmm_esi.recordings.settings import InverseSettings
 
-        if template and self == SolveOptions(max_iter=self.max_iter):
+        if template and replace(self, guided=False) == SolveOptions(max_iter=self.max_iter):
             return best_settings(None, self.max_iter)
         weights = None if self.weights in (None, "none") else find_weights(self.weights)
         return InverseSettings(
