@@ -81,7 +81,7 @@ what the library does by default: that start says where patches are expected, th
 
 Patches of up to five neighbours around their middle, falling off in many ways; deflections,
 oscillations, spikes, neural masses, 10 to 100 samples; 64 electrodes of any cap, misplaced by 2 mm;
-5 dB. EMD is the earth mover's distance in mm. Steps that know one shape of patch lose here.
+5 dB. EMD is the earth mover's distance in mm.
 
 {ranges_table}
 
