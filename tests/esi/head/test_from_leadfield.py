@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -149,6 +152,44 @@ def test_a_bare_lead_field_comes_from_a_file(tmp_path):
 def test_other_files_are_no_bare_lead_fields(tmp_path, write, message):
     path = tmp_path / "mine.npz"
     write(path)
+    with pytest.raises(ValueError, match=message):
+        read_head_model(path)
+
+
+def shorter_than_it_says(path):
+    """Write arrays, one of which says to be a thousand times larger."""
+    with zipfile.ZipFile(path, "w") as file:
+        for name, value in GIVEN.items():
+            content = io.BytesIO()
+            np.save(content, value)
+            text = content.getvalue()
+            if name == "neighbours":
+                text = text.replace(b"(20, 20), }   ", b"(20, 20000), }")
+            file.writestr(f"{name}.npy", text)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda p: np.savez_compressed(p, **GIVEN, more=np.zeros(10**6)), "has more besides"),
+        (
+            lambda p: np.savez_compressed(p, **{**GIVEN, "leadfield": np.zeros((9, 10**5))}),
+            "times smaller",
+        ),
+        (
+            lambda p: np.savez_compressed(p, **{**GIVEN, "positions": np.zeros((10**6, 3))}),
+            r"positions of shape \(1000000, 3\)",
+        ),
+        (lambda p: np.savez(p, **{**GIVEN, "leadfield": np.ones((2, 40_000))}), "at most 32768"),
+        (shorter_than_it_says, "is shorter than its header says"),
+    ],
+)
+def test_nothing_is_read_of_a_file_that_claims_what_does_not_fit(
+    tmp_path, monkeypatch, write, message
+):
+    path = tmp_path / "mine.npz"
+    write(path)
+    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("it was read"))
     with pytest.raises(ValueError, match=message):
         read_head_model(path)
 

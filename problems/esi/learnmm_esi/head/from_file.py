@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 
 import mne
-import numpy as np
 
+from learnmm_esi.head.arrays import read_arrays
 from learnmm_esi.head.from_forward import head_model_from_forward
 from learnmm_esi.head.from_leadfield import head_model_from_leadfield
 from learnmm_esi.head.model import HeadModel
 
 __all__ = ["read_head_model"]
-
-NEEDED = ("leadfield", "positions", "neighbours", "channel_names")
-FURTHER = ("normals", "distances")
 
 
 def read_head_model(model: mne.Forward | str | os.PathLike[str]) -> HeadModel:
@@ -33,8 +30,9 @@ def read_head_model(model: mne.Forward | str | os.PathLike[str]) -> HeadModel:
     Raises
     ------
     ValueError
-        If an ``.npz`` file lacks something, or `head_model_from_leadfield` or
-        `head_model_from_forward` refuses what is in the file.
+        If an ``.npz`` file lacks something, or holds what does not fit its lead field or is larger
+        than the file explains; or if `head_model_from_leadfield` or `head_model_from_forward`
+        refuses what is in the file.
 
     Examples
     --------
@@ -53,20 +51,6 @@ def read_head_model(model: mne.Forward | str | os.PathLike[str]) -> HeadModel:
             raise ValueError(
                 f"{os.fspath(model)} is damaged, its parts do not fit together: {error}"
             ) from error
-    try:
-        with np.load(model, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
-    except OSError:
-        raise
-    except Exception as error:  # numpy and zipfile may say anything of a file that is none
-        raise ValueError(f"{os.fspath(model)} is no .npz file of plain arrays: {error}") from error
-    missing = [name for name in NEEDED if name not in found]
-    unknown = [name for name in found if name not in (*NEEDED, *FURTHER)]
-    if missing or unknown:
-        raise ValueError(
-            f"{os.fspath(model)} must hold {', '.join(NEEDED)}, and may hold "
-            f"{', '.join(FURTHER)}; it lacks {', '.join(missing) or 'none of them'}"
-            f"{', and has ' + ', '.join(unknown) + ' besides' if unknown else ''}"
-        )
-    names = [str(name) for name in np.atleast_1d(found.pop("channel_names"))]
-    return head_model_from_leadfield(channel_names=names, **found)
+    arrays = read_arrays(model)
+    names = [str(name) for name in arrays.pop("channel_names")]
+    return head_model_from_leadfield(channel_names=names, **arrays)
