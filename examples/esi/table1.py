@@ -2,8 +2,9 @@
 
 Run with ``python examples/esi/table1.py`` after ``equal_training.py`` and ``horizons.py``. Reads
 ``equal``, the trainings of one length with their evaluations (those of several horizons from its
-subfolder), and ``evaluations``, those of other lengths, and writes ``table1.md``, a page each for
-other lengths, curves, ablation, horizons and settings, and the figures of these pages.
+subfolder), ``whole``, those of another length as far as they are in, and ``evaluations``, those of
+any length, and writes ``table1.md``, a page each for these, for curves, ablation, horizons and
+settings, and the figures of these pages.
 """
 
 from __future__ import annotations
@@ -45,15 +46,25 @@ itself, judged by the recording alone. Of the others it keeps the linear estimat
 *As printed* is the paper's MM-Net with its own interval, noise, prior and loss.
 *Nothing learned* is the evidence on all recordings.
 
-[What differs beside](table1_settings.md), [how the methods learn](table1_curves.md), [trainings of
-other lengths](table1_longer.md), [what confines the steps](table1_ablation.md), [what the interval
-of the paper allows](printed.md), [far more steps](table1_horizons.md).
+[What differs beside](table1_settings.md), [how the methods learn](table1_curves.md), [more minutes
+each, as far as they are in](table1_whole.md), [trainings of other lengths](table1_longer.md), [what
+confines the steps](table1_ablation.md), [what the interval of the paper allows](printed.md), [far
+more steps](table1_horizons.md).
 """
 LONGER = """# Trainings of other lengths
 
 As [Table I](table1.md), after the minutes of the last column, which differ from row to row: rows do
 not compare as methods do. Neural masses here have one patch a recording, in training too.
 """
+WHOLE = """# Table I, {minutes:g} minutes each
+
+As [Table I](table1.md), after {minutes:g} minutes of one core instead of {fewer:g}. A longer training
+starts anew, as its learning rate falls over its length. So far {number} of the trainings are in;
+the others are *not trained yet*, or stand after {fewer:g} minutes in Table I.
+
+![Curves](table1-curves-whole.png)
+"""
+LEARNING = "# How these learn\n\nTold as [of {fewer:g} minutes](table1_curves.md).\n"
 VERDICT = "Rows of the paper that one of ours comes up to, within 1.5 mm, 1.5 of AUC and 1 dB:\n"
 FURTHER = {
     "ablation": (
@@ -123,26 +134,29 @@ def main() -> None:
     """Read the options, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--equal", type=Path, default=RESULTS / "equal")
+    parser.add_argument("--whole", type=Path, default=RESULTS / "whole")
     parser.add_argument("--evaluations", type=Path, default=RESULTS / "evaluations")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     options = parser.parse_args()
 
-    equal, others = (read_evaluations(folder) for folder in (options.equal, options.evaluations))
+    folders = (options.equal, options.whole, options.evaluations)
+    equal, whole, others = map(read_evaluations, folders)
     calibration, unlearned = (
         json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
         for name in ("calibration", "unlearned")
     )
     plain = calibration, unlearned["rows"]
-    records = options.equal / "trainings"
     options.out.mkdir(parents=True, exist_ok=True)
+    records = options.equal / "trainings"
     spent = table1_curves.courses(records)[0].told["minutes"]
     curves = table1_curves.page(records, TITLES, options.out / "table1-curves.png")
     pages = {
         "table1": [INTRODUCTION.format(minutes=spent), *tables(EQUAL, equal, *plain)],
         "table1_longer": [LONGER, *tables(("erp", "nmm"), others, *plain)],
         "table1_curves": [curves],
+        "table1_whole": whole_page(options, whole, spent, plain),
     }
-    evaluations = [*equal, *others]
+    evaluations = [*equal, *whole, *others]
     for name, (title, told) in FURTHER.items():
         parts = read_evaluations(
             (options.equal if name == "horizons" else options.evaluations) / name
@@ -158,6 +172,21 @@ def main() -> None:
     for name, lines in pages.items():
         (options.out / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
         console.print(f"Written: {options.out / name}.md")
+
+
+def whole_page(
+    options: argparse.Namespace, evaluations: list[dict], fewer: float, plain: tuple[dict, list]
+) -> list[str]:
+    """The page on trainings of another length, as far as they are in."""
+    found = table1_curves.courses(options.whole / "trainings")
+    told = {"minutes": found[0].told["minutes"], "fewer": fewer, "number": len(found)}
+    table1_curves.draw(found, TITLES, options.out / "table1-curves-whole.png")
+    return [
+        WHOLE.format(**told),
+        *tables(EQUAL, evaluations, *plain),
+        LEARNING.format(**told),
+        *table1_curves.sections(found, TITLES),
+    ]
 
 
 def tables(

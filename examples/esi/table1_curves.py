@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 from table1_rows import markdown
 
 METRICS = {"LE": "LE, mm", "AUC": "AUC × 100", "PSNR": "PSNR, dB"}
-AT = (500, 1000, 2000, 4000)  # recordings
+AT = (500, 1000, 2000, 4000, 8000, 16_000)  # recordings
 TICKS = (100, 300, 1000, 3000, 10_000, 30_000)
 COLORS = {
     "mm-net": "C0",
@@ -92,19 +92,28 @@ def page(folder: Path, titles: dict[str, str], picture: Path) -> str:
     found = courses(folder)
     rates = list(_records(folder, "rates"))
     lines = [TOLD.format(minutes=found[0].told["minutes"])]
-    for data in dict.fromkeys(course.data for course in found):
-        lines += [f"## {titles[data]}\n", _table([c for c in found if c.data == data]), ""]
+    lines += sections(found, titles)
     lines += [RATES, _rates(rates)]
     draw(found, titles, picture)
     return "\n".join(lines)
 
 
+def sections(found: list[Course], titles: dict[str, str]) -> list[str]:
+    """A table for each data set: quality after so many recordings."""
+    lines = []
+    for data in dict.fromkeys(course.data for course in found):
+        lines += [f"## {titles[data]}\n", _table([c for c in found if c.data == data]), ""]
+    return lines
+
+
 def _table(found: list[Course]) -> str:
-    header = ("method", "first iterate", "rate", "recordings", *(f"after {n}" for n in AT), "last")
+    most = max(course.told["validations"][-1]["recordings"] for course in found)
+    at = [number for number in AT if number <= most]
+    header = ("method", "first iterate", "rate", "recordings", *(f"after {n}" for n in at), "last")
     lines = []
     for course in found:
         last = course.told["validations"][-1]
-        cells = [_cell(look) for look in (*map(course.at, AT), last)]
+        cells = [_cell(look) for look in (*map(course.at, at), last)]
         rate, seen = f"{course.told['rate']:g}", str(last["recordings"])
         lines.append([course.method, course.start, rate, seen, *cells])
     return "LE / AUC / PSNR.\n\n" + markdown(header, lines)

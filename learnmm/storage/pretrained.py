@@ -36,7 +36,7 @@ class Pretrained:
     In a plug-in's ``pyproject.toml``::
 
         [project.entry-points."learnmm.weights"]
-        quasi-newton = "learnmm.proposers.quasi_newton:PRETRAINED"
+        quasi-newton = "learnmm.proposers.quasi_newton:WEIGHTS"
     """
 
     load: Callable[..., nn.Module]

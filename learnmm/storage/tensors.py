@@ -19,8 +19,6 @@ from learnmm.storage.files import write_file
 VERSION = 1
 _ENTRY = "learnmm"  # one entry: safetensors writes several in random order
 _HASH = "sha256"
-# Files of before there was a hash have no other entries than these.
-_WITHOUT_HASH = {"format", "version", "config", "notes", "dtypes", "counters", "run"}
 _DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -66,9 +64,7 @@ class TensorFile:
                 f"the tensors of {self.path} cannot be read: {shown(str(error))}"
             ) from error
         header = dict(self.header)
-        if (found := header.pop(_HASH, None)) is None:
-            return result
-        if found != _content(result, header):
+        if header.pop(_HASH) != _content(result, header):
             raise ValueError(f"{self.path} is damaged: its content does not match its hash")
         return result
 
@@ -151,8 +147,8 @@ def _header(path: Path, file: Any, kind: str, entries: tuple[str, ...]) -> dict[
         raise ValueError(f"{path} lacks {missing} in its header")
     if wrong := [name for name in entries if not isinstance(header[name], dict)]:
         raise ValueError(f"{path} has something else than an object as {wrong} in its header")
-    if _HASH not in header and (unknown := sorted(set(header) - _WITHOUT_HASH)):
-        raise ValueError(f"{path} is damaged: unknown in its header: {short(unknown)}")
+    if _HASH not in header:
+        raise ValueError(f"{path} is damaged: it has no hash in its header")
     return header
 
 
