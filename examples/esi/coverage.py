@@ -38,7 +38,7 @@ TOGETHER = 8  # recordings of one cap
 BANDWIDTHS = np.arange(4, 61) / 1e3  # metres, from which one is chosen
 VOLT = 1e-5  # what simulated recordings are scaled to
 CAPS, SNRS = (16, 32, 64, 128, 257), (-5, 0, 5, 10, 20)  # bounds of the rows
-SOLVERS = ("linear", "guided", "learned")  # without weights, guided by them, and theirs
+SOLVERS = ("unguided", "guided", "learned")  # without weights, guided by them, and theirs
 COLUMNS = ("solver", "recordings", "n", "error", "coverage", "regions", "radius", "refused")
 
 
@@ -192,7 +192,7 @@ def main() -> None:
         simulator.heads.template.skin.vertices[:4], "abcd"
     ).positions
     solvers = {
-        "linear": InverseSettings(),
+        "unguided": InverseSettings(),
         "guided": InverseSettings(weights=options.weights, guided=True),
         "learned": InverseSettings(weights=options.weights),
     }

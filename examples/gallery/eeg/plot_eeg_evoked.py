@@ -58,9 +58,10 @@ assert fit.monotone
 assert fit.kind.name == "GLOBAL"
 
 # %%
-# ``fit`` is the certificate: where it started, which kind of bound the steps rest on, that no step
+# ``fit`` is the certificate: how it started, which kind of bound the solver has, that no step
 # raised the energy, and how much of the recording the sources explain. Of 5 dB, 24 % are noise,
-# which nothing should explain. The bound is ``GLOBAL``: descent is proved before a step is tried.
+# which nothing should explain. Every step was verified; the bound is ``GLOBAL``, so that one which
+# is refused gives way to a step that is known to descend before it is tried.
 
 model = head_model_for(info, head)
 plot_reconstruction(stc, evoked, model)

@@ -13,7 +13,7 @@ import learnmm as lmm
 from eeg_learning import build
 from eeg_recordings import SFREQ, TIMES, save_untrained
 from learnmm_esi.inverse.evidence import EvidenceEnergy
-from learnmm_esi.inverse.fit import GUIDED, UNGUIDED
+from learnmm_esi.inverse.fit import GUIDED, UNHEARD
 from learnmm_esi.networks.files import save_solver
 from learnmm_esi.networks.method import Recordings
 from learnmm_esi.recordings.apply import MMInverse
@@ -85,7 +85,7 @@ def test_draws_are_not_guided_and_may_disagree(model, evoked, sensors, any_weigh
 def test_where_the_start_is_refused_nothing_learned_is_used(model, evoked, refusing) -> None:
     with pytest.warns(RuntimeWarning, match="was refused, .* is that of the solver without weigh"):
         stc, fit = guided(model, refusing).apply(evoked, return_result=True)
-    assert fit.start == UNGUIDED
+    assert fit.start == UNHEARD
     plain, expected = MMInverse(model, InverseSettings()).apply(evoked, return_result=True)
     np.testing.assert_array_equal(stc.data, plain.data)
     np.testing.assert_array_equal(fit.energies, expected.energies)

@@ -126,7 +126,7 @@ def test_every_epoch_has_an_estimate(run, epochs, forward, tmp_path):
     epochs.save(tmp_path / "subject-epo.fif", verbose="ERROR")
     output = run(tmp_path / "subject-epo.fif")
     assert "7/7" in output
-    assert "epoch 2: linear start; energy" in output
+    assert "epoch 2: unguided start; energy" in output
     kept = [0, 2, 3, 4, 5, 6, 7]
     assert estimates(tmp_path) == [
         f"subject-epoch-{k}-mm-{side}.stc" for k in kept for side in ("lh", "rh")

@@ -48,7 +48,7 @@ def test_the_region_holds_the_main_source(inverse, evoked, found):
 def test_the_comment_says_level_radius_and_bandwidth(found):
     assert "the 90% region is level <= 0.9" in found.comment
     assert f"within {1e3 * found.radius:.0f} mm" in found.comment
-    assert f"bandwidth {1e3 * BANDWIDTHS['linear']:.1f} mm, 32 draws" in found.comment
+    assert f"bandwidth {1e3 * BANDWIDTHS['unguided']:.1f} mm, 32 draws" in found.comment
 
 
 def test_neither_scale_nor_other_random_numbers_play_a_role(inverse, evoked, found):

@@ -15,6 +15,7 @@ from torch import Tensor
 import learnmm as lmm
 from learnmm_esi.inverse.classical import check_silent
 from learnmm_esi.inverse.energy import Reconstruction, check_size, heat_kernel
+from learnmm_esi.inverse.fit import GUIDED, UNGUIDED
 from learnmm_esi.inverse.likely_patches import Patches, likely_patches
 from learnmm_esi.inverse.marginal import ConvexBounding, MarginalLikelihood
 from learnmm_esi.inverse.noise import NoiseEstimate, NoiseModes, estimate_noise
@@ -239,7 +240,8 @@ class EvidenceEnergy(OnLeadfield):
         problem = self.problem(sensors, expected)
         result = self.solve(problem, max_iter=max_iter, progress=progress)
         estimate = self.amplitude(self.sources(problem, result.x), sensors)
-        return Reconstruction(estimate, result, noise=problem.noise)
+        told = UNGUIDED if expected is None else GUIDED
+        return Reconstruction(estimate, result, noise=problem.noise, start=told)
 
 
 def _checked(leadfield: ArrayLike) -> NDArray[np.float64]:

@@ -16,7 +16,8 @@ from learnmm_esi.inverse.noise import NoiseEstimate
 __all__ = ["MMFit", "explained_share", "fits_of", "unmoved_fit"]
 
 REFUSED = "linear (learned one refused)"
-GUIDED, UNGUIDED = "guided", "unguided (learned start refused)"
+GUIDED, UNGUIDED = "guided", "unguided"
+UNHEARD = "unguided (learned start refused)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,18 +34,20 @@ class MMFit:
     status : learnmm.Status or None
         Why it stopped; ``status.message`` is a sentence. None if the start was left as it is.
     kind : learnmm.Kind or None
-        What kind of bound the steps rest on; None if no step was tried.
+        What kind of bound the solver has; None if no step was tried. The safeguard has looked at
+        every step, whatever the bound; a step to its minimum is what a refused one falls back to.
     monotone : bool
         No step raised the energy.
     violations : int
         Candidates whose energy lay above the bound. For a `GLOBAL` bound zero, else it is wrong;
         for a `POINTWISE` one this happens, and a candidate that raises the energy is refused.
     start : str
-        Where it started: ``"linear"``, ``"evidence"`` or ``"noise"``; ``"learned"`` where a learned
-        start earned its place, and ``"linear (learned one refused)"`` where it did not: the linear
-        estimate then is left as it is. ``"guided"`` where a learned start told where patches are
-        expected, and ``"unguided (learned start refused)"`` where it was not heard: the estimate
-        then is that without weights.
+        How it started. Of `EvidenceEnergy` with ``"unguided"`` patches, all alike; ``"guided"``
+        where they were told where patches are expected; ``"unguided (learned start refused)"``
+        where a learned start was to tell and was not heard: the estimate then is that without
+        weights. Of other energies from what is ``"linear"``, ``"evidence"`` or ``"noise"``;
+        ``"learned"`` where a learned start earned its place, and ``"linear (learned one refused)"``
+        where it did not: the linear estimate then is left as it is.
     noise : float or None
         Share of the recording's sum of squares that was taken for noise, from which the weight of
         the prior follows; None where that is fixed or learned.

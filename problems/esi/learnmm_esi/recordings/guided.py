@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike
 import learnmm as lmm
 from learnmm_esi.inverse.energy import Reconstruction
 from learnmm_esi.inverse.evidence import EvidenceEnergy
-from learnmm_esi.inverse.fit import GUIDED
 from learnmm_esi.recordings.learned import SeeingInverse
 from learnmm_esi.sources import SourceModel
 
@@ -72,4 +71,4 @@ class GuidedInverse:
             max_iter=max_iter,
             progress=progress,
         )
-        return replace(found, refused=(~heard).cpu().numpy(), start=GUIDED)
+        return replace(found, refused=(~heard).cpu().numpy())

@@ -12,10 +12,11 @@ _WEIGHT = (
     "one is InverseSettings(weight=1.0), and more is smoother"
 )
 REASONS = {
-    "bound": "descent is proved beforehand. The pointwise bound of SourceEnergy reaches lower "
-    "energies, whose sources are farther from the true ones",
+    "bound": "there is one, which holds everywhere, and every step is verified. The pointwise "
+    "bound of SourceEnergy reaches lower energies, whose sources are farther from the true ones",
     "combine_xyz": f"{_FIXED}, so there are no components to combine",
-    "depth": "the start, sLORETA, has no depth bias, and patches of any depth start alike",
+    "depth": "there is no bias to correct: without weights patches of any depth start alike, and "
+    "the linear start is sLORETA",
     "fixed": f"{_FIXED} already",
     "invert": "there is one solver",
     "label": "all sources explain the recording together. Take some with stc.in_label(label)",

@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from learnmm_esi.inverse.fit import REFUSED, UNGUIDED
+from learnmm_esi.inverse.fit import REFUSED, UNHEARD
 
 __all__ = ["EXPLAINED", "PREDICTED", "CrossValidation", "warn_about_misfit"]
 
-INSTEAD = {REFUSED: "the linear one", UNGUIDED: "that of the solver without weights"}
+INSTEAD = {REFUSED: "the linear one", UNHEARD: "that of the solver without weights"}
 """What is handed out where a learned start was refused, by what is said of the start."""
 
 EXPLAINED = 0.5  # share of a recording below which an estimate is not to be believed

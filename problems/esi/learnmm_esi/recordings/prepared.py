@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.inverse.energy import Reconstruction, SourceEnergy
 from learnmm_esi.inverse.evidence import EvidenceEnergy
-from learnmm_esi.inverse.fit import UNGUIDED, MMFit, explained_share, fits_of, unmoved_fit
+from learnmm_esi.inverse.fit import UNHEARD, MMFit, explained_share, fits_of, unmoved_fit
 from learnmm_esi.recordings.channels import ChannelMatch, match_channels
 from learnmm_esi.recordings.guided import GuidedInverse
 from learnmm_esi.recordings.learned import SeeingInverse
@@ -149,7 +149,7 @@ class PreparedRecording:
             fits = fits_of(result, image, y, reconstruction.start, reconstruction.noise)
             heard = [True] * len(fits) if refused is None else ~refused
             return [
-                fit if yes else replace(fit, start=UNGUIDED)
+                fit if yes else replace(fit, start=UNHEARD)
                 for fit, yes in zip(fits, heard, strict=True)
             ]
         solved: list[MMFit] = []

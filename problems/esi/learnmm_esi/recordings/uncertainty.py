@@ -25,7 +25,7 @@ __all__ = ["BANDWIDTHS", "DRAWS", "Redrawn", "redrawn", "uncertainty"]
 DRAWS = 32
 MOST_DRAWS, MOST_SEED = 10_000, 2**63 - 1
 
-BANDWIDTHS = {"linear": 0.010, "guided": 0.012, "learned": 0.011}
+BANDWIDTHS = {"unguided": 0.010, "guided": 0.012, "learned": 0.011}
 """Metres, of a solver without weights, guided by them, and of theirs: ``examples/esi/coverage.py``
 calibrates them, and its results say on what.
 """
@@ -93,7 +93,7 @@ def uncertainty(
     engine = inverse._engine.of(inst.info, verbose)
     found = redrawn(engine, inst, draws, seed, progress=progress, verbose=verbose)
     learned = "guided" if engine.settings.guided else "learned"
-    bandwidth = BANDWIDTHS["linear" if engine.learned is None else learned]
+    bandwidth = BANDWIDTHS["unguided" if engine.learned is None else learned]
     positions = engine.model.positions
     entered = levels(positions, found.places, bandwidth)
     if inverse._shares is not None:
