@@ -76,7 +76,7 @@ test: lint
 # copied or left alone, what runs in other processes. The rest has to hold on any processor.
 ANYWHERE := tests/esi tests/benchmarks tests/training tests/storage tests/test_* \
 	tests/core/test_c[ah]* tests/core/test_ha* tests/core/test_[npqr]* \
-	tests/learn/test_hidden* tests/learn/test_memory* \
+	tests/unroll/test_hidden* tests/unroll/test_memory* \
 	tests/optim/test_optim_buffers* tests/optim/test_optim_closures* tests/optim/test_optim_r* \
 	tests/solve/test_asking* tests/solve/test_borrowed* tests/solve/test_copies* \
 	tests/solve/test_transforms* tests/solve/test_unmodified* *misuse*

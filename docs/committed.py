@@ -26,7 +26,7 @@ What was learned and comes with the library: on which data, for how long, how go
 
 INDEX = """# Results
 
-What was measured. Each page says which command prints it.
+What was measured. Pages that a command prints name it; notes were written by hand.
 
 """
 

@@ -32,6 +32,13 @@ def wrong(command: str) -> list[str]:
     return [w for w in words if w.split("=")[0] not in known] if make == "make" else [command]
 
 
+def test_every_pattern_of_tests_that_are_left_out_finds_some() -> None:
+    (patterns,) = re.findall(r"^ANYWHERE := ((?:.*\\\n)*.*)", MAKEFILE, flags=re.M)
+    for pattern in patterns.replace("\\", "").split():
+        within, _, name = pattern.rpartition("/")
+        assert list((ROOT / (within or "tests")).rglob(name)), pattern
+
+
 def test_unknown_words_are_seen() -> None:
     assert wrong("make test PYTHON=python") == []
     assert wrong("make tets PYTHN=python") == ["tets", "PYTHN=python"]

@@ -1,6 +1,6 @@
 """What the paper's interval does to MM-Net as printed: how far ten confined steps can go.
 
-Run with ``python examples/esi/printed.py WEIGHTS`` on weights of ``mm-net-a --preset paper``, as
+Run with ``python examples/esi/printed.py WEIGHTS`` on weights of ``mm-net-a`` from noise, as
 ``equal_training.py`` trains them. On test recordings, from the noise of the paper: the trained
 network in its interval (Eq. 13), every multiplier at the end of the interval, the majorant's own
 steps, and limited memory, which learns nothing and is verified. Writes ``printed.md``.
@@ -228,7 +228,7 @@ def percent(share: float) -> str:
 def main() -> None:
     """Read the options, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("weights", type=Path, help="of mm-net-a --preset paper")
+    parser.add_argument("weights", type=Path, help="of mm-net-a from noise")
     parser.add_argument("--samples", type=int, default=128)
     parser.add_argument("--seed", type=int, default=2, help="of the test set")
     parser.add_argument("--out", type=Path, default=HERE / "results")

@@ -75,8 +75,8 @@ print(f"again: {time.perf_counter() - begin:.0f} s")
 assert again.result.best_loss == trained.result.best_loss
 
 # %%
-# One file has weights, configuration, channels and a hash of the lead field, all of them checked
-# before anything is built.
+# One file has weights, configuration, channels and what tells its lead field from others, all of
+# them checked before anything is built.
 
 file = folder / "my-cap.safetensors"
 save_solver(file, trained.solver, {"data": "erp", **preset.as_dict()}, {"of": "an example"})

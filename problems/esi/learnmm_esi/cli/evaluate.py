@@ -182,6 +182,7 @@ def _command(file: Path, test: TestOptions, head: HeadOptions, found: Evaluation
         f"--samples {test.samples} --seed {test.seed}"
         + "".join(f" --steps {steps}" for steps in found.after)
         + ("" if head.ico is None else f" --ico {head.ico.value}")
+        + ("" if head.forward is None else f" --forward {printable(head.forward.name)}")
     )
 
 

@@ -45,14 +45,16 @@ class TrialOptions(OptionGroup):
     ] = None
     method: Annotated[
         list[str] | None,
-        typer.Option(help="sLORETA, sLORETA-free, MM or mm-net; may be repeated. Default: all."),
+        typer.Option(
+            help="sLORETA, sLORETA-free, MM, mm-net or guided; may be repeated. Default: all."
+        ),
     ] = None
     sources: Annotated[
         int,
         typer.Option(
             min=20,
             max=10_000,
-            help="Of a head at most, for all methods: larger forward solutions are thinned out.",
+            help="Of a head at most, where no weights are used: larger ones are thinned out.",
         ),
     ] = 2000
 

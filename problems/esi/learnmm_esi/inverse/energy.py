@@ -96,7 +96,7 @@ class SourceEnergy(OnLeadfield):
                 f"SourceEnergy: weight and diffusion must be positive, got {weight}, {diffusion}"
             )
         leadfield = np.asarray(model.leadfield, dtype=np.float64)
-        check_size(leadfield.shape[1])
+        check_size("SourceEnergy", leadfield.shape[1])
         super().__init__(leadfield, dtype)
         # sLORETA has no depth bias, which the energy would only slowly undo.
         self._start = torch.tensor(inverse_kernel(leadfield, "sLORETA"), dtype=dtype)
@@ -139,7 +139,7 @@ class SourceEnergy(OnLeadfield):
         return Reconstruction(self.amplitude(result.x, sensors), result)
 
 
-def check_size(sources: int) -> None:
+def check_size(name: str, sources: int) -> None:
     """Refuse more sources than a dense smoother can serve, before anything is allocated.
 
     Raises
@@ -149,7 +149,7 @@ def check_size(sources: int) -> None:
     """
     if sources > LARGEST:
         raise ValueError(
-            f"SourceEnergy smooths over at most {LARGEST} sources, got {sources}: its dense matrix "
+            f"{name} smooths over at most {LARGEST} sources, got {sources}: its dense matrix "
             f"of {sources} x {sources} would take about {80 * sources**2 / 2**30:.0f} GiB to "
             "prepare. Use a coarser source space, such as mne.setup_source_space(spacing='oct5') "
             "or 'ico4', or fsaverage_head_model()"

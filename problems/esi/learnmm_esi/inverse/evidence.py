@@ -105,7 +105,7 @@ class EvidenceEnergy(OnLeadfield):
         if not widths or not all(width >= 0 for width in widths):
             raise ValueError(f"EvidenceEnergy: diffusion must not be negative, got {diffusion}")
         gain = _checked(model.leadfield)
-        check_size(gain.shape[1])
+        check_size("EvidenceEnergy", gain.shape[1])
         shapes = np.hstack([heat_kernel(model.neighbours, width) for width in widths])
         self._patches = torch.tensor(shapes, dtype=dtype)
         self.see(gain)

@@ -51,7 +51,7 @@ class Engine:
         self.noise_cov = sensors.covariance()
         self.learned: LearnedInverse | None = None
         if settings.weights is None:
-            check_size(len(model.positions))
+            check_size("MMInverse", len(model.positions))
         else:
             self.learned = LearnedInverse(settings.weights, model, settings.transfer)
         self._prepared: tuple[bytes, Solver] | None = None

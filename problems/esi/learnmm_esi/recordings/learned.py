@@ -25,7 +25,7 @@ from learnmm_esi.recordings.channels import ChannelMatch
 from learnmm_esi.recordings.settings import InverseSettings
 
 SHIPPED = Path(__file__).parents[1] / "weights"
-"""Weights that come with the library, ``METHOD-DATA.safetensors``."""
+"""Weights that come with the library, ``NAME.safetensors``."""
 
 BEST = "mm-net"
 """Weights for the electrodes of any recording."""

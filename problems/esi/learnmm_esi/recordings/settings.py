@@ -32,8 +32,9 @@ class InverseSettings:
         Limit on steps. Default: 30, 60 with a weight, or what the weights were trained for.
     weights : str or path, optional
         Reconstruct with a trained method: the name of weights that come with the library, such
-        as ``"mm-net"``, or a file. They serve the head model, all channels and the sampling
-        rate they were trained for, and bring their own `weight` and smoothness.
+        as ``"mm-net"``, or a file. ``"mm-net"`` serves any electrodes
+        and sampling rate; those trained on one head model serve that, all of its channels and its
+        rate. They bring their own `weight` and smoothness.
     transfer : bool, default False
         Use the weights on another head model with the same sources and channels than they were
         trained for. Steps are verified as anywhere; how good the estimates are, only an evaluation
