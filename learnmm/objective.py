@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from learnmm.nested import mapped, refill, tensors_of
+from learnmm.truth import known
 
 __all__ = [
     "BatchFunction",
@@ -26,6 +27,12 @@ __all__ = [
 ]
 
 BatchFunction = Callable[[Tensor], Tensor]
+
+LOST = (
+    "the objective's values have no graph back to x0, so every gradient would be zero: "
+    "compute them from x0 by torch operations, without detach, no_grad or NumPy"
+)
+"""Of a function whose finite value does not come from its argument."""
 
 
 class DomainError(ValueError):
@@ -124,8 +131,8 @@ class CallableObjective(Objective):
         self.single = single
 
     def evaluate(self, x: Tensor) -> Evaluation:
-        """Value and gradient by automatic differentiation."""
-        return differentiate(lambda z: (self(z), ()), x)
+        """Value and gradient by automatic differentiation; see `LOST` for what has none."""
+        return differentiate(lambda z: (self(z), ()), x, needed=True)
 
     def __call__(self, x: Tensor) -> Tensor:
         """``f(x)``, shape ``(B,)``."""
@@ -143,10 +150,14 @@ def as_objective(fun: Objective | BatchFunction) -> Objective:
     return fun if isinstance(fun, Objective) else CallableObjective(fun)
 
 
-def differentiate(fun: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> Evaluation:
+def differentiate(
+    fun: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor, *, needed: bool = False
+) -> Evaluation:
     """Evaluate ``fun(x) -> (values, aux)`` with its gradient.
 
-    Problems are independent, so the gradient of the sum holds every problem's own gradient.
+    Problems are independent, so the gradient of the sum holds every problem's own gradient. Where
+    it is `needed`, finite values that do not depend on ``x`` are an error; what `torch.func`
+    differentiates cannot tell.
     """
 
     def total(z: Tensor) -> tuple[Tensor, tuple[Tensor, Any]]:
@@ -175,17 +186,20 @@ def differentiate(fun: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> Eva
     with torch.enable_grad():
         z = x if keep and x.requires_grad else leaf
         summed, (value, aux) = total(z)
-        gradient = gradient_of(summed, z, create_graph=keep)
+        gradient = gradient_of(summed, z, create_graph=keep, needed=needed)
     if keep:
         return Evaluation(value, gradient, aux)
     return Evaluation(value.detach(), gradient, mapped(Tensor.detach, aux))
 
 
 def leaf_at(x: Tensor) -> Tensor | None:
-    """A leaf of autograd at ``x``; None inside a transform of `torch.func`, where there is none.
+    """A leaf of autograd at ``x``; None where there is none, and `torch.func` has to do.
 
-    `torch.autograd` takes a third of the time of `torch.func.grad` on small problems.
+    That is inside its transforms, and in inference mode. Elsewhere `torch.autograd` takes a third
+    of the time of `torch.func.grad` on small problems.
     """
+    if torch.is_inference_mode_enabled():
+        return None
     try:
         return x.detach().requires_grad_()
     except RuntimeError:
@@ -220,17 +234,22 @@ def gradient_of(
     create_graph: bool,
     outer: Tensor | None = None,
     retain_graph: bool | None = None,
+    needed: bool = False,
 ) -> Tensor:
-    """Gradient of ``<outer, y>``; zeros, as in `torch.func`, of what does not depend on ``z``."""
-    if not y.requires_grad:
-        return torch.zeros_like(z)
-    (gradient,) = torch.autograd.grad(
-        y,
-        z,
-        outer,
-        create_graph=create_graph,
-        retain_graph=retain_graph,
-        allow_unused=True,
-        materialize_grads=True,
-    )
-    return gradient
+    """Gradient of ``<outer, y>``; zeros, as in `torch.func`, of what does not depend on ``z``.
+
+    Raises
+    ------
+    ValueError
+        If it is `needed`, and a finite ``y`` does not depend on ``z``.
+    """
+    gradient: Tensor | None = None
+    if y.requires_grad:
+        (gradient,) = torch.autograd.grad(
+            y, z, outer, create_graph=create_graph, retain_graph=retain_graph, allow_unused=True
+        )
+    if gradient is not None:
+        return gradient
+    if needed and known(torch.isfinite(y).all()) is True:  # a constant for "not here" is none
+        raise ValueError(LOST)
+    return torch.zeros_like(z)

@@ -114,7 +114,7 @@ class SecantMajorant:
     def observe(self, move: Tensor, change: Tensor, memory: Tensor) -> Tensor:
         """Secant of a step, ``(B,)``; as before where it measured nothing."""
         along, length, grown = dot(move, change), norm(move), norm(change)
-        secant = torch.where(along > 0, _ratio(grown * grown, along), _ratio(grown, length))
+        secant = torch.where(along > 0, grown * _ratio(grown, along), _ratio(grown, length))
         secant = torch.maximum(torch.minimum(secant, RISE * memory), FALL * memory)
         return torch.where((grown > 0) & torch.isfinite(secant), secant, memory).detach()
 
@@ -184,7 +184,7 @@ def measured_change(fun: BatchFunction, x: Tensor, gradient: Tensor, moved: Tens
     change = (there.gradient - gradient) / expand(divisor, x)
     grown, along = norm(change), dot(direction, change)
     noise = NOISE * torch.finfo(x.dtype).eps * (1 + unit(there.gradient)[1] / divisor)
-    level = torch.where(along > 0, _ratio(grown * grown, along), grown)
+    level = torch.where(along > 0, grown * _ratio(grown, along), grown)
     level = level * (size / torch.where(length > 0, length, 1.0))
     return torch.where((grown > noise) & (length > 0) & torch.isfinite(level), level, 0.0)
 

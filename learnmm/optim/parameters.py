@@ -11,6 +11,9 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from learnmm.solve.unknowns import WIDTH
 
+ROUNDED = 1e-9
+"""By how much a rate of 1 may have grown: schedulers multiply and divide it at every step."""
+
 
 class Sorted(NamedTuple):
     """Parameters of all groups.
@@ -39,6 +42,8 @@ def sort(groups: Iterable[dict[str, Any]]) -> Sorted:
     frozen: list[Tensor] = []
     for group in groups:
         rate = _number(group["lr"])
+        if 1 < rate <= 1 + ROUNDED:
+            rate = 1.0
         if not 0 <= rate <= 1:
             raise ValueError(
                 f"lr is a factor on the step and must be in [0, 1], got {rate}: a longer step "

@@ -23,7 +23,7 @@ from learnmm.optim.closure import (
 from learnmm.optim.hints import Hints
 from learnmm.optim.parameters import require_entries, sort
 from learnmm.optim.ring import Ring
-from learnmm.optim.saved import check_entry
+from learnmm.optim.saved import Place, check_entry
 from learnmm.optim.settings import check_settings
 from learnmm.optim.surroundings import Modules, listed
 from learnmm.optim.walk import Walk, all_finite
@@ -247,8 +247,9 @@ class ProjectedMM(torch.optim.Optimizer):
             If it comes from another optimizer, another version or other parameter groups, or lacks
             something; nothing has changed then.
         """
+        shapes = [tuple(p.shape) for group in self.param_groups for p in group["params"]]
         for entry in state_dict["state"].values():
-            check_entry(entry, self.history)
+            check_entry(entry, self.history, shapes)
         super().load_state_dict(state_dict)
         self._lent = True
         self.last_step = self.last_result = None
@@ -334,8 +335,11 @@ class ProjectedMM(torch.optim.Optimizer):
             )
         ring = None
         if self.history:
+            pairs: dict[str, Any] | None = memory.get("pairs")
             same = memory.get("moving") == self._places(moving)  # else of other unknowns
-            ring = Ring(self.history, rate, memory.get("pairs") if same else None, lent=self._lent)
+            if pairs is not None and not (same and pairs["moves"].device == x.device):
+                pairs = None
+            ring = Ring(self.history, rate, pairs, lent=self._lent)
         return Walk(
             objective=objective,
             around=around,
@@ -348,10 +352,14 @@ class ProjectedMM(torch.optim.Optimizer):
             x=x,
         )
 
-    def _places(self, moving: dict[Tensor, float]) -> list[bool]:
-        """Which of all parameters move."""
+    def _places(self, moving: dict[Tensor, float]) -> list[Place]:
+        """Which of all parameters move, and what they are."""
         varied = {id(p) for p in moving}
-        return [id(p) in varied for group in self.param_groups for p in group["params"]]
+        return [
+            [p.element_size(), int(p.is_complex()), *p.shape] if id(p) in varied else None
+            for group in self.param_groups
+            for p in group["params"]
+        ]
 
     def _remember(self, walk: Walk, moving: dict[Tensor, float]) -> None:
         """Keep what a call has learned."""

@@ -46,11 +46,6 @@ def is_single(objective: CallableObjective, x0: Tensor) -> bool:
         ) from error
     if not isinstance(value, Tensor):
         raise TypeError(f"the objective must return a torch.Tensor, got {type(value).__name__}")
-    if value.is_floating_point() and not value.requires_grad:
-        raise ValueError(
-            "the objective's values have no graph back to x0, so every gradient would be zero: "
-            "compute them from x0 by torch operations, without detach, no_grad or NumPy"
-        )
     if value.shape == ():
         return True
     if x0.dim() > 0 and value.shape == x0.shape[:1]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,3 +71,15 @@ def test_secants_follow_the_steps_within_limits() -> None:
     factor = torch.tensor([2.0, -3.0, 1e-9, 1e9, 0.0], dtype=DTYPE)
     found = majorant.observe(move, factor[:, None] * move, level)
     torch.testing.assert_close(found, torch.tensor([2.0, 3.0, 0.5, 1e3, 1.0], dtype=DTYPE))
+
+
+@pytest.mark.parametrize("power", [-100, -60, 0, 60])
+def test_a_secant_has_the_scale_of_the_gradient(power: int) -> None:
+    """Of recordings in SI units the squares of gradients are below any float32."""
+    generator = torch.Generator().manual_seed(0)
+    move, change = (torch.randn(2, 5, generator=generator) for _ in range(2))
+    change = torch.where((move * change).sum(1, keepdim=True) > 0, change, -change)
+    majorant, factor = lmm.majorants.SecantMajorant(lambda x: x.square().sum(1)), 2.0**power
+    plain = majorant.observe(move, change, torch.ones(2))
+    scaled = majorant.observe(move, factor * change, torch.full((2,), factor))
+    torch.testing.assert_close(scaled, factor * plain, rtol=1e-6, atol=0)

@@ -108,6 +108,8 @@ SCHEDULERS: list[Callable[[torch.optim.Optimizer], Any]] = [
     lambda o: torch.optim.lr_scheduler.StepLR(o, 2, 0.5),
     lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 10),
     lambda o: torch.optim.lr_scheduler.LinearLR(o, 0.1, total_iters=5),
+    lambda o: torch.optim.lr_scheduler.LinearLR(o, 0.1, total_iters=10),  # ends above 1 by rounding
+    lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 3),  # that too
     lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 1.0, total_steps=30, cycle_momentum=False),
     lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda k: 0.9**k),
 ]

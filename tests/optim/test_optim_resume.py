@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import itertools
+import math
 import pickle
 from typing import Any
 
@@ -196,3 +197,56 @@ def test_damaged_states_are_refused_and_change_nothing(missing: str) -> None:
     with pytest.raises(ValueError, match=f"the state_dict lacks {missing}|history=0"):
         optimizer.load_state_dict(damaged)
     assert optimizer.state_dict() == saved
+
+
+WRONG = [None, "x", math.nan, {}, [], torch.full((1, 10), math.nan), torch.zeros(2, 3)]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("level",), ("reach",), ("relaxation",), ("tally",), ("tally", "accepted"), ("moving",),
+        ("generator",), ("pairs",), ("pairs", "moves"), ("pairs", "products"), ("pairs", "newest"),
+        ("pairs", "stretch"),
+    ],
+    ids=".".join,
+)  # fmt: skip
+def test_a_state_of_something_else_is_a_value_error(path: tuple[str, ...], wrong: Any) -> None:
+    x = parameter(normal(3))
+    optimizer = lmm.optim.ProjectedMM([x])
+    train(optimizer, lambda: rosenbrock(x), 2)
+    saved = optimizer.state_dict()
+    damaged = copy.deepcopy(saved)
+    *outer, last = path
+    inner = damaged["state"][0]
+    for name in outer:
+        inner = inner[name]
+    inner[last] = wrong
+    if path == ("level",) and wrong is None:  # as before the first step
+        optimizer.load_state_dict(damaged)
+        return
+    with pytest.raises(ValueError, match="the state_dict"):
+        optimizer.load_state_dict(damaged)
+    assert optimizer.state_dict() == saved
+
+
+def test_a_state_of_parameters_of_another_shape_is_refused() -> None:
+    x, y = parameter(normal(3)), parameter(normal(5))
+    optimizer, other = lmm.optim.ProjectedMM([x]), lmm.optim.ProjectedMM([y])
+    train(optimizer, lambda: rosenbrock(x), 2)
+    with pytest.raises(ValueError, match=r"a parameter of shape \(5,\) was"):
+        other.load_state_dict(optimizer.state_dict())
+
+
+def test_parameters_may_change_dtype_and_shape_between_calls() -> None:
+    """What was learned of the others is left."""
+    x = parameter(normal(4).float())
+    optimizer = lmm.optim.ProjectedMM([x])
+    train(optimizer, lambda: rosenbrock(x), 3)
+    for data in (x.data.double(), normal(6)):
+        x.data = data
+        x.grad = None
+        before = float(rosenbrock(x).detach())
+        train(optimizer, lambda: rosenbrock(x), 3)
+        assert float(rosenbrock(x).detach()) < before

@@ -12,6 +12,7 @@ from torch import Tensor
 import learnmm as lmm
 
 X = torch.ones(2, 3)
+WEIGHTS = torch.ones(2, requires_grad=True)
 
 
 def squares(x: Tensor) -> Tensor:
@@ -118,11 +119,23 @@ def test_the_objective_does_not_leave_torch() -> None:
         torch.no_grad()(squares),
         lambda x: torch.zeros(2),
         lambda x: torch.zeros(()),
+        lambda x: WEIGHTS * squares(x.detach()),  # has a graph, which leads elsewhere
+        lambda x: (WEIGHTS * squares(x.detach())).sum(),
     ],
 )
 def test_the_objective_is_computed_from_the_iterate(fun: Any) -> None:
     with pytest.raises(ValueError, match=r"no graph back to x0.* detach, no_grad or NumPy"):
         minimize(fun)
+
+
+def test_a_candidate_without_a_graph_is_refused_and_told() -> None:
+    def fun(x: Tensor) -> Tensor:
+        return x.new_tensor(0.5) if x.detach().norm() > 2 else ((x - 3) ** 2).sum()
+
+    result = lmm.minimize(fun, torch.zeros(2, dtype=torch.float64))
+    assert result.status != lmm.Status.GRADIENT
+    assert float(result.x.norm()) <= 2
+    assert any("no graph back" in text for text in result.raised.values())
 
 
 class Answering(lmm.Objective):
