@@ -26,7 +26,12 @@ from learnmm.storage import (
     module_layout,
     peek_weights,
     save_weights,
+    shown,
 )
+from learnmm.storage.configuration import short
+
+MOST_PAIRS = 1000
+"""Pairs that a file may ask for: each takes two copies of the iterates."""
 
 
 class Under(StrEnum):
@@ -151,13 +156,17 @@ class LearnedMemory(Proposer):
             check_fit(Path(path), layout, module_layout(model))
             model = model.to_empty(device="cpu")
             load_weights(path, model)
-            learned = LearnedMemory(
-                model.double(), config["under"], bool(config["starts"]), int(config["history"])
-            )
-        except (KeyError, TypeError, RuntimeError, OverflowError) as error:
-            raise ValueError(f"{path} holds no learned family: {error}") from error
-        report = load_notes(path).get("report")
-        learned.report = None if report is None else Report.read(report)
+            under, starts, history = (config[name] for name in ("under", "starts", "history"))
+            if type(starts) is not bool or type(history) is not int or history > MOST_PAIRS:
+                raise ValueError(
+                    "starts must be true or false, and history an integer of at most "
+                    f"{MOST_PAIRS}, got {short(starts)} and {short(history)}"
+                )
+            learned = LearnedMemory(model.double(), under, starts, history)
+            report = load_notes(path).get("report")
+            learned.report = None if report is None else Report.read(report)
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as e:
+            raise ValueError(f"{path} holds no learned family: {shown(str(e))}") from e
         return learned
 
     def prepare(self, x: Tensor, gradient: Tensor) -> Prepared:

@@ -235,7 +235,8 @@ def _instances(
 
 def _chunk(family: Problem, seed: int, number: int, curved: int, folder: Path | None) -> Solved:
     """One chunk, solved, or as it was solved before."""
-    identity = {"family": repr(family), "seed": seed, "chunk": number, "curved": curved}
+    identity = {"family": called(family), "seed": seed, "chunk": number, "curved": curved}
+    instance = drawn(family, seed, number)
     path = None if folder is None else folder / f"solved-{number:03d}.safetensors"
     if path is not None and path.exists():
         with open_tensors(path, SOLVED, ("instances",)) as file:
@@ -243,12 +244,21 @@ def _chunk(family: Problem, seed: int, number: int, curved: int, folder: Path | 
                 raise ValueError(
                     f"{path} holds other instances: {file.header['instances']}, expected {identity}"
                 )
-            return Solved.of(file.tensors())
-    solved = solve(drawn(family, seed, number), curved)
+            solved = Solved.of(file.tensors())
+        if not solved.of_instance(instance):  # what it is called need not tell
+            raise ValueError(f"{path} holds other instances than those that {family.name} draws")
+        return solved
+    solved = solve(instance, curved)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_tensors(path, solved.tensors(), SOLVED, {"instances": identity})
     return solved
+
+
+def called(family: Problem) -> str:
+    """A family and its parameters, the same in every process."""
+    kind = type(family)
+    return kind.__qualname__ if kind.__repr__ is object.__repr__ else repr(family)
 
 
 def _taught(
@@ -268,7 +278,7 @@ def _taught(
     untaught = {name: part.clone() for name, part in model.state_dict().items()}
     record = Record(
         folder=None if folder is None else folder / "fit",
-        config={"family": repr(family), "seed": settings.seed, "instances": settings.instances},
+        config={"family": called(family), "seed": settings.seed, "instances": settings.instances},
         progress="training" if progress else False,
     )
     schedule = replace(settings.fit, seed=settings.seed)
@@ -333,7 +343,7 @@ def _reported(
     ours = tried(instance, learned, optimum, starts=learned.starts)
     plain = tried(instance, BFGS(), optimum)
     return Report(
-        family=repr(family),
+        family=called(family),
         under=learned.under.value,
         starts=learned.starts,
         learned=Counts.of(ours),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from learnmm.families.trial import GAPS, Trial
+from learnmm.storage.configuration import short, shown
 
 USED = {
     "own": "",
@@ -136,12 +137,25 @@ class Report:
 
     @staticmethod
     def read(notes: Mapping[str, Any]) -> Report:
-        """Build a report from what :meth:`written` made of it."""
+        """Build a report from what :meth:`written` made of it.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is anything else.
+        """
         parts = _mapped(dict(notes), lambda n: math.inf if n is None else n)
         for name in ("learned", "plain"):
             parts[name] = Counts(**parts[name])
+            numbers = [parts[name].at(gap, q) for gap in GAPS for q in QUANTILES]
+            _check_numbers(parts[name].instances, parts[name].monotone, *numbers)
         parts["seconds"] = tuple(parts["seconds"])
-        return Report(**parts)
+        report = Report(**parts)
+        _check_numbers(report.started, report.minutes, report.spent, *report.seconds)
+        told = isinstance(report.family, str) and type(report.starts) is bool
+        if not (told and report.under in USED and len(report.seconds) == 2):
+            raise ValueError(f"no report of a family: {short(dict(notes))}")
+        return replace(report, family=shown(report.family))
 
 
 def _mapped(tree: Any, number: Callable[[Any], Any]) -> Any:
@@ -151,6 +165,11 @@ def _mapped(tree: Any, number: Callable[[Any], Any]) -> Any:
     if isinstance(tree, list | tuple):
         return [_mapped(part, number) for part in tree]
     return tree if isinstance(tree, str | bool) else number(tree)
+
+
+def _check_numbers(*numbers: Any) -> None:
+    if wrong := [n for n in numbers if isinstance(n, bool) or not isinstance(n, int | float)]:
+        raise TypeError(f"a report has numbers, got {short(wrong)}")
 
 
 def _after(spent: float, saved: float) -> float:

@@ -72,6 +72,25 @@ class Solved:
         parts: dict[str, Any] = {"data": None, **tensors}
         return Solved(**parts)
 
+    def of_instance(self, instance: Instance) -> bool:
+        """Whether these are the solved problems of an instance, up to rounding elsewhere."""
+        if self.x0.shape != instance.x0.shape or (self.data is None) != (instance.data is None):
+            return False
+        with torch.no_grad():
+            there = as_objective(instance.objective).evaluate(instance.x0)
+        pairs = [(self.x0, instance.x0), (self.gradient, there.gradient)]
+        pairs += [(self.initial, there.value)]
+        if self.data is not None and instance.data is not None:
+            pairs += [(self.data, instance.data)]
+        return all(
+            a.shape == b.shape and bool(((a - b).abs() <= SAME * b.abs().amax()).all())
+            for a, b in pairs
+        )
+
+
+SAME = 1e-6
+"""By how much values may differ that were computed elsewhere, as a share of the largest."""
+
 
 def drawn(family: Problem, seed: int, chunk: int) -> Instance:
     """Draw chunk number `chunk` of a stream of instances."""

@@ -28,9 +28,15 @@ _DTYPES = {
     "I32": torch.int32,
     "I16": torch.int16,
     "I8": torch.int8,
+    "U64": torch.uint64,
+    "U32": torch.uint32,
+    "U16": torch.uint16,
     "U8": torch.uint8,
     "BOOL": torch.bool,
+    "C64": torch.complex64,
 }
+STORED = frozenset(_DTYPES.values())
+"""Dtypes of tensors that a file may hold."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,15 @@ class TensorFile:
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], kind: str, header: Mapping[str, Any]
 ) -> None:
-    """Write tensors and a JSON header to a safetensors file, in one step as others see it."""
+    """Write tensors and a JSON header to a safetensors file, in one step as others see it.
+
+    Raises
+    ------
+    TypeError
+        For tensors of a dtype that could not be read again.
+    """
+    if refused := [f"{n} ({t.dtype})" for n, t in tensors.items() if t.dtype not in STORED]:
+        raise TypeError(f"{path} cannot hold tensors of these dtypes: {listed(refused, ', ')}")
     entries = {"format": kind, "version": VERSION, **header}
     text = json.dumps({**entries, _HASH: _content(tensors, entries)}, sort_keys=True)
     write_file(path, _safetensors().torch.save(dict(tensors), {_ENTRY: text}))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor
 
 import learnmm as lmm
-from learnmm import checks
+from learnmm import checks, storage
 from learnmm.families import LearnedMemory, LearnSettings, Report
 from learnmm.registry import Instance, Problem
 
@@ -142,6 +142,54 @@ def test_files_of_others_are_refused(tmp_path: Path) -> None:
         LearnedMemory.load(path)
 
 
+@pytest.mark.parametrize(
+    ("entry", "wrong"),
+    [("history", 10**9), ("history", 2.7), ("history", True), ("starts", "no"), ("under", 3)],
+)
+def test_settings_of_a_file_that_are_none_are_refused(
+    learned: LearnedMemory, tmp_path: Path, entry: str, wrong: Any
+) -> None:
+    path = tmp_path / "wells.safetensors"
+    learned.save(path)
+    _, config = lmm.load_weights(path)
+    lmm.save_weights(path, learned.model.float(), {**config, entry: wrong})
+    learned.model.double()
+    with pytest.raises(ValueError, match=r"wells\.safetensors holds no learned family"):
+        LearnedMemory.load(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        3, {}, {"learned": 3}, {"minutes": "a"}, {"seconds": [1.0]}, {"seconds": 3}, {"more": 1},
+        {"under": "x"}, {"starts": "no"}, {"family": 3}, {"plain": {}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_report_that_is_none_is_refused(
+    learned: LearnedMemory, tmp_path: Path, changes: Any
+) -> None:
+    path = tmp_path / "wells.safetensors"
+    learned.save(path)
+    _, config = lmm.load_weights(path)
+    report = storage.load_notes(path)["report"]
+    report = {**report, **changes} if changes and changes != 3 else changes
+    lmm.save_weights(path, learned.model.float(), config, notes={"report": report})
+    learned.model.double()
+    with pytest.raises(ValueError, match=r"wells\.safetensors holds no learned family"):
+        LearnedMemory.load(path)
+
+
+def test_what_a_report_says_cannot_steer_a_terminal(learned: LearnedMemory, tmp_path: Path) -> None:
+    path = tmp_path / "wells.safetensors"
+    learned.save(path)
+    _, config = lmm.load_weights(path)
+    report = {**storage.load_notes(path)["report"], "family": "\x1b[2J"}
+    lmm.save_weights(path, learned.model.float(), config, notes={"report": report})
+    learned.model.double()
+    assert "\x1b" not in str(LearnedMemory.load(path).report)
+
+
 def test_a_call_that_was_killed_goes_on(tmp_path: Path) -> None:
     family = Wells(informed=False)
     whole = lmm.learn(family, QUICK, folder=tmp_path / "whole")
@@ -154,6 +202,23 @@ def test_a_call_that_was_killed_goes_on(tmp_path: Path) -> None:
     assert again.report.learned == whole.report.learned
     with pytest.raises(ValueError, match="holds other instances"):
         lmm.learn(family, replace(QUICK, seed=1), folder=tmp_path / "killed")
+
+
+class Unnamed(Wells):
+    """Says nothing of itself that two processes would agree on."""
+
+    __repr__ = object.__repr__
+
+
+def test_a_family_is_known_again_by_what_it_draws(tmp_path: Path) -> None:
+    family, quick = Unnamed(unknowns=5), replace(QUICK, instances=64)
+    first = lmm.learn(family, quick, folder=tmp_path)
+    again = lmm.learn(Unnamed(unknowns=5), quick, folder=tmp_path)  # another object, as elsewhere
+    assert again.report is not None
+    assert first.report is not None
+    assert again.report.learned == first.report.learned
+    with pytest.raises(ValueError, match="holds other instances than those that"):
+        lmm.learn(Unnamed(unknowns=6), quick, folder=tmp_path)
 
 
 def test_problems_of_another_kind_are_refused(learned: LearnedMemory) -> None:

@@ -116,6 +116,23 @@ def test_a_flip_in_the_data_is_told(tmp_path: Path) -> None:
         storage.load_notes(path)
 
 
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.uint16, torch.uint32, torch.uint64])
+def test_other_dtypes_are_read_again(tmp_path: Path, dtype: torch.dtype) -> None:
+    module = nn.Module()
+    module.register_buffer("part", torch.arange(3).to(dtype))
+    lmm.save_weights(tmp_path / "net.safetensors", module, {})
+    tensors, _ = lmm.load_weights(tmp_path / "net.safetensors")
+    assert torch.equal(tensors["part"], torch.arange(3).to(dtype))
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    module = nn.Module()
+    module.register_buffer("part", torch.ones(3, dtype=torch.complex128))
+    with pytest.raises(TypeError, match=r"cannot hold tensors .*: part \(torch.complex128\)"):
+        lmm.save_weights(tmp_path / "net.safetensors", module, {})
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_without_hash_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     lmm.save_weights(path, nn.Linear(2, 1), {"a": 1})
