@@ -70,6 +70,10 @@ class Penalty(ABC):
         """Nearest point at which ``h`` is finite."""
         return x
 
+    def endless(self, x: Tensor) -> Tensor:
+        """Entries that may grow without end, zero in place of the others, ``(B, *shape)``."""
+        return x
+
     def excess(self, v: Tensor, z: Tensor, weights: Tensor) -> Tensor:
         """By how much a `prox` without closed form may miss the least value, ``(B,)``."""
         return v.new_zeros(len(v))

@@ -65,6 +65,11 @@ class Box(Penalty):
         """Both bounds in dtype and on the device of iterates."""
         return self.lower.to(x), self.upper.to(x)
 
+    def endless(self, x: Tensor) -> Tensor:
+        """What no bound lies beyond."""
+        lower, upper = self.limits(x)
+        return torch.where(torch.where(x > 0, upper, lower).isinf(), x, 0.0)
+
     def value(self, x: Tensor) -> Tensor:
         """Zero: iterates lie inside."""
         return x.new_zeros(len(x))

@@ -63,6 +63,10 @@ class Within(Penalty):
         """That of ``h``."""
         return self.penalty.rounding(x)
 
+    def endless(self, x: Tensor) -> Tensor:
+        """What no bound lies beyond."""
+        return self.box.endless(x)
+
     def feasible(self, x: Tensor) -> Tensor:
         """Project."""
         return self.box.feasible(x)

@@ -82,6 +82,7 @@ def start(solver: ProjectedMMOptimizer, x0: Tensor, *, strict: bool) -> State:
         gradient_norm=gradient_norm,
         steepest=gradient_norm.clone(),
         initial=initial,
+        extent=peak(x0.detach()).to(value.dtype),
         status=status,
         tally=Tally.start(value, started),
     )

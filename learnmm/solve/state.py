@@ -41,6 +41,8 @@ class State(NamedTuple):
         Largest absolute gradient entry, here and at any iterate so far, ``(B,)``.
     initial : Tensor
         Objective at the start, ``(B,)``.
+    extent : Tensor
+        Largest absolute entry of the start, ``(B,)``.
     status : Tensor of int
         :class:`~learnmm.Status` codes, ``(B,)``.
     tally : Tally
@@ -63,6 +65,7 @@ class State(NamedTuple):
     gradient_norm: Tensor
     steepest: Tensor
     initial: Tensor
+    extent: Tensor
     status: Tensor
     tally: Tally
 

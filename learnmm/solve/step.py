@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from learnmm.solve.optimizer import ProjectedMMOptimizer
 
 BEYOND = 0.45
-"""Power of the largest number from which on an iterate, or minus its value, has no end."""
+"""Power of the largest number; an iterate, or minus its value, that is larger than at the start by
+this, or than 1, has no end."""
 
 
 def propose(solver: ProjectedMMOptimizer, state: State) -> tuple[State, Trial]:
@@ -113,9 +114,10 @@ def evaluate(solver: ProjectedMMOptimizer, state: State, trial: Trial) -> Outcom
     value, gradient = there.value.detach(), there.gradient.detach()
     gradient_norm, size = peak(there.gradient), peak(candidate)
     # An objective can be finite, and flat, at infinity.
-    seen = torch.stack((trial.step_norm, value, gradient_norm, size))
+    seen, endless = torch.stack((trial.step_norm, value, gradient_norm, size)), size
     after, memory = dot(gradient, trial.proposal.step.detach()), None
     if solver.penalty is not None:
+        endless = peak(solver.penalty.endless(candidate))
         relaxed = trial.bound.relaxed(state.relaxation)
         at = Composite(solver.penalty, candidate, gradient, relaxed, state.penalty_memory)
         at = at.observed()
@@ -130,7 +132,8 @@ def evaluate(solver: ProjectedMMOptimizer, state: State, trial: Trial) -> Outcom
         finite=tried & torch.isfinite(seen).all(0),
         penalty_memory=memory,
         still=everywhere((candidate == state.x).reshape(len(value), -1).all(1)),
-        beyond=(-value > limit * state.initial.abs().clamp(min=1.0)) | (size > limit),
+        beyond=((endless > 0) & (-value > limit * state.initial.abs().clamp(min=1.0)))
+        | (endless > limit * state.extent.clamp(min=1.0)),
     )
 
 

@@ -70,7 +70,8 @@ class Stopping:
             (Status.PRECISION, _exhausted(trial, outcome, verdict, foremost & resting, stuck)),
             *self._slowed(state, info, at_first),
             (Status.GRADIENT, done | (stuck & self._gone(state, info))),
-            (Status.UNBOUNDED, info.accepted & outcome.beyond),
+            # At a minimum far away there is an end.
+            (Status.UNBOUNDED, info.accepted & outcome.beyond & (info.gradient_norm > 0)),
             (Status.BAD_BOUND, running & ~trial.valid),
         ]
         status = state.status

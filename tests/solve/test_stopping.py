@@ -264,6 +264,26 @@ def test_low_values_and_large_iterates_are_not_unbounded(dtype: torch.dtype) -> 
         assert result.success.all(), result
 
 
+@pytest.mark.parametrize("start", [0.0, 1e18, 2e18, 5e18])
+def test_a_minimum_far_away_is_one(start: float) -> None:
+    """Number densities, in float32: as far out as an unbounded run is told by."""
+    far = torch.full((1, 3), 1e18)
+    result = lmm.minimize(lmm.Quadratic(far), torch.full((1, 3), start))
+    assert statuses(result) == [Status.GRADIENT]
+    torch.testing.assert_close(result.x, far)
+
+
+@both_dtypes
+def test_what_has_bounds_has_an_end(dtype: torch.dtype) -> None:
+    x0 = torch.zeros(2, dtype=dtype)
+    for penalty in (None, lmm.proximal.L1(0.1)):
+        result = lmm.minimize(lambda x: x[0] - x[1], x0, bounds=(-1e30, 1e30), penalty=penalty)
+        assert bool(result.success), result
+        assert result.x.tolist() == x0.new_tensor([-1e30, 1e30]).tolist()
+        half = lmm.minimize(lambda x: x[0] - x[1], x0, bounds=(-1e30, None), penalty=penalty)
+        assert statuses(half) == [Status.UNBOUNDED]
+
+
 # --- what is said ----------------------------------------------------------------------------
 
 
