@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from learnmm.curvature import Curvature, DiagonalCurvature, LowRankCurvature
 from learnmm.linear.base import LinearMap
 from learnmm.linear.forms import Form, absolute_sums, separable, trailing, uniform
 from learnmm.linear.products import Products, as_csr
+from learnmm.nested import tensors_of
 
 SEEN = 64.0
 """Least singular value that a gradient shows, in units of ``eps`` times the largest."""
@@ -21,12 +22,46 @@ SEEN = 64.0
 SPREAD = 1e-3
 """Most by which the margin for rounding enlarges strong directions; weak ones may grow more."""
 
+T = TypeVar("T")
+
+
+class OfMatrix(Generic[T]):
+    """A property of a map that is kept until its matrix changes.
+
+    Where it carries a graph, it is kept until gradients have gone through: the graph is spent then.
+    """
+
+    def __init__(self, find: Callable[[Any], T]) -> None:
+        self.find, self.__doc__ = find, find.__doc__
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> OfMatrix[T]: ...
+    @overload
+    def __get__(self, owner: MatrixMap, kind: type) -> T: ...
+
+    def __get__(self, owner: MatrixMap | None, kind: type) -> Any:
+        if owner is None:
+            return self
+        kept, name = owner.kept, self.find.__name__
+        if name in kept and (torch.compiler.is_compiling() or kept[name][0] == owner.version):
+            return kept[name][1]
+        found = self.find(owner)
+        kept[name] = owner.version, found
+
+        def spend(gradient: Tensor) -> None:
+            kept.pop(name, None)
+
+        for part in tensors_of(found) if isinstance(found, Tensor | tuple) else []:
+            if part.requires_grad:
+                part.register_hook(spend)
+        return found
+
 
 class MatrixMap(LinearMap):
     """``x -> A x`` on the first dimension after the batch, ``(B, n, *rest) -> (B, m, *rest)``.
 
     Build it once and reuse it: the singular value decomposition behind the structured bound is
-    computed on first use and kept.
+    computed on first use, and anew where the matrix was changed in place, as training does.
 
     Parameters
     ----------
@@ -65,7 +100,17 @@ class MatrixMap(LinearMap):
         super().__init__((matrix.shape[1],), (matrix.shape[0],))
         self.matrix = as_csr(matrix) if self.sparse else matrix
         self._transposed = as_csr(matrix.to_sparse_coo().mT) if self.sparse else matrix.mT
-        self._magnitude = float(torch.linalg.vector_norm(entries.detach().double()))
+        self.kept: dict[str, tuple[Any, Any]] = {}
+        self.magnitude  # noqa: B018 - kept, so that it can be compiled
+
+    @property
+    def version(self) -> Any:
+        """What differs once the matrix has been changed, or its gradient is wanted."""
+        matrix = self.matrix
+        if self.sparse or matrix.is_inference():
+            return None  # is not trained
+        wanted = matrix.requires_grad and torch.is_grad_enabled()
+        return matrix._version, matrix.data_ptr(), wanted
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -77,7 +122,8 @@ class MatrixMap(LinearMap):
         twin = copy.copy(self)
         memo[id(self)] = twin
         for name, value in vars(self).items():
-            if name == "absolute":  # made anew on demand
+            if name == "kept":  # found anew on demand
+                vars(twin)[name] = {}
                 continue
             sparse = isinstance(value, Tensor) and value.layout != torch.strided
             vars(twin)[name] = value.clone() if sparse else copy.deepcopy(value, memo)
@@ -103,20 +149,20 @@ class MatrixMap(LinearMap):
         """``A^T z``."""
         return Products(self._transposed, self.matrix)(z)
 
-    @cached_property
+    @OfMatrix
     def svd(self) -> tuple[Tensor, Tensor]:
         """Singular values ``(r,)`` and right singular vectors ``(n, r)`` above rounding error."""
         _, values, basis = self._decomposition
         rank = int((values > SEEN * torch.finfo(self.matrix.dtype).eps * values[:1]).sum())
         return values[:rank].to(basis.dtype), basis[:, :rank]
 
-    @cached_property
+    @OfMatrix
     def _decomposition(self) -> tuple[Tensor, Tensor, Tensor]:
         """``A = U diag(s) V^T`` in float64, with ``V`` rounded to the dtype of the matrix."""
         left, values, right = torch.linalg.svd(self.matrix.double(), full_matrices=False)
         return left, values, right.mT.contiguous().to(self.matrix.dtype)
 
-    @cached_property
+    @OfMatrix
     def _cover(self) -> tuple[Tensor, Tensor]:
         """``w`` of shape ``(r,)`` and ``V`` of shape ``(n, r)``, ``r = min(m, n)``, such that
         ``A^T A <= V diag(w) V^T``, up to the rounding of ``A v`` itself; no direction is dropped.
@@ -144,7 +190,7 @@ class MatrixMap(LinearMap):
         """Upper bound of the spectral norm: from the SVD, or ``sqrt(|A|_1 |A|_inf)`` if sparse."""
         return self._norm
 
-    @cached_property
+    @OfMatrix
     def _norm(self) -> float:
         if self.sparse:
             coo = self.matrix.to_sparse_coo().coalesce()
@@ -157,17 +203,18 @@ class MatrixMap(LinearMap):
         margin = 1 + max(self.shape) * torch.finfo(torch.float64).eps
         return float(torch.linalg.matrix_norm(self.matrix.detach().double(), 2)) * margin
 
-    @property
+    @OfMatrix
     def magnitude(self) -> float:
         """Frobenius norm: row by row ``|a_i| |x|`` is the most that a product sums."""
-        return self._magnitude
+        entries = self.matrix.values() if self.sparse else self.matrix
+        return float(torch.linalg.vector_norm(entries.detach().double()))
 
-    @cached_property
+    @OfMatrix
     def absolute(self) -> MatrixMap:
         """The map of the absolute entries."""
         return MatrixMap(self.matrix.abs(), Form.UNIFORM)
 
-    @cached_property
+    @OfMatrix
     def _sums(self) -> tuple[Tensor, Tensor]:
         """``|A| 1`` and ``|A|^T |A| 1``, ``(1, m)`` and ``(1, n)``."""
         return absolute_sums(self.absolute, self.matrix)

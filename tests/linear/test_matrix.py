@@ -173,3 +173,41 @@ def test_misuse_is_refused(make, error, message):
 def test_iterates_that_do_not_fit_are_refused(x, message):
     with pytest.raises(ValueError, match=message):
         lmm.linear.MatrixMap(torch.ones(2, 3).double()).check(x)
+
+
+@pytest.mark.parametrize("form", ["structured", "uniform", "separable"])
+def test_a_matrix_that_changes_is_bounded_anew(form):
+    matrix, y = normal(8, 5, seed=1), normal(1, 8, seed=2)
+    energy = lmm.least_squares(lmm.linear.MatrixMap(matrix, form), y)
+    start = matrix.new_zeros(1, 5)
+    lmm.minimize(energy, start, proposer=None)
+    matrix.mul_(10)
+    fresh = lmm.least_squares(lmm.linear.MatrixMap(matrix, form), y)
+    found, expected = (lmm.minimize(e, start, proposer=None) for e in (energy, fresh))
+    assert torch.equal(found.x, expected.x)
+    assert int(found.certificate.violations.sum()) == 0
+
+
+def test_a_map_of_a_trained_matrix_serves_every_pass():
+    """Whether or not the matrix has moved between two passes."""
+    matrix, y = torch.nn.Parameter(normal(5, 3, seed=1)), normal(4, 5, seed=2)
+    shared = lmm.linear.MatrixMap(matrix)
+
+    def gradient(map_):
+        solver = lmm.UnrolledMM(
+            lambda y: lmm.HalfQuadratic(y, "cauchy") @ map_,
+            start=lambda y: y.new_zeros(len(y), 3),
+            steps=3,
+        )
+        matrix.grad = None
+        solver(y).values[-1].sum().backward()
+        assert matrix.grad is not None
+        return matrix.grad
+
+    for _ in range(2):
+        for _ in range(2):
+            torch.testing.assert_close(
+                gradient(shared), gradient(lmm.linear.MatrixMap(matrix)), rtol=0, atol=0
+            )
+        with torch.no_grad():
+            matrix.add_(0.1)
