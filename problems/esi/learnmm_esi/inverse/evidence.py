@@ -18,7 +18,8 @@ from learnmm_esi.inverse.energy import Reconstruction, check_size, heat_kernel
 from learnmm_esi.inverse.fit import GUIDED, UNGUIDED
 from learnmm_esi.inverse.likely_patches import Patches, likely_patches
 from learnmm_esi.inverse.marginal import ConvexBounding, MarginalLikelihood
-from learnmm_esi.inverse.noise import NoiseEstimate, NoiseModes, estimate_noise
+from learnmm_esi.inverse.noise import NoiseEstimate, NoiseModes
+from learnmm_esi.inverse.noise_spectrum import whitened_in_time
 from learnmm_esi.inverse.scaling import OnLeadfield
 from learnmm_esi.inverse.signal_components import SignalComponents, signal_components
 from learnmm_esi.sources import SourceModel
@@ -70,12 +71,13 @@ class EvidenceEnergy(OnLeadfield):
 
     A recording is ``y = L S u + e``: patches of several widths around each source, the rows of
     diffusions ``S`` along the cortical neighbour graph, with moments ``u``; noise ``e``, whose
-    power the recording itself tells (`estimate_noise`), and a floor for all that the model does not
-    know (`MISFIT`, `ELSEWHERE`). Patches are taken one after another while the evidence asks for
-    more, each spread over the places and widths that it leaves probable (`likely_patches`). Then
-    steps raise the marginal likelihood over their strengths (see `MarginalLikelihood`); the
-    estimate is the mean of ``S u`` given ``y`` and the strengths. So the weight of the prior
-    follows from the noise, and serves any electrodes and any number of samples. Components of the
+    power and spectrum the recording itself tells (`estimate_noise`, `whitened_in_time`: samples of
+    a filtered recording are not independent), and a floor for all that the model does not know
+    (`MISFIT`, `ELSEWHERE`). Patches are taken one after another while the evidence asks for more,
+    each spread over the places and widths that it leaves probable (`likely_patches`). Then steps
+    raise the marginal likelihood over their strengths (see `MarginalLikelihood`); the estimate is
+    the mean of ``S u`` given ``y`` and the strengths. So the weight of the prior follows from the
+    noise, and serves any electrodes, any number of samples and any filter. Components of the
     recording that do not stand out of the noise are left out.
 
     Parameters
@@ -160,19 +162,21 @@ class EvidenceEnergy(OnLeadfield):
         """
         y = self.normalized(sensors)
         prior = None if expected is None else self._logarithm(expected, len(y))
-        noise = estimate_noise(y, self.modes)
-        y = self._vectors.mT @ y  # (B, modes, times)
-        power = y.square().sum((1, 2))
-        deviation = (noise.share * power / y[0].numel()).sqrt()
-        parts = signal_components(y / deviation[:, None, None], torch.ones_like(deviation))
-        signal = (1 - noise.share) / noise.share
+        white = whitened_in_time(y, self.modes)
+        deviation = white.deviation[:, None, None]
+        parts = signal_components(
+            white.y / deviation, torch.ones_like(y[:, 0, 0]), white.independent
+        )
+        parts = parts._replace(courses=white.restored(parts.courses))
+        signal = (1 - white.noise.share) / white.noise.share
         everywhere = self.modes.values.to(y)  # per mode; of mean one
         floor = 1 + signal[:, None] * (MISFIT + ELSEWHERE * everywhere)
         patches = likely_patches(self._matrix, parts.values, parts.rank, floor, prior)
         columns = self._matrix[:, patches.places].movedim(1, 0) * patches.deviations[:, None]
         objective = MarginalLikelihood(columns, parts.values, parts.rank, floor)
         start = patches.asked.to(y)
-        return EvidenceProblem(objective, ConvexBounding(objective), start, patches, parts, noise)
+        proposer = ConvexBounding(objective)
+        return EvidenceProblem(objective, proposer, start, patches, parts, white.told)
 
     def _logarithm(self, expected: ArrayLike | Tensor, batch: int) -> Tensor:
         """What is expected of each patch: that of its middle."""

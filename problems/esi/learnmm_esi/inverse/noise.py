@@ -81,8 +81,15 @@ class NoiseEstimate(NamedTuple):
     snr_db: Tensor
     lambda2: Tensor
 
+    def as_share(self, share: Tensor) -> NoiseEstimate:
+        """The same as another share, of recordings of which this is told in other coordinates."""
+        share = share.clamp(max=1.0)
+        return NoiseEstimate(share, _ratio_db(share), self.lambda2)
 
-def estimate_noise(y: Tensor, modes: NoiseModes) -> NoiseEstimate:
+
+def estimate_noise(
+    y: Tensor, modes: NoiseModes, independent: Tensor | None = None
+) -> NoiseEstimate:
     """Estimate the noise of recordings of any length and unit, down to a single sample.
 
     Parameters
@@ -93,6 +100,8 @@ def estimate_noise(y: Tensor, modes: NoiseModes) -> NoiseEstimate:
         counts.
     modes : NoiseModes
         Of the lead field.
+    independent : Tensor, shape (batch,), optional
+        How many samples are independent draws. Default: all.
 
     Returns
     -------
@@ -119,7 +128,8 @@ def estimate_noise(y: Tensor, modes: NoiseModes) -> NoiseEstimate:
     they move smoothly with the data, where its maximum would jump for the few numbers of a single
     sample. The integral is a sum over a grid, and then over a finer one where the mass lies.
     """
-    energy, samples = _energies(y, modes)
+    energy, times = _energies(y, modes)
+    samples = torch.full_like(energy[:, 0], times) if independent is None else independent
     values = modes.values.to(energy.device)
     low, high = (db * math.log(10) / 10 for db in (LOWEST_SNR, HIGHEST_SNR))
     whole = torch.linspace(low, high, _COARSE, dtype=energy.dtype, device=energy.device)
@@ -130,20 +140,22 @@ def estimate_noise(y: Tensor, modes: NoiseModes) -> NoiseEstimate:
     # Points moved onto a limit would count several times there; the grid is squeezed instead.
     finer = finer[:, :1] + (finer[:, -1:] - finer[:, :1]) * (steps + 1) / 2
     mean, _, share = _posterior(energy, samples, values, finer)
-    snr_db = 10 * torch.log10((1 - share) / share)
-    return NoiseEstimate(
-        share.to(y.dtype), snr_db.clamp(min=LOWEST_SNR).to(y.dtype), torch.exp(-mean).to(y.dtype)
-    )
+    found = share, _ratio_db(share), torch.exp(-mean)
+    return NoiseEstimate(*(part.to(y.dtype) for part in found))
+
+
+def _ratio_db(share: Tensor) -> Tensor:
+    return (10 * torch.log10((1 - share) / share)).clamp(min=LOWEST_SNR)
 
 
 def _posterior(
-    energy: Tensor, samples: int, values: Tensor, log_gain: Tensor
+    energy: Tensor, samples: Tensor, values: Tensor, log_gain: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean and deviation of ``log g`` and mean of the noise's share over grids ``(B, points)``."""
     variance = log_gain.exp()[..., None] * values + 1  # (B, points, r)
     left = (energy[:, None] / variance).mean(-1)  # A(g) / r: the share, as energies have mean one
     modes = len(values)
-    evidence = -samples / 2 * (variance.log().sum(-1) + modes * left.log())
+    evidence = -samples[:, None] / 2 * (variance.log().sum(-1) + modes * left.log())
     weight = torch.softmax(evidence, 1)
     mean = (weight * log_gain).sum(1)
     deviation = (weight * (log_gain - mean[:, None]) ** 2).sum(1).sqrt()

@@ -28,13 +28,18 @@ class SignalComponents(NamedTuple):
     rank: Tensor
 
 
-def signal_components(y: Tensor, deviation: Tensor) -> SignalComponents:
+MARGIN = 1.05
+"""On the edge: of few modes and samples the largest value of noise scatters about it, and the
+deviation is an estimate."""
+
+
+def signal_components(y: Tensor, deviation: Tensor, independent: Tensor) -> SignalComponents:
     """Decompose recordings, and keep what noise alone would not reach.
 
     Independent noise of one deviation has singular values up to ``sqrt(r) + sqrt(T)`` times it
-    (Marchenko and Pastur 1967): what lies above is signal. The strongest component always stays.
-    White noise is spread over all components alike, so what is left of it in those that are kept
-    has the same deviation.
+    (Marchenko and Pastur 1967): what lies clearly above is signal. The strongest component always
+    stays. White noise is spread over all components alike, so what is left of it in those that are
+    kept has the same deviation.
 
     Parameters
     ----------
@@ -42,9 +47,11 @@ def signal_components(y: Tensor, deviation: Tensor) -> SignalComponents:
         Recordings in orthonormal coordinates of all that they can be.
     deviation : Tensor, shape (batch,)
         Of the noise, per mode and sample.
+    independent : Tensor, shape (batch,)
+        How many samples are independent draws of the noise; the others are zero.
     """
     left, size, courses = torch.linalg.svd(y, full_matrices=False)
-    edge = deviation * (y.shape[1] ** 0.5 + y.shape[2] ** 0.5)
+    edge = MARGIN * deviation * (y.shape[1] ** 0.5 + independent.to(y).sqrt())
     kept = size > edge[:, None]
     kept[:, 0] = True
     rank = kept.sum(1)

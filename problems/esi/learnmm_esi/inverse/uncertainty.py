@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from learnmm_esi.inverse.noise import NoiseModes, estimate_noise
+from learnmm_esi.inverse.noise import NoiseModes
+from learnmm_esi.inverse.noise_spectrum import whitened_in_time
 
 __all__ = ["CREDIBLE", "levels", "main_sources", "radius", "resampled"]
 
@@ -24,7 +25,8 @@ def resampled(
     """Record an estimate again, with fresh noise.
 
     The estimate's image is scaled to the part of the recording that is no noise (see
-    `estimate_noise`); the noise is white in the directions in which a recording can lie.
+    `estimate_noise`); the noise is white in the directions in which a recording can lie, and has
+    the spectrum of the recording's (see `whitened_in_time`).
 
     Parameters
     ----------
@@ -45,13 +47,16 @@ def resampled(
         Of norm one, on the average.
     """
     y = torch.as_tensor(np.asarray(recording), dtype=torch.float64)
-    share = float(estimate_noise(y[None], modes).share)
+    white = whitened_in_time(y[None], modes)
+    share = float(white.told.share)
     signal = np.asarray(image, dtype=np.float64)
     signal = signal / np.abs(signal).max()  # squares of tiny units would vanish
     signal = signal * (math.sqrt(1 - share) / np.linalg.norm(signal))
     basis = modes.vectors.numpy()
     shape = draws, basis.shape[1], signal.shape[1]
     noise = np.random.default_rng(seed).standard_normal(shape)
+    if white.spectrum is not None:
+        noise = white.restored(torch.from_numpy(noise)).numpy()
     drawn: Floats = signal + basis @ noise * math.sqrt(share / (shape[1] * shape[2]))
     return drawn
 
