@@ -1,6 +1,6 @@
 """Table I beside the paper's, and the energy along the iterations (Figure 2), from evaluations.
 
-Run with ``python examples/esi/table1.py`` after ``equal_training.py`` and ``horizons.py``. Reads
+Run with ``python examples/esi/table1.py`` after ``equal_training.py``. Reads
 ``equal``, the trainings of one length with their evaluations (those of several horizons from its
 subfolder), ``whole``, those of another length as far as they are in, and ``evaluations``, those of
 any length, and writes ``table1.md``, a page each for these, for curves, ablation, horizons and
@@ -42,14 +42,21 @@ in, from each of its first iterates: the paper's noise, sLORETA, one that is lea
 learned start and the prior, three tenths for the prior of steps from the evidence. The last column
 is time on the clock, with validations and with whatever shared the core.
 Every learned start is taken here, to compare; *accepted* is the share that the library would take
-itself, judged by the recording alone. Of the others it keeps the linear estimate, sLORETA.
+itself, judged by the recording alone. Of the others it keeps the linear estimate, and where weights
+guide, that of the evidence.
 *As printed* is the paper's MM-Net with its own interval, noise, prior and loss.
 *Nothing learned* is the evidence on all recordings.
 
 [What differs beside](table1_settings.md), [how the methods learn](table1_curves.md), [more minutes
 each, as far as they are in](table1_whole.md), [trainings of other lengths](table1_longer.md), [what
 confines the steps](table1_ablation.md), [what the interval of the paper allows](printed.md), [far
-more steps](table1_horizons.md).
+more steps](table1_horizons.md). All but the last but one are written by `python
+examples/esi/table1.py`, from what `equal_training.py` left.
+
+![Maps of one recording](figure1.png)
+
+One recording of event-related potentials at its peak, after the same trainings from sLORETA:
+`python examples/esi/figure1.py WEIGHTS...`.
 """
 LONGER = """# Trainings of other lengths
 
@@ -58,9 +65,9 @@ not compare as methods do. Neural masses here have one patch a recording, in tra
 """
 WHOLE = """# Table I, {minutes:g} minutes each
 
-As [Table I](table1.md), after {minutes:g} minutes of one core instead of {fewer:g}. A longer training
-starts anew, as its learning rate falls over its length. So far {number} of the trainings are in;
-the others are *not trained yet*, or stand after {fewer:g} minutes in Table I.
+As [Table I](table1.md), after {minutes:g} minutes of one core instead of {fewer:g}. A longer
+training starts anew, as its learning rate falls over its length. So far {number} of the trainings
+are in; methods without any are *not trained yet*.
 
 ![Curves](table1-curves-whole.png)
 """
@@ -100,11 +107,16 @@ def all_on(
         for row in calibration["rows"]
         if row["data"].lower() == data and row["change"] == "the protocol"
     ]
+    alone: list[Found] = []  # several methods may have one and the same start
+    for content in here:
+        if content["start"] in ALONE and "0" in content["steps"]:
+            row = Found.start_alone(content)
+            alone += [row] if row not in alone else []
     return [
         *classical,
         *(Found.unlearned(row) for row in unlearned if row["tested_on"] == data),
         *(Found.of(content) for content in here),
-        *(Found.start_alone(c) for c in here if c["start"] in ALONE and "0" in c["steps"]),
+        *alone,
     ]
 
 

@@ -239,6 +239,16 @@ def test_text_of_a_file_is_neither_obeyed_nor_a_formula(run, files, tmp_path, co
     ).replace("\\\\", "\\")
 
 
+def test_names_that_numbers_would_repeat_lose_no_estimate(run, files, tmp_path):
+    evoked = mne.read_evokeds(files / "subject-ave.fif", 0, proj=False, verbose="ERROR")
+    twins = [evoked.copy() for _ in range(3)]
+    for twin, comment in zip(twins, ("a", "a", "a-1"), strict=True):
+        twin.comment = comment
+    mne.write_evokeds(tmp_path / "odd-ave.fif", twins, verbose="ERROR")
+    run(*reconstruct(tmp_path, "--out", tmp_path / "out", file="odd-ave.fif", files=files))
+    assert len(list((tmp_path / "out").glob("*-lh.stc"))) == 3
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="of file systems that take any byte")
 def test_a_path_may_be_no_utf8(run, files, tmp_path):
     name = os.fsdecode(b"caf\xe9-ave.fif")

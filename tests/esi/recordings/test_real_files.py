@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import mne
 import numpy as np
@@ -284,6 +285,29 @@ def test_values_that_are_not_finite_are_named_unless_the_channel_is_bad(
         inverse.apply(evoked)
     evoked.info["bads"] = ["Cz"]
     assert_same(inverse.apply(evoked).data, reference_without(model, sensors, ["Cz"]))
+
+
+@pytest.mark.parametrize("silent", [["Cz"], ["Cz", "Pz"]])
+def test_channels_that_do_not_vary_are_named_unless_they_are_bad(inverse, written, silent):
+    def silence(evoked):
+        for name in silent:
+            evoked.data[evoked.ch_names.index(name)] = 1e-6
+
+    evoked = written(silence)
+    named = ", ".join(name for name in evoked.ch_names if name in silent)
+    with pytest.warns(RuntimeWarning, match=rf"^{named} of evoked 'left' do(es)? not vary: unless"):
+        inverse.apply(evoked)
+    evoked.info["bads"] = silent
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".* not vary")
+        inverse.apply(evoked)
+
+
+def test_a_complex_recording_is_refused(inverse, written):
+    evoked = written()
+    analytic = mne.EvokedArray(evoked.data * (1 + 1j), evoked.info)
+    with pytest.raises(TypeError, match="is complex, and sources are estimated of real recordings"):
+        inverse.apply(analytic)
 
 
 def test_another_rate_is_as_good(inverse, written, expected):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -90,6 +91,7 @@ def _estimates(
 ) -> Iterator[tuple[mne.Info, str, str, mne.SourceEstimate, str, mne.Evoked | None]]:
     """Channels, name, begin of files' names, estimate, fit, and what a picture shows beside it."""
     names = [_file_name(stem, getattr(one, "comment", None)) for one in recordings]
+    taken = set(names)
     for k, (one, name) in enumerate(zip(recordings, names, strict=True)):
         if isinstance(one, mne.BaseEpochs):
             pairs = inverse.apply(one, return_generator=True, return_result=True, verbose="ERROR")
@@ -99,7 +101,11 @@ def _estimates(
                 yield one.info, f"epoch {number}", base, stc, str(fit), None
             continue
         # Conditions may share a name; then their place in the file tells them apart.
-        base = f"{name}-mm" if names.count(name) == 1 else f"{name}-{k}-mm"
+        base = name
+        if names.count(name) > 1:
+            base = next(b for b in (f"{name}-{n}" for n in itertools.count(k)) if b not in taken)
+            taken.add(base)
+        base = f"{base}-mm"
         stc, fit = inverse.apply(one, return_result=True, verbose="ERROR")
         if isinstance(one, mne.io.BaseRaw):
             shown = mne.EvokedArray(one.get_data(verbose="ERROR"), one.info, one.times[0])

@@ -87,8 +87,9 @@ class MMInverse:
     nothing: sources anywhere explain few channels.
 
     The energy runs over space and time of one recording and knows no rates: any sampling frequency
-    will do. It does see a baseline, so correct it or filter beforehand. Cropping to the time
-    of interest makes the estimate one of that time.
+    will do, and any filter, as the spectrum of the noise is estimated too. It does see a baseline,
+    so correct it or filter beforehand. Cropping to the time of interest makes the estimate one of
+    that time.
 
     Examples
     --------

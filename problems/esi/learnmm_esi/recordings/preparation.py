@@ -6,6 +6,8 @@ the average reference among them, and whitening, if there is a noise covariance.
 
 from __future__ import annotations
 
+import warnings
+
 import mne
 import numpy as np
 from mne.cov import compute_whitener
@@ -20,11 +22,13 @@ __all__ = [
     "check_reference",
     "check_scale",
     "spatial_filter",
+    "warn_about_flat",
     "why_no_epochs",
 ]
 
 LARGEST_EEG = 0.1  # V, root mean square: amplifiers saturate before, microvolts lie above
 SMALLEST_EEG = 1e-9  # V; amplifiers and averages of thousands of epochs are noisier
+FLAT = 1e-6  # of the range that half of the channels have
 REFERENCED = 1e-3  # mean over the channels relative to the signal; quantization leaves some
 
 
@@ -63,7 +67,7 @@ def check_reference(info: mne.Info, eeg: NDArray[np.float64], bad: NDArray[np.bo
 
 
 def check_finite(data: NDArray[np.float64], names: tuple[str, ...], what: str) -> None:
-    """Refuse data that are not finite.
+    """Refuse data that are not real, or not finite.
 
     Parameters
     ----------
@@ -73,6 +77,11 @@ def check_finite(data: NDArray[np.float64], names: tuple[str, ...], what: str) -
     what : str
         What the data are, for the message: "epoch 3".
     """
+    if np.iscomplexobj(data):
+        raise TypeError(
+            f"{what} is complex, and sources are estimated of real recordings: hand over its real "
+            "and its imaginary part one after the other, or the recording before the transform"
+        )
     finite: NDArray[np.bool_] = np.all(np.isfinite(data), axis=1)
     if finite.all():
         return
@@ -107,6 +116,32 @@ def check_scale(data: NDArray[np.float64], what: str) -> None:
             f"{what} has a root mean square of {size:.3g} V after average reference, where EEG has "
             "1e-7 to 1e-3 V: the data are probably in microvolts, so multiply them by 1e-6"
         )
+
+
+def warn_about_flat(data: NDArray[np.float64], names: tuple[str, ...], what: str) -> None:
+    """Warn about channels that do not vary where others do.
+
+    Parameters
+    ----------
+    data : ndarray, shape (channels, times)
+        As they were recorded, before any reference.
+    names : tuple of str
+        Of the channels.
+    what : str
+        What the data are, for the message: "epoch 3".
+    """
+    varied = np.ptp(data, axis=1)
+    flat = varied <= FLAT * np.median(varied)
+    if not flat.any() or not varied.any():
+        return
+    wrong = [name for name, is_flat in zip(names, flat, strict=True) if is_flat]
+    warnings.warn(
+        f"{', '.join(wrong[:12])}{', ...' if len(wrong) > 12 else ''} of {what} "
+        f"{'does' if len(wrong) == 1 else 'do'} not vary: unless it is the electrode that the "
+        "others were referenced to, mark a flat channel as bad, or the estimate is of its silence",
+        RuntimeWarning,
+        stacklevel=5,
+    )
 
 
 def why_no_epochs(epochs: mne.BaseEpochs) -> str:

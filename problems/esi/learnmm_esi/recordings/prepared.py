@@ -26,6 +26,7 @@ from learnmm_esi.recordings.preparation import (
     check_reference,
     check_scale,
     spatial_filter,
+    warn_about_flat,
 )
 from learnmm_esi.recordings.settings import OnMissing
 
@@ -118,6 +119,7 @@ class PreparedRecording:
         for one, name in zip(data, what, strict=True):
             check_finite(one[self.used], self.match.names, name)
             check_reference(self.info, one, self.bad)
+            warn_about_flat(one[self.used], self.match.names, name)
             check_scale(self.projection @ one[self.used], name)
             sensors.append(self.filter @ one[self.used])
         batch = np.stack(sensors)
