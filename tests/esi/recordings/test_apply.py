@@ -189,6 +189,14 @@ def test_projectors_act_on_both_sides(model, evoked):
     assert_same(clean.data, expected.sources[0])
 
 
+@pytest.mark.parametrize("variance", [0.0, -1e-12, np.nan])
+def test_a_covariance_that_is_none_is_named(model, evoked, variance):
+    names = list(model.channel_names)
+    wrong = mne.Covariance(np.full(len(names), variance), names, [], [], nfree=100)
+    with pytest.raises(ValueError, match="the noise covariance must be finite, with variances of"):
+        apply_mm(evoked, model, FEW, sensors=SensorSettings(noise_cov=wrong))
+
+
 def test_a_noise_covariance_whitens(model, evoked, tmp_path):
     plain = apply_mm(evoked, model, FEW)
     white = mne.make_ad_hoc_cov(evoked.info, verbose="ERROR")

@@ -177,7 +177,7 @@ def spatial_filter(
     Raises
     ------
     ValueError
-        If the covariance lacks channels.
+        If the covariance lacks channels, or is none: not finite, or without positive variances.
     """
     projector = _projector(info, match.names)
     if noise_cov is None:
@@ -187,6 +187,12 @@ def spatial_filter(
         raise ValueError(
             f"the noise covariance lacks channels {', '.join(missing)} of the recording: compute "
             "it from the same recording, or mark these channels as bad"
+        )
+    variance = noise_cov.data if noise_cov["diag"] else np.diag(noise_cov.data)
+    if not (np.isfinite(noise_cov.data).all() and (variance >= 0).all() and variance.any()):
+        raise ValueError(
+            "the noise covariance must be finite, with variances of zero or more that are not all "
+            f"zero, got variances from {variance.min():.3g} to {variance.max():.3g} V^2"
         )
     # MNE's own bookkeeping of rank needs the reference as a projector.
     silent = mne.EvokedArray(np.zeros((len(match.picks), 1)), mne.pick_info(info, match.picks))

@@ -16,6 +16,10 @@ OnMissing = Literal["raise", "warn", "ignore"]
 T = TypeVar("T")
 
 
+MOST = 1e9
+"""Of weight and diffusion: far below, the prior is all there is, and patches are the cortex."""
+
+
 @dataclass(frozen=True)
 class InverseSettings:
     """How sources are reconstructed: by what the noise of the recording says, or by training.
@@ -59,11 +63,13 @@ class InverseSettings:
     guided: bool = False
 
     def __post_init__(self) -> None:
-        if not all(value is None or value > 0 for value in (self.weight, self.diffusion)):
+        if not all(value is None or 0 < value <= MOST for value in (self.weight, self.diffusion)):
             raise ValueError(
                 "InverseSettings: weight and diffusion must be positive, "
-                f"got {self.weight}, {self.diffusion}"
+                f"got {self.weight}, {self.diffusion}, and at most {MOST:g}"
             )
+        if self.max_iter is not None and self.max_iter < 1:
+            raise ValueError(f"InverseSettings: max_iter must be at least 1, got {self.max_iter}")
         for name in ("transfer", "guided"):
             if getattr(self, name) and self.weights is None:
                 raise ValueError(f"{name}=True says how to use weights, and there are none")
