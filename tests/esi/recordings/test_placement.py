@@ -264,3 +264,16 @@ def test_without_landmarks_the_frame_is_the_head_s():
     frame = mne.transforms.invert_transform(mne.read_trans(_trans()))
     there = mne.transforms.apply_trans(frame, cap())
     assert 1e3 * np.linalg.norm(fit_to_scalp(there) - cap(), axis=1).max() < 3
+
+
+def test_a_frame_that_nothing_tells_is_told():
+    """Electrodes without names and landmarks may be turned any way."""
+    names = nameless(60)
+    places = dict(zip(names, cap(), strict=True))
+    montage = mne.channels.make_dig_montage(places, coord_frame="head")
+    info = mne.create_info(names, 100.0, "eeg")
+    with pytest.warns(RuntimeWarning, match="neither landmarks nor names tell which way"):
+        place_electrodes(info.set_montage(montage))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        place_electrodes(measured(cap(), nameless(60)))

@@ -46,6 +46,12 @@ ADVICE = (
     "of a montage of mne.channels.get_builtin_montages()"
 )
 
+UNCHECKED = (
+    "neither landmarks nor names tell which way the electrodes are turned: they are taken to be in "
+    "MNE-Python's head frame, x to the right ear and y to the nose. Give nasion and both "
+    "preauricular points to mne.channels.make_dig_montage, or look at recording.plot_sensors('3d')"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Placement:
@@ -97,7 +103,11 @@ def place_electrodes(info: mne.Info, on_missing: OnMissing = "raise") -> Placeme
     measured = bool(known.sum() >= FEWEST)
     if measured:
         _check_shape(places[known])
-        points = _measured(names, places.tobytes(), _bytes(fiducials(info)))
+        pointed_at = fiducials(info)
+        named = np.isfinite(named_places(names)).all(axis=1).sum()
+        if named < FEWEST and (pointed_at is None or _invented(pointed_at)):
+            warnings.warn(UNCHECKED, RuntimeWarning, stacklevel=2)
+        points = _measured(names, places.tobytes(), _bytes(pointed_at))
         _check_names(names, points)
     else:
         every = mne.pick_types(info, meg=False, eeg=True, exclude=())
@@ -163,6 +173,12 @@ def _landmarks(places: Points, system: Points, pointed_at: Points) -> Landmarks 
     elif named.sum() < FEWEST:
         return None
     return Landmarks(np.concatenate(here), np.concatenate(there), np.concatenate(deviations))
+
+
+def _invented(corners: Points) -> bool:
+    """Whether landmarks are those that MNE-Python makes up of a montage that has none."""
+    axes = corners[2, 0] * np.array([[-1.0, 0, 0], [0, 1.0, 0], [1.0, 0, 0]])
+    return np.allclose(corners, axes, rtol=0, atol=1e-7)
 
 
 def _bytes(points: Points | None) -> bytes:
