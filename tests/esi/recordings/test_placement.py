@@ -114,7 +114,9 @@ def test_positions_of_a_template_say_no_more_than_names(kind):
 def test_caps_that_number_their_electrodes_are_known_by_their_number(kind):
     info = montage_of(kind)
     names = mne.create_info(info.ch_names, 100.0, "eeg")
-    placed = place_electrodes(info)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="neither landmarks nor names")
+        placed = place_electrodes(info)
     np.testing.assert_array_equal(place_electrodes(names).points, placed.points)
     vertex = {"bio": "A1", "GSN": "Cz"}[kind[:3]]
     if vertex in placed.names:

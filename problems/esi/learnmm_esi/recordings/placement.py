@@ -101,17 +101,17 @@ def place_electrodes(info: mne.Info, on_missing: OnMissing = "raise") -> Placeme
     places = electrode_places(info)[picks]
     known: NDArray[np.bool_] = np.all(np.isfinite(places), axis=1)
     measured = bool(known.sum() >= FEWEST)
+    eeg = mne.pick_types(info, meg=False, eeg=True, exclude=())
+    every = tuple(info["ch_names"][i] for i in eeg)
     if measured:
         _check_shape(places[known])
         pointed_at = fiducials(info)
-        named = np.isfinite(named_places(names)).all(axis=1).sum()
-        if named < FEWEST and (pointed_at is None or _invented(pointed_at)):
+        if (pointed_at is None or _invented(pointed_at)) and not _are_known(names, every):
             warnings.warn(UNCHECKED, RuntimeWarning, stacklevel=2)
         points = _measured(names, places.tobytes(), _bytes(pointed_at))
         _check_names(names, points)
     else:
-        every = mne.pick_types(info, meg=False, eeg=True, exclude=())
-        points = _named(names, tuple(info["ch_names"][i] for i in every))
+        points = _named(names, every)
     lacking = [name for name, point in zip(names, points, strict=True) if np.isnan(point[0])]
     if len(lacking) == len(names):
         why = why_unknown(names, names, system_names())
@@ -173,6 +173,12 @@ def _landmarks(places: Points, system: Points, pointed_at: Points) -> Landmarks 
     elif named.sum() < FEWEST:
         return None
     return Landmarks(np.concatenate(here), np.concatenate(there), np.concatenate(deviations))
+
+
+def _are_known(names: tuple[str, ...], every: tuple[str, ...]) -> bool:
+    """Whether some names are of the 10-05 system, or all are those of a cap."""
+    named = np.isfinite(named_places(names)).all(axis=1).sum()
+    return bool(named >= FEWEST) or cap_of(every) is not None
 
 
 def _invented(corners: Points) -> bool:
