@@ -23,6 +23,9 @@ PAIRS = 20
 LONGEST = 2000
 """Steps of a solve whose end counts as the solution."""
 
+SAME = 1e-6
+"""By how much values may differ that were computed elsewhere, as a share of the largest."""
+
 
 @dataclass(frozen=True)
 class Solved:
@@ -86,10 +89,6 @@ class Solved:
             a.shape == b.shape and bool(((a - b).abs() <= SAME * b.abs().amax()).all())
             for a, b in pairs
         )
-
-
-SAME = 1e-6
-"""By how much values may differ that were computed elsewhere, as a share of the largest."""
 
 
 def drawn(family: Problem, seed: int, chunk: int) -> Instance:

@@ -14,6 +14,8 @@ from learnmm.solve.record import Tally
 MEMORY = {"level", "reach", "relaxation", "tally", "generator", "pairs", "moving"}
 """What is kept between calls."""
 
+DAMAGED = "it is damaged, or of another version"
+
 Place = list[int] | None
 """Of a parameter: bytes of an entry, whether it is complex, and the shape; None where it does not
 move. Numbers alone, since loading takes text for a sequence."""
@@ -64,9 +66,6 @@ def check_entry(entry: Any, history: int, shapes: list[tuple[int, ...]]) -> None
         raise ValueError(f"the state_dict lacks {', '.join(lacking)}: {DAMAGED}")
     if wrong := _wrong_numbers(entry) + _wrong_pairs(pairs, entry["moving"], history, shapes):
         raise ValueError(f"the state_dict cannot be resumed from: {'; '.join(wrong)}: {DAMAGED}")
-
-
-DAMAGED = "it is damaged, or of another version"
 
 
 def _wrong_numbers(entry: dict[str, Any]) -> list[str]:

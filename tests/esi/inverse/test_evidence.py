@@ -122,8 +122,7 @@ def test_components_are_those_above_the_noise():
     planted = noise.clone()
     for i, rank in enumerate((0, 1, 3)):
         planted[i] += 40 * patterns[:, :rank] @ basis[:, :rank].mT
-    one = torch.ones(3, dtype=torch.float64)
-    parts = signal_components(planted, one, 50 * one)
+    parts = signal_components(planted, torch.full((3,), 50.0, dtype=torch.float64))
     assert parts.rank.tolist() == [1, 1, 3]  # the strongest always stays
     assert parts.values.shape == (3, 20, 3)
     assert not bool(parts.values[:2, :, 1:].any())

@@ -163,10 +163,7 @@ class EvidenceEnergy(OnLeadfield):
         y = self.normalized(sensors)
         prior = None if expected is None else self._logarithm(expected, len(y))
         white = whitened_in_time(y, self.modes)
-        deviation = white.deviation[:, None, None]
-        parts = signal_components(
-            white.y / deviation, torch.ones_like(y[:, 0, 0]), white.independent
-        )
+        parts = signal_components(white.y / white.deviation[:, None, None], white.independent)
         parts = parts._replace(courses=white.restored(parts.courses))
         signal = (1 - white.noise.share) / white.noise.share
         everywhere = self.modes.values.to(y)  # per mode; of mean one

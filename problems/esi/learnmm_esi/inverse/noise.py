@@ -87,9 +87,7 @@ class NoiseEstimate(NamedTuple):
         return NoiseEstimate(share, _ratio_db(share), self.lambda2)
 
 
-def estimate_noise(
-    y: Tensor, modes: NoiseModes, independent: Tensor | None = None
-) -> NoiseEstimate:
+def estimate_noise(y: Tensor, modes: NoiseModes) -> NoiseEstimate:
     """Estimate the noise of recordings of any length and unit, down to a single sample.
 
     Parameters
@@ -100,8 +98,6 @@ def estimate_noise(
         counts.
     modes : NoiseModes
         Of the lead field.
-    independent : Tensor, shape (batch,), optional
-        How many samples are independent draws. Default: all.
 
     Returns
     -------
@@ -128,8 +124,34 @@ def estimate_noise(
     they move smoothly with the data, where its maximum would jump for the few numbers of a single
     sample. The integral is a sum over a grid, and then over a finer one where the mass lies.
     """
-    energy, times = _energies(y, modes)
-    samples = torch.full_like(energy[:, 0], times) if independent is None else independent
+    sensors = len(modes.vectors)
+    if y.dim() != 3 or y.shape[1] != sensors or not y.shape[2]:
+        raise ValueError(
+            f"estimate_noise: recordings must have shape (batch, {sensors}, times), "
+            f"got {tuple(y.shape)}"
+        )
+    found = noise_in_modes(modes.vectors.to(y.device).mT @ y.double(), modes)
+    return NoiseEstimate(*(part.to(y.dtype) for part in found))
+
+
+def noise_in_modes(
+    coefficients: Tensor, modes: NoiseModes, independent: Tensor | None = None
+) -> NoiseEstimate:
+    """Estimate the noise as `estimate_noise` does, of recordings along the modes.
+
+    Parameters
+    ----------
+    coefficients : Tensor, shape (batch, modes, times)
+        Of recordings.
+    modes : NoiseModes
+        Of the lead field.
+    independent : Tensor, shape (batch,), optional
+        How many samples are independent draws. Default: all.
+    """
+    energy = _energies(coefficients)
+    samples = independent
+    if samples is None:
+        samples = torch.full_like(energy[:, 0], coefficients.shape[2])
     values = modes.values.to(energy.device)
     low, high = (db * math.log(10) / 10 for db in (LOWEST_SNR, HIGHEST_SNR))
     whole = torch.linspace(low, high, _COARSE, dtype=energy.dtype, device=energy.device)
@@ -141,7 +163,7 @@ def estimate_noise(
     finer = finer[:, :1] + (finer[:, -1:] - finer[:, :1]) * (steps + 1) / 2
     mean, _, share = _posterior(energy, samples, values, finer)
     found = share, _ratio_db(share), torch.exp(-mean)
-    return NoiseEstimate(*(part.to(y.dtype) for part in found))
+    return NoiseEstimate(*(part.to(coefficients.dtype) for part in found))
 
 
 def _ratio_db(share: Tensor) -> Tensor:
@@ -162,21 +184,15 @@ def _posterior(
     return mean, deviation, (weight * left).sum(1)
 
 
-def _energies(y: Tensor, modes: NoiseModes) -> tuple[Tensor, int]:
-    """Energy in every mode, at a mean of one, ``(B, modes)`` in float64; the number of samples."""
-    sensors = len(modes.vectors)
-    if y.dim() != 3 or y.shape[1] != sensors or not y.shape[2]:
-        raise ValueError(
-            f"estimate_noise: recordings must have shape (batch, {sensors}, times), "
-            f"got {tuple(y.shape)}"
-        )
-    y = y.double()
+def _energies(coefficients: Tensor) -> Tensor:
+    """Energy in every mode, at a mean of one, ``(B, modes)`` in float64."""
+    y = coefficients.double()
     y = y / y.abs().amax((1, 2), keepdim=True)  # squares of tiny units leave no range unharmed
-    energy = (modes.vectors.to(y.device).mT @ y).square().sum(2)
+    energy = y.square().sum(2)
     size = energy.mean(1, keepdim=True)
     if not bool(((size > 0) & torch.isfinite(size)).all()):
         raise ValueError("estimate_noise: every recording must be finite and not zero")
-    return energy / size, y.shape[2]
+    return energy / size
 
 
 def _array(leadfield: ArrayLike | Tensor) -> Any:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.fft import dct, idct
 from torch import Tensor
 
-from learnmm_esi.inverse.noise import NoiseEstimate, NoiseModes, estimate_noise
+from learnmm_esi.inverse.noise import NoiseEstimate, NoiseModes, noise_in_modes
 
 __all__ = ["NoiseSpectrum", "Whitened", "noise_spectrum", "whitened_in_time"]
 
@@ -94,17 +94,17 @@ def whitened_in_time(y: Tensor, modes: NoiseModes) -> Whitened:
     y, modes
         As of `estimate_noise`.
     """
-    spectrum, vectors = noise_spectrum(y, modes), modes.vectors.to(y)
-    white = y if spectrum is None else spectrum.whitened(y)
+    seen = modes.vectors.to(y).mT @ y
+    spectrum = noise_spectrum(seen, modes)
+    white = seen if spectrum is None else spectrum.whitened(seen)
     times = y.new_full((len(y),), y.shape[2])
     count = times if spectrum is None else spectrum.independent.to(y)
-    noise = told = estimate_noise(white, modes, count)
-    seen, coefficients = vectors.mT @ y, vectors.mT @ white
-    power = noise.share * coefficients.square().sum((1, 2)) / count  # of all modes, per sample
+    noise = told = noise_in_modes(white, modes, count)
+    power = noise.share * white.square().sum((1, 2)) / count  # of all modes, per sample
     if spectrum is not None:
         told = noise.as_share(power * times / seen.square().sum((1, 2)))
-    deviation = (power / vectors.shape[1]).sqrt()
-    return Whitened(coefficients, count, deviation, noise, told, spectrum)
+    deviation = (power / white.shape[1]).sqrt()
+    return Whitened(white, count, deviation, noise, told, spectrum)
 
 
 def noise_spectrum(y: Tensor, modes: NoiseModes) -> NoiseSpectrum | None:
@@ -112,8 +112,8 @@ def noise_spectrum(y: Tensor, modes: NoiseModes) -> NoiseSpectrum | None:
 
     Parameters
     ----------
-    y : Tensor, shape (batch, sensors, times)
-        Recordings, as of `estimate_noise`.
+    y : Tensor, shape (batch, modes, times)
+        Recordings along the modes.
     modes : NoiseModes
         Of the lead field.
 
@@ -125,7 +125,7 @@ def noise_spectrum(y: Tensor, modes: NoiseModes) -> NoiseSpectrum | None:
     bands = _bands(y.shape[2])
     if len(bands) < 2:
         return None
-    coefficients = _transformed(modes.vectors.to(y).mT @ y)
+    coefficients = _transformed(y)
     power = torch.stack([_noise_of(coefficients[..., band], modes) for band in bands], 1)
     # A band with a signal in it tells little of its noise, which does not grow with frequency.
     power = power.flip(1).cummax(1).values.flip(1)
@@ -155,7 +155,7 @@ def _noise_of(coefficients: Tensor, modes: NoiseModes) -> Tensor:
     power = coefficients.square().mean((1, 2))
     silent = power == 0  # as above the rate that a recording had before
     some = torch.where(silent[:, None, None], 1.0, coefficients)
-    share = estimate_noise(modes.vectors.to(some) @ some, modes).share
+    share = noise_in_modes(some, modes).share
     return (share * power).masked_fill(silent, 0.0)
 
 

@@ -33,7 +33,7 @@ MARGIN = 1.05
 deviation is an estimate."""
 
 
-def signal_components(y: Tensor, deviation: Tensor, independent: Tensor) -> SignalComponents:
+def signal_components(y: Tensor, independent: Tensor) -> SignalComponents:
     """Decompose recordings, and keep what noise alone would not reach.
 
     Independent noise of one deviation has singular values up to ``sqrt(r) + sqrt(T)`` times it
@@ -44,14 +44,13 @@ def signal_components(y: Tensor, deviation: Tensor, independent: Tensor) -> Sign
     Parameters
     ----------
     y : Tensor, shape (batch, modes, times)
-        Recordings in orthonormal coordinates of all that they can be.
-    deviation : Tensor, shape (batch,)
-        Of the noise, per mode and sample.
+        Recordings in orthonormal coordinates of all that they can be, in units of the deviation
+        of the noise per mode and sample.
     independent : Tensor, shape (batch,)
         How many samples are independent draws of the noise; the others are zero.
     """
     left, size, courses = torch.linalg.svd(y, full_matrices=False)
-    edge = MARGIN * deviation * (y.shape[1] ** 0.5 + independent.to(y).sqrt())
+    edge = MARGIN * (y.shape[1] ** 0.5 + independent.to(y).sqrt())
     kept = size > edge[:, None]
     kept[:, 0] = True
     rank = kept.sum(1)

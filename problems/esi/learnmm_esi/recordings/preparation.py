@@ -14,7 +14,7 @@ from mne.cov import compute_whitener
 from mne.io.constants import FIFF
 from numpy.typing import NDArray
 
-from learnmm_esi.recordings.channels import ChannelMatch
+from learnmm_esi.recordings.channels import ChannelMatch, listed
 
 __all__ = [
     "MissingReferenceError",
@@ -87,9 +87,8 @@ def check_finite(data: NDArray[np.float64], names: tuple[str, ...], what: str) -
         return
     wrong = [name for name, good in zip(names, finite, strict=True) if not good]
     raise ValueError(
-        f"{what} has values that are not finite in {', '.join(wrong[:12])}"
-        f"{', ...' if len(wrong) > 12 else ''}: mark the channels as bad, or repair or leave out "
-        "the samples"
+        f"{what} has values that are not finite in {listed(wrong)}: mark the channels as bad, or "
+        "repair or leave out the samples"
     )
 
 
@@ -136,7 +135,7 @@ def warn_about_flat(data: NDArray[np.float64], names: tuple[str, ...], what: str
         return
     wrong = [name for name, is_flat in zip(names, flat, strict=True) if is_flat]
     warnings.warn(
-        f"{', '.join(wrong[:12])}{', ...' if len(wrong) > 12 else ''} of {what} "
+        f"{listed(wrong)} of {what} "
         f"{'does' if len(wrong) == 1 else 'do'} not vary: unless it is the electrode that the "
         "others were referenced to, mark a flat channel as bad, or the estimate is of its silence",
         RuntimeWarning,
