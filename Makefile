@@ -44,7 +44,7 @@ help:
 	@echo "make bench-invertmeeg  the same beside solvers of invertmeeg, on its four data sets"
 	@echo "make bench-cutest  unconstrained problems of CUTEst, beside L-BFGS of torch and SciPy"
 	@echo "make gpu         laws, batches and a training step on a GPU, in at most eight minutes"
-	@echo "make table1-gpu  train what Table I lacks at the paper's schedule, ten minutes at a time"
+	@echo "make table1-gpu  train what Table I lacks side by side on a GPU, eight minutes at a time"
 	@echo "make docs        the site, in docs/_build/html: warnings are errors, its examples run"
 	@echo "make clean       remove the environment and build products"
 

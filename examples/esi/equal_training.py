@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tomllib
@@ -39,7 +40,9 @@ FEW, MORE, MANY = 6, 30, 60  # steps, to measure what one costs; of a start, man
 LOOKS, FEW_LOOKS = 10, 1  # validations of a training, and of one that seeks a rate
 SHARE_OF_START = {"learned": 0.6, EVIDENCE: 0.3}  # of the minutes, for what learns before the steps
 PREPARED = 0.1  # rate of what learned before the steps did, over theirs
+STARTS_OF_ALL = (*STARTS, *SHARE_OF_START)
 FAR = (30, 100, 300)  # steps, beyond the ten of a training
+INTERRUPTED = 130  # what a command ends with that was asked to stop
 SAID = ("loss", "LE", "AUC", "PSNR")  # by a validation
 
 
@@ -61,9 +64,12 @@ class Job(NamedTuple):
         return self.method in FIXED and not self.data.startswith("erp")
 
     def preset(
-        self, steps: int, rate: float, start_steps: int = 100, looks: int = LOOKS
+        self, steps: int, rate: float, start_steps: int = 100, looks: int = LOOKS, times: int = 1
     ) -> dict[str, Any]:
-        """The settings of a training of so many steps and validations."""
+        """The settings of a training of so many steps and validations.
+
+        A step sees so many `times` the recordings of one that a core takes.
+        """
         made = tomllib.loads(PRESET.read_text(encoding="utf-8"))
         made["method"] = {"start": self.start}
         if self.start in SHARE_OF_START:  # with the prior, which is not to be unlearned
@@ -73,7 +79,7 @@ class Job(NamedTuple):
             made["method"]["prior"]["learn_weight"] = False
             made["training"] |= {"loss": "paper", "horizons": [10, 10]}
         made["fit"] |= {"steps": steps, "validate_every": max(1, steps // looks)}
-        made["fit"]["batch_size"] = 4 if self.whole else 16
+        made["fit"]["batch_size"] = times * (4 if self.whole else 16)
         made["fit"]["adam"] |= {"lr": rate, "warmup": min(20, steps)}
         made["start"] |= {"steps": start_steps, "validate_every": max(1, start_steps // LOOKS)}
         made["start"]["adam"]["warmup"] = min(100, start_steps)
@@ -94,10 +100,12 @@ class Trainer:
         For its weights and checkpoints.
     records : Path
         For what is to be known of it afterwards.
+    times : int
+        As many recordings a step as of one that a core takes.
     """
 
-    def __init__(self, job: Job, folder: Path, records: Path) -> None:
-        self.job, self.folder, self.records = job, folder, records
+    def __init__(self, job: Job, folder: Path, records: Path, times: int = 1) -> None:
+        self.job, self.folder, self.records, self.times = job, folder, records, times
 
     @property
     def weights(self) -> Path:
@@ -123,16 +131,17 @@ class Trainer:
         rate = float(min(rates["losses"], key=lambda rate: rates["losses"][rate]))
         start_steps, left = 100, minutes
         if share := SHARE_OF_START.get(self.job.start):
-            cost = self.known("start-cost", self._cost_of_start)
+            first = self.beside(self.job._replace(method=LEARNED[0]))  # a start is of no method
+            cost = first.known("start-cost", first._cost_of_start)
             start_steps = int(60 * minutes * share / cost["seconds_per_step"])
             left *= 1 - share
-        preset = self.job.preset(costs._affordable(left), rate, start_steps)
+        preset = self.job.preset(costs._affordable(left), rate, start_steps, times=self.times)
         self._run("run", preset)
         self.known("course", lambda: {"minutes": minutes, **self._course("run", preset)})
 
     def beside(self, job: Job) -> Trainer:
         """The same for another job."""
-        return Trainer(job, self.folder.parent / job.name, self.records)
+        return Trainer(job, self.folder.parent / job.name, self.records, self.times)
 
     def known(self, name: str, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What a record says, or what is found now, by one process, and written there."""
@@ -218,10 +227,22 @@ class Trainer:
 
 
 def _learnmm_esi(*arguments: str) -> float:
-    """Run a command; return the seconds of processor time that it took."""
+    """Run a command; return the seconds of processor time that it took.
+
+    An interruption is left to the command, which ends its step and leaves a checkpoint.
+    """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, str(HERE / "ablation.py"), *arguments]  # knows all of them
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        code = process.wait()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if code in (INTERRUPTED, -signal.SIGINT):
+        raise SystemExit(INTERRUPTED)
+    if code:
+        raise SystemExit(f"Error: {' '.join(command)} ended with {code}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -290,7 +311,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", nargs="+", default=["erp"], help="trained on")
     parser.add_argument("--tested", nargs="*", default=[], help="tested on; default: the same")
+    parser.add_argument("--starts", nargs="+", default=STARTS_OF_ALL, help="first iterates")
     parser.add_argument("--minutes", type=float, default=45.0, help="of one core, for a training")
+    parser.add_argument("--times", type=int, default=1, help="as many recordings a step")
     parser.add_argument("--search", type=float, default=5.0, help="minutes for a learning rate")
     parser.add_argument(
         "--samples", type=int, nargs=2, default=(2000, 2000), help="of erp, and of neural masses"
@@ -302,7 +325,10 @@ def main() -> None:
     parser.add_argument("--evaluations", type=Path, default=HERE / "results" / "equal")
     options = parser.parse_args()
     for job in jobs(options.data):
-        trainer = Trainer(job, options.out / job.name, options.evaluations / "trainings")
+        if job.start not in options.starts:
+            continue
+        records = options.evaluations / "trainings"
+        trainer = Trainer(job, options.out / job.name, records, options.times)
         trainer.folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(trainer.folder / "job.lock", blocking=False):

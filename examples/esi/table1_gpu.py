@@ -1,9 +1,10 @@
-"""Train what Table I lacks at the paper's schedule, on a GPU that is there for some minutes.
+"""Train what Table I lacks on a GPU, side by side.
 
 Run with ``python examples/esi/table1_gpu.py`` as often as a GPU can be had (``make table1-gpu``).
-Methods come in the order of what the table needs most; when the minutes are over, the training in
-progress leaves a checkpoint, and the next run goes on from there. Whatever is finished is evaluated
-within and across, and says what it was trained on. ``--share 0.01`` tries it at a hundredth.
+A step of these methods is thousands of small kernels, so one training leaves most of a GPU idle,
+and all of them run at once. Each takes the steps of ``equal_training.py``, as many as some minutes
+of one core do, and says what it ran on. When the minutes of this run are over, trainings leave
+checkpoints, and the next run goes on from there.
 """
 
 from __future__ import annotations
@@ -14,72 +15,90 @@ import signal
 import subprocess
 import sys
 import time
-import tomllib
 from pathlib import Path
-from typing import Any
 
-from equal_training import FIXED, HERE, METHODS, PRINTED, Job, as_toml
+import equal_training
+from equal_training import HERE, SEARCHED, STARTS, Job, lacking
+from joblib import Parallel, delayed
 
-import learnmm_esi.training.presets as presets
+from learnmm_esi.head.fsaverage import fsaverage_head_model
+from learnmm_esi.simulation.clips import SHARD
+from learnmm_esi.simulation.data_sets import load_protocol
+from learnmm_esi.training.presets import load_preset
 
-DATA = ("erp", "nmm-two")
 GRACE = 60.0  # seconds in which a training that is interrupted writes its checkpoint
+TEST = 2  # seed of the test set
 
 
-def settings(job: Job, share: float) -> dict[str, Any]:
-    """The paper's schedule, or a share of it, in half precision where that is safe."""
-    path = presets.FOLDER / "paper.toml"
-    made = tomllib.loads(path.read_text(encoding="utf-8"))
-    made["fit"]["precision"] = "bf16-mixed"
-    made["fit"]["steps"] = max(1, round(share * made["fit"]["steps"]))
-    made["fit"]["validate_every"] = max(1, round(share**0.5 * made["fit"]["validate_every"]))
-    made["training"]["validation_size"] = max(8, round(share * made["training"]["validation_size"]))
-    if not job.whole and job.data != "erp":
-        made["recordings"]["window"] = 64
-    return made
+def simulated(data: str, samples: int) -> None:
+    """Simulate on all cores what the trainings on a data set share, unless it is there."""
+    preset = load_preset(equal_training.PRESET, equal_training.METHODS[0])
+    model, protocol = fsaverage_head_model(preset.head), load_protocol(data)
+    sets = (preset.training.seed, preset.training.train_size), (preset.training.seed + 1, 128)
+    simulators = [protocol.for_training().simulator(model, *one) for one in sets]
+    simulators.append(protocol.simulator(model, TEST, samples))
+    files = [
+        (simulator.clips, patch, first)
+        for simulator in simulators
+        if hasattr(simulator, "clips")
+        for patch in range(simulator.patches.most)
+        for first in range(0, simulator.size, SHARD)
+    ]
+    Parallel(n_jobs=-1)(delayed(clips.of_patch)(patch, first) for clips, patch, first in files)
 
 
-def run(command: list[str], until: float) -> bool:
-    """Run a command of ``learnmm-esi``; whether it came to its end before the time was over."""
-    whole = [sys.executable, str(HERE / "ablation.py"), *command]
-    process = subprocess.Popen(whole, env=os.environ)
-    try:
-        code = process.wait(max(1.0, until - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)  # it ends its step and leaves a checkpoint
-        process.wait(GRACE)
-        return False
-    if code:
-        raise SystemExit(f"Error: {' '.join(command)} ended with {code}")
-    return True
+def missing(data: str, options: argparse.Namespace) -> list[Job]:
+    """Trainings on a data set that are not on record."""
+    return [
+        job
+        for job in equal_training.jobs([data])
+        if job.start in options.starts and lacking(job, options)
+    ]
 
 
 def main() -> None:
-    """Read the options; go on where the last run stopped."""
+    """Read the options; start everything, and stop it in time."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=10.0, help="of this run")
-    parser.add_argument("--share", type=float, default=1.0, help="of the paper's steps")
+    parser.add_argument("--minutes", type=float, default=8.0, help="of this run")
+    parser.add_argument(
+        "--each", type=float, default=45.0, help="minutes of a core, for their steps"
+    )
+    parser.add_argument("--times", type=int, default=1, help="as many recordings a step")
+    parser.add_argument("--data", nargs="+", default=[SEARCHED, "nmm-two"], help="trained on")
+    parser.add_argument("--starts", nargs="+", default=STARTS, help="first iterates")
     parser.add_argument("--samples", type=int, default=2000, help="of a test set")
-    parser.add_argument("--data", nargs="+", default=list(DATA), help="trained and tested on")
+    parser.add_argument("--far", type=int, default=32, help="of them, far beyond the horizon")
     parser.add_argument("--out", type=Path, default=Path("out") / "table1-gpu")
+    parser.add_argument("--evaluations", type=Path, default=HERE / "results" / "whole")
     options = parser.parse_args()
+    options.tested = options.data
+    options.samples, options.far = 2 * [options.samples], 2 * [options.far]  # of both data sets
     until = time.monotonic() + 60 * options.minutes
-    for job in (Job(m, data, "noise") for data in options.data for m in (PRINTED, *METHODS)):
-        folder = options.out / job.name
-        weights, preset = folder / "weights.safetensors", folder / "paper.toml"
-        if not weights.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            preset.write_text(as_toml(settings(job, options.share)), encoding="utf-8")
-            train = ["train", job.method, "--data", job.data, "--preset", str(preset)]
-            if not run([*train, "--out", str(folder)], until):
-                return
-        for data in options.data:
-            found = folder / f"{job.method}-noise-{job.data}-on-{data}.json"
-            if found.is_file() or (job.method in FIXED and data != job.data):
-                continue
-            test = ["evaluate", str(weights), "--data", data, "--samples", str(options.samples)]
-            if not run([*test, "--steps", "0", "--out", str(folder)], until):
-                return
+    command = [sys.executable, str(HERE / "equal_training.py"), "--minutes", str(options.each)]
+    for name in ("times", "out", "evaluations"):
+        command += [f"--{name}", str(getattr(options, name))]
+    for name in ("starts", "tested", "samples", "far"):
+        command += [f"--{name}", *map(str, getattr(options, name))]
+    processes: list[subprocess.Popen[bytes]] = []
+    for data in options.data:
+        simulated(data, max(options.samples))
+        # One of a group of its own for each training: whichever is free takes the next.
+        processes += [
+            subprocess.Popen([*command, "--data", data], start_new_session=True)
+            for _ in missing(data, options)
+        ]
+    try:
+        for process in processes:
+            process.wait(max(0.0, until - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)  # trainings end their step
+        codes = {process.wait(GRACE) for process in processes}
+    if wrong := codes - {0, equal_training.INTERRUPTED}:
+        raise SystemExit(f"Error: trainings ended with {sorted(wrong)}")
 
 
 if __name__ == "__main__":

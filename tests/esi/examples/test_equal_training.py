@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -77,18 +81,71 @@ def test_what_is_on_record_is_not_done_again(tmp_path) -> None:
     assert (first.data, far.steps, far.folder.name) == ("erp", (0, 30, 100, 300), "horizons")
 
 
-@pytest.mark.parametrize("share", [1.0, 1e-4])
-@pytest.mark.parametrize("job", [job for job in JOBS if job.start == "noise"], ids=str)
-def test_the_papers_schedule_is_taken_for_every_method(job, share, tmp_path) -> None:
-    path = tmp_path / "paper.toml"
-    path.write_text(equal.as_toml(gpu.settings(job, share)))
-    preset = load_preset(path, job.method)
-    assert preset.fit.steps == round(share * 125_000)
-    assert preset.fit.adam.lr_factors == {"unrolled.energy": 0.5}
-    assert (preset.method.start, preset.training.loss) == ("noise", "paper")
+def test_only_starts_that_are_asked_for_are_missing_from_the_record(tmp_path) -> None:
+    options = SimpleNamespace(
+        evaluations=tmp_path, data=["erp"], tested=["erp"], starts=["noise"], samples=(2, 2)
+    )
+    lacking = gpu.missing("erp", options)
+    assert {job.start for job in lacking} == {"noise"}
+    assert len(lacking) == len(equal.METHODS) + 1
+    for job in lacking:
+        (tmp_path / f"{job.name}-on-erp.json").write_text('{"samples": 2}')
+    assert not gpu.missing("erp", options)
 
 
-def test_a_command_that_takes_too_long_is_interrupted() -> None:
+def test_a_step_may_see_several_times_the_recordings() -> None:
+    for job in JOBS:
+        plain, more = (job.preset(7, 1e-3, times=times)["fit"] for times in (1, 4))
+        assert more["batch_size"] == 4 * plain["batch_size"]
+        assert more["steps"] == plain["steps"]
+
+
+def test_methods_that_learn_the_same_start_have_the_same_minutes_for_it(
+    tmp_path, monkeypatch
+) -> None:
+    steps = []
+    for method in equal.LEARNED:
+        trainer = equal.Trainer(equal.Job(method, "erp", "learned"), tmp_path / "x", tmp_path)
+        for name in ("cost", "start-cost"):
+            of = equal.Job(method if name == "cost" else "mm-net", "erp", "learned")
+            if name == "cost":
+                of = of._replace(start=equal.STARTS[0])
+            equal.Trainer(of, tmp_path / "y", tmp_path).known(name, lambda: {"seconds_per_step": 1})
+        linear = equal.Trainer(equal.Job(method, "erp", equal.STARTS[0]), tmp_path / "y", tmp_path)
+        linear.known("rates", lambda: {"losses": {"0.001": 0.4}})
+        monkeypatch.setattr(
+            trainer, "_run", lambda _, preset: steps.append(preset["start"]["steps"])
+        )
+        monkeypatch.setattr(trainer, "_course", lambda *_: {})
+        trainer.train(minutes=10.0, search=1.0)
+    assert steps == [360, 360]
+
+
+COMMAND = """
+import signal, sys, time
+def stop(*_):
+    time.sleep(1)  # as a step takes
+    open("checkpoint", "w").close()
+    sys.exit(130)
+signal.signal(signal.SIGINT, stop)
+open("ready", "w").close()
+time.sleep(60)
+"""
+
+
+def test_an_interruption_waits_for_the_checkpoint_of_a_training(tmp_path) -> None:
+    """A key press reaches the script and its command at once; the command has the last word."""
+    (tmp_path / "ablation.py").write_text(COMMAND)
+    call = f"import equal_training as e; e.HERE = e.Path({str(tmp_path)!r}); e._learnmm_esi()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", call],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(equal.HERE), *sys.path])},
+        start_new_session=True,
+    )
     begin = time.monotonic()
-    assert not gpu.run(["head-model", "--ico", "4", "--out", "nowhere.png"], begin)
-    assert time.monotonic() - begin < gpu.GRACE
+    while not (tmp_path / "ready").is_file() and time.monotonic() - begin < 60:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == equal.INTERRUPTED
+    assert (tmp_path / "checkpoint").is_file()

@@ -129,6 +129,8 @@ def evaluate(
     neighbours of the true place; LE global searches everywhere. Of several
     patches a sample, as nmm-two has, all metrics are means over the seeds.
     """
+    import torch
+
     from learnmm.storage import replacing
     from learnmm_esi.cli.outputs import make_writable
     from learnmm_esi.networks.files import describe, load_solver
@@ -141,6 +143,7 @@ def evaluate(
     file = find_weights(weights)
     config, notes = describe(file)
     solver = load_solver(file, head.model(config), transfer=head.ico is not None)
+    solver.to("cuda" if torch.cuda.is_available() else "cpu")
     found = test.run(solver, config.data)
     method, data = solver.method, test.data.value
     name = f"{method.name}-{method.start}-{config.data}-on-{data}"
