@@ -61,6 +61,8 @@ class TotalVariation(Penalty):
     ``W^-1``, over ``|p_i| <= weight``, and each ``p`` gives a ``z = v - W^-1 D^T p``. It is
     ascended by projected gradients with momentum (Chambolle 2004; Beck & Teboulle 2009) that
     restarts where it points down (O'Donoghue & Candes 2015), from where the last step has left it.
+    A constant is compared with where it leads: with a large weight it is the minimizer, and rounded
+    differences, times that weight, would hide it.
 
     How near ``z`` is, the gap tells: ``Q + h`` is strongly convex in the metric of ``W``, so that
 
@@ -147,8 +149,9 @@ class TotalVariation(Penalty):
         return self._weighted(self.sizes(self.differences(x)))
 
     def rounding(self, x: Tensor) -> Tensor:
-        """What differences are made of: both neighbours."""
-        return 2 * len(self.dim) * summed(self.weight.to(x) * x.abs())
+        """What differences are made of: both neighbours; nothing where none differ."""
+        both = 2 * len(self.dim) * summed(self.weight.to(x) * x.abs())
+        return torch.where(self._level(x), 0.0, both)
 
     def fall(self, x: Tensor, z: Tensor) -> Tensor:
         """Weighted sum of ``|a| - |b| = <a - b, a + b> / (|a| + |b|)`` over differences."""
@@ -165,8 +168,8 @@ class TotalVariation(Penalty):
         """Its share of the value, and rounding: that of ``v``, centred, in each difference."""
         apart = z - v
         least = dot(weights * apart, apart) / 2 + self.value(z)
-        rounding = self.rounding(v - v.mean(self.dim, keepdim=True))
-        rounding = ROUNDING * rounding + self.rounding(z)
+        rounding = ROUNDING * self.rounding(v - v.mean(self.dim, keepdim=True)) + self.rounding(z)
+        rounding = torch.where(self._level(z), ROUNDING * least, rounding)
         return self.accuracy * least + torch.finfo(v.dtype).eps * rounding
 
     def init_memory(self, x: Tensor) -> Tensor:
@@ -216,7 +219,7 @@ class TotalVariation(Penalty):
             )
         mean = v.mean(self.dim, keepdim=True)  # the variation does not see it
         v, steps = v - mean, self._steps(weights)
-        p = ahead = self.init_memory(v) if memory is None else memory
+        p = ahead = self._begun(v, weights, memory)
         age = v.new_ones(len(v))
         best = self._looked(v, weights, x if x is None else x - mean, p)
         for count in range(1, MOST + 1):
@@ -235,12 +238,41 @@ class TotalVariation(Penalty):
                 best = Nearby(*select(done, tuple(best), tuple(now)))
         return best._replace(z=mean + best.z)
 
+    def _begun(self, v: Tensor, weights: Tensor, memory: Tensor | None) -> Tensor:
+        """A first dual: the last one, or along one dimension that of a constant, if it is one."""
+        p = self.init_memory(v) if memory is None else memory
+        if len(self.dim) > 1:
+            return p
+        (dim,) = self.dim
+        constant = (weights * (self._constant(v, weights) - v)).cumsum(dim)
+        constant.narrow(dim, -1, 1).zero_()  # but for rounding it is
+        constant = constant[:, None]
+        holds = (constant.abs() <= self._weight(p)).flatten(1).all(1)
+        return torch.where(expand(holds, p), constant, p)
+
+    def _constant(self, v: Tensor, weights: Tensor) -> Tensor:
+        """The nearest that does not vary."""
+        total = weights.sum(self.dim, keepdim=True)
+        return ((weights * v).sum(self.dim, keepdim=True) / total).expand_as(v)
+
+    def _level(self, x: Tensor) -> Tensor:
+        """Whether there is no variation at all, ``(B,)``."""
+        return ~self.differences(x).flatten(1).any(1)
+
     def _looked(self, v: Tensor, weights: Tensor, x: Tensor | None, p: Tensor) -> Nearby:
-        """Where a dual leads, and how near that is."""
+        """Where a dual leads, or a constant that is nearer, and how near that is.
+
+        The gap of a constant ``c`` is ``1/2 |c - z|_W^2``: no difference is rounded.
+        """
         z = v - self.adjoint(p) / weights
         slopes = self.differences(z)
         along = (slopes * p).sum(1, keepdim=True) if self.isotropic else slopes * p
         gap = summed(self._weight(slopes) * self.sizes(slopes) - along)  # of terms that are >= 0
+        constant = self._constant(v, weights)
+        apart = constant - z
+        rest = dot(weights * apart, apart) / 2
+        z = torch.where(expand(rest < gap, z), constant, z)
+        gap = torch.minimum(rest, gap)
         enough = self.excess(v, z, weights)
         if x is not None:
             enough = torch.maximum(enough, OFF**2 / 2 * dot(weights * (x - z), x - z))

@@ -164,6 +164,24 @@ def test_denoising_stops_by_itself(shape: Any, of: Any) -> None:
         assert bool((result.fun.double() - torch.tensor(least) <= off).all())
 
 
+@each
+@pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
+@pytest.mark.parametrize("weight", [1e2, 1e6, 1e12])
+def test_a_weight_beyond_all_leaves_a_constant(
+    shape: Any, of: Any, dtype: torch.dtype, weight: float
+) -> None:
+    """Rounded differences times the weight are no reason to rest elsewhere, nor to claim success"""
+    penalty, y = TotalVariation(weight, **of), normal(3, *shape).to(dtype)
+    mean = y.mean(penalty.dim, keepdim=True)
+    least = (y - mean).square().flatten(1).sum(1) / 2
+    off = 8 * y[0].numel() * torch.finfo(dtype).eps * least  # sums of squares, a mean in each
+    for start in (torch.zeros_like(y), y, 10 * normal(3, *shape, seed=1).to(dtype)):
+        result = lmm.minimize(lmm.Quadratic(y), start, penalty=penalty)
+        assert bool(result.success.all())
+        assert bool((penalty.value(result.x) == 0).all())
+        assert bool((result.fun <= least + off).all())
+
+
 def test_problems_are_independent() -> None:
     y, level = normal(4, 3, 4), torch.tensor([0.0, 0.1, 1.0, 10.0])[:, None, None]
     blur = normal(3, 3, seed=1)
@@ -178,7 +196,7 @@ def test_problems_are_independent() -> None:
 
 def test_a_dual_that_does_not_get_there_passes_nothing_for_a_minimum(monkeypatch: Any) -> None:
     x, gradient, weights = normal(2, 30), 100 * normal(2, 30, seed=1), torch.ones(2, 30)
-    penalty = TotalVariation(1e3)
+    penalty = TotalVariation(100.0)  # a constant would be found at once
     exact = penalty.prox(x - gradient, weights)
     truth = (x - exact).norm(dim=1)
     monkeypatch.setattr(total_variation, "MOST", 20)
