@@ -13,6 +13,7 @@ from torch import Tensor
 
 from learnmm.bound import Majorant
 from learnmm.objective import BatchFunction, Objective
+from learnmm.plain import plain
 from learnmm.plugins import Plugins
 from learnmm.proposers.base import Proposer
 from learnmm.solve.optimizer import ProjectedMMOptimizer
@@ -136,6 +137,7 @@ class Problem(ABC):
         TypeError, ValueError
             For a batch that is no such number, or another dtype.
         """
+        batch = plain(batch)
         if not isinstance(batch, int) or isinstance(batch, bool):
             raise TypeError(f"Problem: batch must be an integer, got {batch!r}")
         if batch < 1:

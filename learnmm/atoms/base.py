@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from learnmm.linear.base import LinearMap
 from learnmm.linear.complex import complex_matrix
 from learnmm.linear.matrix import MatrixMap
 from learnmm.objective import Evaluation, Objective, differentiate
+from learnmm.plain import plain
 from learnmm.truth import holds
 from learnmm.vectors import expand, norm
 
@@ -56,12 +58,15 @@ class Atom(Objective):
 
     def __mul__(self, weight: float | Tensor) -> Atom:
         """Atom times a positive number, or one per problem."""
+        weight = plain(weight)
         return Scaled(weight, self) if isinstance(weight, int | float | Tensor) else NotImplemented
 
     __rmul__ = __mul__
 
     def __matmul__(self, linear: Tensor | LinearMap) -> Atom:
         """Atom after a linear map: ``(f @ A)(x) = f(A x)``."""
+        if isinstance(linear, np.ndarray):  # which would take over
+            require_tensor("the matrix after @", linear)
         if isinstance(linear, Tensor):
             linear = complex_matrix(linear) if linear.is_complex() else MatrixMap(linear)
         return Composed(self, linear) if isinstance(linear, LinearMap) else NotImplemented
@@ -76,6 +81,13 @@ def brought(atom: Atom, aux: Any, parts: int) -> tuple[Any, ...]:
             f"a tuple of {parts} parts, got {came}"
         )
     return aux[:parts]
+
+
+def require_tensor(what: str, value: Any) -> None:
+    """Raise `TypeError` unless a value is a tensor."""
+    if not isinstance(value, Tensor):
+        hint = ": torch.as_tensor makes it one" if isinstance(value, np.ndarray) else ""
+        raise TypeError(f"{what} must be a torch.Tensor, got {type(value).__name__}{hint}")
 
 
 def require_like(atom: Atom, x: Tensor, targets: Tensor) -> None:

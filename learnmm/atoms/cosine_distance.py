@@ -16,7 +16,7 @@ from learnmm.atoms.angles import (
     gradient_in_first,
     require_direction,
 )
-from learnmm.atoms.base import Atom, brought, require_like
+from learnmm.atoms.base import Atom, brought, require_like, require_tensor
 from learnmm.bound import Bound
 from learnmm.choices import chosen
 from learnmm.curvature import ScalarCurvature
@@ -70,6 +70,7 @@ class CosineDistance(Atom):
     ) -> None:
         self.mode = chosen(CosineBound, bound, "CosineDistance: bound")
         self.floor = checked_floor("CosineDistance", floor)
+        require_tensor("CosineDistance: y", y)
         if y.dim() < 2 or not y.is_floating_point():
             raise ValueError(
                 "CosineDistance expects floating-point targets (B, ...), got shape "

@@ -7,7 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from learnmm.atoms.base import Atom
+from learnmm.atoms.base import Atom, require_tensor
 from learnmm.bound import Bound
 from learnmm.curvature import ScalarCurvature
 from learnmm.kind import Kind
@@ -48,6 +48,7 @@ class Magnitudes(Atom):
     """
 
     def __init__(self, target: Tensor) -> None:
+        require_tensor("Magnitudes: target", target)
         if target.dim() < 1 or not target.is_floating_point():
             raise ValueError(
                 "Magnitudes expects floating-point magnitudes (B, ...), got shape "

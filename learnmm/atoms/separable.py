@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from learnmm.atoms.base import Atom, require_like
+from learnmm.atoms.base import Atom, require_like, require_tensor
 from learnmm.atoms.losses import PHI, Loss, tanhc
 from learnmm.bound import Bound
 from learnmm.choices import chosen
@@ -26,6 +26,7 @@ class _Separable(Atom):
     """Sum over entries of a loss of ``z`` and a target of the same shape."""
 
     def __init__(self, target: Tensor) -> None:
+        require_tensor(f"{type(self).__name__}: targets", target)
         if target.dim() < 1 or not target.is_floating_point():
             raise ValueError(
                 f"{type(self).__name__} expects floating-point targets (B, ...), got shape "

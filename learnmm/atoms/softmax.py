@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from learnmm.atoms.base import Atom, require_like
+from learnmm.atoms.base import Atom, require_like, require_tensor
 from learnmm.bound import Bound
 from learnmm.curvature import LevelCurvature
 from learnmm.kind import Kind
@@ -52,6 +52,7 @@ class Softmax(Atom):
     """
 
     def __init__(self, targets: Tensor) -> None:
+        require_tensor("Softmax: targets", targets)
         if not targets.is_floating_point() or targets.dim() < 2 or targets.shape[-1] < 2:
             raise ValueError(
                 "Softmax expects floating-point targets (B, ..., K) for K >= 2 classes, got shape "

@@ -18,6 +18,7 @@ from learnmm.families.space import fitted_space
 from learnmm.families.spectra import SpectralModel, fitted_spectrum, spectra
 from learnmm.families.teaching import Lessons, Marks, Pupil
 from learnmm.families.trial import CLOSE, GAPS, MOST, Trial, tried
+from learnmm.plain import make_plain
 from learnmm.progress import Progress
 from learnmm.proposers.bfgs import BFGS
 from learnmm.proposers.metric import LONGEST
@@ -92,6 +93,7 @@ class LearnSettings:
     )
 
     def __post_init__(self) -> None:
+        make_plain(self)
         for name, least in (("instances", CHUNK), ("hidden", 1), ("seed", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:

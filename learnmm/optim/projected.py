@@ -27,6 +27,7 @@ from learnmm.optim.saved import Place, check_entry
 from learnmm.optim.settings import check_settings
 from learnmm.optim.surroundings import Modules, listed
 from learnmm.optim.walk import Walk, all_finite
+from learnmm.plain import plain
 from learnmm.precision import full_precision
 from learnmm.solve.record import StepInfo
 from learnmm.solve.result import Result
@@ -187,7 +188,7 @@ class ProjectedMM(torch.optim.Optimizer):
         check_settings(settings)
         if history is None:
             history = HISTORY if curvature is Source.AUTO else 0
-        if not (isinstance(history, int) and history >= 0):
+        if not (isinstance(history := plain(history), int) and history >= 0):
             raise ValueError(f"history must be an integer of at least 0, got {history!r}")
         self.settings = settings
         self.history = history

@@ -6,11 +6,13 @@ import math
 from abc import ABC, abstractmethod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from learnmm.curvature import Curvature, DiagonalCurvature
 from learnmm.objective import Objective
+from learnmm.plain import plain
 from learnmm.proximal.penalized import Penalized
 from learnmm.truth import holds
 from learnmm.vectors import expand
@@ -120,6 +122,7 @@ class Penalty(ABC):
 
     def __mul__(self, factor: float) -> Penalty:
         """Penalty times a number that is not negative."""
+        factor = plain(factor)
         if isinstance(factor, bool) or not isinstance(factor, int | float):
             return NotImplemented
         if not 0 <= factor < math.inf:
@@ -164,6 +167,25 @@ def separable_metric(curvature: Curvature, like: Tensor) -> Tensor:
     return torch.maximum(curvature.diagonal(like).to(like.dtype), least)
 
 
+def level_of(what: str, value: Any) -> Tensor:
+    """A number, a tensor or an array of numbers as a tensor without a graph.
+
+    Raises
+    ------
+    TypeError
+        For anything else, and for a tensor of no floating-point numbers.
+    """
+    value = plain(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        value = torch.tensor(value.astype(np.float64))
+    if isinstance(value, bool) or not isinstance(value, int | float | Tensor):
+        raise TypeError(f"{what} must be a number, a tensor or an array, got {value!r}")
+    if isinstance(value, Tensor) and not value.is_floating_point():
+        raise TypeError(f"{what} must be floating-point numbers, got {value.dtype}")
+    level = torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.float64)
+    return level.detach()
+
+
 def weight_of(owner: str, weight: Any) -> Tensor:
     """A weight as a tensor.
 
@@ -172,14 +194,10 @@ def weight_of(owner: str, weight: Any) -> Tensor:
     TypeError, ValueError
         Unless it is a finite number, or a tensor of them, and not negative.
     """
-    if isinstance(weight, bool) or not isinstance(weight, int | float | Tensor):
-        raise TypeError(f"{owner}: weight must be a number or a tensor, got {weight!r}")
-    level = torch.as_tensor(weight, dtype=None if isinstance(weight, Tensor) else torch.float64)
-    if not level.is_floating_point():
-        raise TypeError(f"{owner}: weight must be floating-point numbers, got {level.dtype}")
+    level = level_of(f"{owner}: weight", weight)
     if not holds((torch.isfinite(level) & (level >= 0)).all()):
         raise ValueError(f"{owner}: weight must be finite and not negative, got {weight}")
-    return level.detach()
+    return level
 
 
 def require_broadcast(owner: str, name: str, value: Tensor, shape: torch.Size) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from learnmm.proximal.base import Penalty, require_broadcast, rows_of
+from learnmm.proximal.base import Penalty, level_of, require_broadcast, rows_of
 from learnmm.truth import holds
 
 NAMES = ("lower", "upper")
@@ -166,15 +165,7 @@ def limit_of(name: str, value: Any, otherwise: float) -> Tensor:
         For what is no number, and for NaN.
     """
     value = otherwise if value is None else value
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        value = torch.tensor(value.astype(np.float64))
-    if isinstance(value, bool) or not isinstance(value, int | float | Tensor):
-        raise TypeError(
-            f"bounds: {name} must be a number, a tensor, an array or None, got {value!r}"
-        )
-    if isinstance(value, Tensor) and not value.is_floating_point():
-        raise TypeError(f"bounds: {name} must be floating-point numbers, got {value.dtype}")
-    limit = torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.float64)
+    limit = level_of(f"bounds: {name}", value)
     if not holds(~torch.isnan(limit).any()):
         raise ValueError(f"bounds: {name} must have no NaN, got {value}")
-    return limit.detach()
+    return limit

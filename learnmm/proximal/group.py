@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from learnmm.plain import plain
 from learnmm.proximal.base import Penalty, require_broadcast, rows_of, weight_of
 from learnmm.vectors import summed
 
@@ -44,7 +45,7 @@ class GroupL2(Penalty):
 
     def __init__(self, weight: float | Tensor = 1.0, dim: int | tuple[int, ...] = -1) -> None:
         self.weight = weight_of("GroupL2", weight)
-        self.dim = dim if isinstance(dim, tuple) else (dim,)
+        self.dim = tuple(map(plain, dim if isinstance(dim, tuple) else (dim,)))
         if not self.dim or not all(isinstance(d, int) and d < 0 for d in self.dim):
             raise ValueError(f"GroupL2: dim counts from the last, as -1 does, got {dim}")
 

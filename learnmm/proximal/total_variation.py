@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from learnmm.nested import select
+from learnmm.plain import plain
 from learnmm.proximal.base import Penalty, require_broadcast, rows_of, weight_of
 from learnmm.truth import known
 from learnmm.vectors import dot, expand, summed
@@ -116,7 +117,7 @@ class TotalVariation(Penalty):
         accuracy: float | None = None,
     ) -> None:
         self.weight = weight_of("TotalVariation", weight)
-        self.dim = dim if isinstance(dim, tuple) else (dim,)
+        self.dim = tuple(map(plain, dim if isinstance(dim, tuple) else (dim,)))
         if not self.dim or not all(isinstance(d, int) and d < 0 for d in self.dim):
             raise ValueError(f"TotalVariation: dim counts from the last, as -1 does, got {dim}")
         if len(set(self.dim)) < len(self.dim):

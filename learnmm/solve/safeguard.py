@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from learnmm.plain import make_plain
+
 ROUNDING = 16.0
 """Rounding error of a sum of non-negative terms, in units of ``eps`` times the sum."""
 
@@ -84,6 +86,7 @@ class Safeguard:
 
     def __post_init__(self) -> None:
         """Refuse settings without descent or end."""
+        make_plain(self)
         if not 0 < self.sufficient <= 1e-4:
             raise ValueError(f"sufficient must be in (0, 1e-4], got {self.sufficient}")
         if not (self.growth > 1 and math.isfinite(self.growth)):
@@ -150,6 +153,7 @@ class Relaxation:
 
     def __post_init__(self) -> None:
         """Refuse factors that cannot adapt."""
+        make_plain(self)
         if not (
             0 < self.shrink <= 1 <= self.grow
             and self.margin > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from learnmm.plain import make_plain
 from learnmm.solve.projection import Projection
 from learnmm.solve.safeguard import Relaxation, Safeguard
 
@@ -68,6 +69,7 @@ class SolveSettings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, alone or together."""
+        make_plain(self)
         for name, kind in (
             ("projection", Projection),
             ("safeguard", Safeguard),

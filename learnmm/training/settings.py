@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from learnmm.plain import make_plain, plain
 from learnmm.storage import short
 
 LARGEST = 2**63 - 1  # integers of generators
@@ -43,10 +44,12 @@ class AdamSettings:
     ema: float | None = None
 
     def __post_init__(self) -> None:
+        make_plain(self)
         check_number("lr", self.lr, "positive and finite", lambda lr: 0 < lr < math.inf)
         if not isinstance(self.lr_factors, Mapping):
             raise TypeError(f"lr_factors must be a mapping, got {type(self.lr_factors).__name__}")
-        object.__setattr__(self, "lr_factors", dict(self.lr_factors))
+        factors = {name: plain(factor) for name, factor in self.lr_factors.items()}
+        object.__setattr__(self, "lr_factors", factors)
         for name, factor in self.lr_factors.items():
             if not isinstance(name, str):
                 raise TypeError(f"lr_factors must have prefixes of names as keys, got {name!r}")
@@ -100,6 +103,7 @@ class FitSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        make_plain(self)
         check_integer("steps", self.steps, 1)
         check_integer("batch_size", self.batch_size, 1)
         if not isinstance(self.adam, AdamSettings):

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from learnmm.bound import Majorant
 from learnmm.nested import refill, tensors_of
 from learnmm.objective import Objective
+from learnmm.plain import plain
 from learnmm.proposers.base import Proposer
 from learnmm.solve.certificate import Certificate
 from learnmm.solve.optimizer import ProjectedMMOptimizer, certificate_of
@@ -336,5 +337,5 @@ def _without_autocast() -> ExitStack:
 
 
 def _check_steps(steps: int) -> None:
-    if not isinstance(steps, int) or steps < 1:
+    if not isinstance(plain(steps), int) or steps < 1:
         raise ValueError(f"steps must be an integer of at least 1, got {steps!r}")

@@ -13,11 +13,12 @@ from learnmm import AutoencoderPrior, CosineDistance
 from learnmm.atoms import AutoencoderBound
 from learnmm.linear import MatrixMap
 from learnmm.registry import Instance, Problem
+from learnmm_problems.checked import CheckedProblem
 from learnmm_problems.shared import common, shared_by
 
 
 @dataclass(frozen=True)
-class AutoencoderInverseProblem(Problem):
+class AutoencoderInverseProblem(CheckedProblem):
     """``f(x) = 1 - cos(A x, y) + weight (1 - cos(x, W tanh(W^T x)))`` (MM-Net Eq. 8, tiny).
 
     ``A`` has fewer rows than columns; the columns of ``W`` are orthonormal and span the subspace

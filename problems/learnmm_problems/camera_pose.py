@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from learnmm.registry import Instance, Problem
+from learnmm_problems.checked import CheckedProblem
 from learnmm_problems.shared import common, shared_by
 
 DISTANCE = 4.0
@@ -17,7 +18,7 @@ DISTANCE = 4.0
 
 
 @dataclass(frozen=True)
-class CameraPoseProblem(Problem):
+class CameraPoseProblem(CheckedProblem):
     """``f(x) = sum_i huber(|h(R p_i + t) - y_i|)``, the picture being ``h(q) = (q_1, q_2) / q_3``.
 
     ``x = (r, t)`` holds the rotation ``R = exp [r]_x`` (Rodrigues) and how far the camera stands

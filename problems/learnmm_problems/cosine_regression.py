@@ -12,11 +12,12 @@ from torch import Tensor
 from learnmm import CosineDistance
 from learnmm.linear import Form, MatrixMap
 from learnmm.registry import Instance, Problem
+from learnmm_problems.checked import CheckedProblem
 from learnmm_problems.shared import common, shared_by
 
 
 @dataclass(frozen=True)
-class CosineRegressionProblem(Problem):
+class CosineRegressionProblem(CheckedProblem):
     """``f(x) = 1 - cos(A x, y)`` with ``y = gain (A x_true + noise)``.
 
     Gains spread over six decades and have no influence on the minimizers. With ``P`` the

@@ -14,6 +14,7 @@ from learnmm import HalfQuadratic
 from learnmm.atoms import Loss
 from learnmm.linear import MatrixMap
 from learnmm.registry import Instance, Problem
+from learnmm_problems.checked import CheckedProblem
 
 CONVEX = (Loss.HUBER, Loss.HYPERBOLIC, Loss.LOGCOSH)
 GROSS = 5.0
@@ -21,7 +22,7 @@ GROSS = 5.0
 
 
 @dataclass(frozen=True)
-class Deconvolution(Problem):
+class Deconvolution(CheckedProblem):
     """``f(x) = sum_i loss((K x - y)_i) + weight sum_i hyperbolic((D x)_i)``.
 
     ``K`` blurs, ``D`` takes differences, and ``y`` is a blurred truth with Gaussian noise and gross
@@ -49,6 +50,12 @@ class Deconvolution(Problem):
     noise: float = 0.05
     outliers: float = 0.1
     weight: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Refuse recordings without noise, whose size is the scale of the loss."""
+        super().__post_init__()
+        if self.noise == 0:
+            raise ValueError(f"{type(self).__name__}: noise must be positive, got 0")
 
     def shifted(self) -> Mapping[str, Problem]:
         """A wider blur; twice the outliers."""

@@ -47,6 +47,7 @@ class ImageDeconvolutionProblem(Deconvolution):
 
     def __post_init__(self) -> None:
         """Refuse images that do not exist."""
+        super().__post_init__()
         if self.images not in ("rectangles", "photographs"):
             raise ValueError(f"images must be 'rectangles' or 'photographs', got {self.images!r}")
 

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from learnmm.registry import Instance, Problem
+from learnmm_problems.checked import CheckedProblem
 
 REST = 0.4
 """Angle of every joint at rest, in radians."""
 
 
 @dataclass(frozen=True)
-class InverseKinematicsProblem(Problem):
+class InverseKinematicsProblem(CheckedProblem):
     """``f(x) = 1/2 (sum_t |p(x_t) - y_t|^2 + smooth sum_t |x_{t+1} - x_t|^2 + rest |x - x_0|^2)``.
 
     A planar arm of equal links and total length one has joint angles ``x_t`` at waypoint ``t``, and

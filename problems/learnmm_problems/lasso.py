@@ -11,12 +11,13 @@ import torch
 from learnmm import least_squares
 from learnmm.linear import Form, MatrixMap
 from learnmm.registry import Instance, Problem
+from learnmm_problems.checked import CheckedProblem
 from learnmm_problems.shared import common, shared_by
 from learnmm_problems.sparsity import smoothed_absolute, thinned
 
 
 @dataclass(frozen=True)
-class LassoProblem(Problem):
+class LassoProblem(CheckedProblem):
     """``f(x) = 1/2 |A x - y|^2 + weight sum_i (sqrt(x_i^2 + edge^2) - edge)`` (Tibshirani 1996).
 
     ``A`` has fewer rows than columns, which are Gaussian and of norm one; ``y`` measures a sparse

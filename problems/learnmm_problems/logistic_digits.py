@@ -10,12 +10,13 @@ import torch
 
 from learnmm.registry import Instance, Problem
 from learnmm_problems.bundled import digits
+from learnmm_problems.checked import CheckedProblem
 from learnmm_problems.logistic_regression import ridge_instance
 from learnmm_problems.shared import common, shared_by
 
 
 @dataclass(frozen=True)
-class LogisticDigitsProblem(Problem):
+class LogisticDigitsProblem(CheckedProblem):
     """``f(x) = sum_i log(1 + exp(-y_i <a_i, x>)) + ridge/2 |x|^2``, ``y_i = 1`` for one digit.
 
     Rows ``a_i`` are images of scikit-learn's digits (the extra ``toy``), 64 pixels in [0, 1] and a

@@ -12,6 +12,7 @@ from torch import Tensor
 from learnmm import Atom, Logistic, Quadratic
 from learnmm.linear import MatrixMap
 from learnmm.registry import Instance, Problem
+from learnmm_problems.checked import CheckedProblem
 from learnmm_problems.newton import newton
 from learnmm_problems.shared import common, shared_by
 
@@ -19,7 +20,7 @@ NEWTON_STEPS = 50
 
 
 @dataclass(frozen=True)
-class LogisticRegressionProblem(Problem):
+class LogisticRegressionProblem(CheckedProblem):
     """``f(x) = sum_i log(1 + exp(-y_i <a_i, x>)) + ridge/2 |x|^2`` with labels in {-1, +1}.
 
     Features are Gaussian and shared by the batch; labels follow each problem's own weights

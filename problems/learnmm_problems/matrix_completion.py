@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from learnmm.registry import Instance, Problem
+from learnmm_problems.checked import CheckedProblem
 from learnmm_problems.shared import common, shared_by
 
 
 @dataclass(frozen=True)
-class MatrixCompletionProblem(Problem):
+class MatrixCompletionProblem(CheckedProblem):
     """``f(U, V) = 1/2 |M (U V^T - Y)|^2 + ridge/2 (|U|^2 + |V|^2)``, ``x`` being ``U`` above ``V``.
 
     ``M`` keeps the entries that are known. Items have the same properties in every problem, users

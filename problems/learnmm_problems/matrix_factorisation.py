@@ -15,6 +15,7 @@ from learnmm.objective import Evaluation
 from learnmm.registry import Instance, Problem
 from learnmm.vectors import norm
 from learnmm_problems.bundled import digits
+from learnmm_problems.checked import CheckedProblem
 
 
 class Factorisation(Atom):
@@ -93,7 +94,7 @@ class Factorisation(Atom):
 
 
 @dataclass(frozen=True)
-class MatrixFactorisationProblem(Problem):
+class MatrixFactorisationProblem(CheckedProblem):
     """:class:`Factorisation` of some of scikit-learn's digits (the extra ``toy``).
 
     Each problem draws its own images, rows of ``Y`` with the mean of all images subtracted. Not

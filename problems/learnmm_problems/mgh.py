@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from learnmm.objective import BatchFunction
-from learnmm.registry import Instance, Problem
+from learnmm.registry import Instance
+from learnmm_problems.checked import CheckedProblem
 from learnmm_problems.mgh_fixed import FIXED
 from learnmm_problems.mgh_function import Function
 from learnmm_problems.mgh_scalable import SCALABLE
@@ -23,7 +24,7 @@ SPREAD = 0.1
 
 
 @dataclass(frozen=True)
-class MGHProblem(Problem):
+class MGHProblem(CheckedProblem):
     """``f(x) = sum_i r_i(x)^2``, one of 35 sums of squares (Moré, Garbow and Hillstrom 1981).
 
     The first problem of a batch starts at the standard point of the paper, the others around it.
@@ -69,6 +70,7 @@ class MGHProblem(Problem):
 
     def __post_init__(self) -> None:
         """Refuse functions and sizes that do not exist."""
+        super().__post_init__()
         if self.function not in FUNCTIONS:
             raise ValueError(
                 f"function must be one of {', '.join(FUNCTIONS)}, got {self.function!r}"

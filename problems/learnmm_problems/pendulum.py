@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from learnmm.registry import Instance, Problem
+from learnmm_problems.checked import CheckedProblem
 
 GRAVITY = 9.81
 """In metres per second squared, for a pendulum of one metre."""
 
 
 @dataclass(frozen=True)
-class PendulumProblem(Problem):
+class PendulumProblem(CheckedProblem):
     """``f(u) = step/2 sum_k [a_k^2 + w_k^2/10 + effort u_{k-1}^2] + final/2 a_T^2``.
 
     A pendulum of unit length and mass has the angle ``a`` from the upright and the speed ``w``, and

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from learnmm.registry import Instance, Problem
+from learnmm_problems.checked import CheckedProblem
 from learnmm_problems.shared import common, shared_by
 
 
 @dataclass(frozen=True)
-class PhaseRetrievalProblem(Problem):
+class PhaseRetrievalProblem(CheckedProblem):
     """``f(x) = 1/(4m) sum_i (<a_i, x>^2 - y_i)^2`` for intensities ``y`` of real signals.
 
     Vectors ``a_i`` are Gaussian, with a spectrum of scales. The sign of ``x`` cannot be seen;

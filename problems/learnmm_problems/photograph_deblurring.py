@@ -15,12 +15,13 @@ from learnmm import least_squares
 from learnmm.linear import LinearOperator
 from learnmm.registry import Instance, Problem
 from learnmm_problems.bundled import photographs
+from learnmm_problems.checked import CheckedProblem
 from learnmm_problems.image_deconvolution import rectangles
 from learnmm_problems.sparsity import smoothed_absolute
 
 
 @dataclass(frozen=True)
-class PhotographDeblurringProblem(Problem):
+class PhotographDeblurringProblem(CheckedProblem):
     """``f(x) = 1/2 |K x - y|^2 + weight sum_i (sqrt((D x)_i^2 + edge^2) - edge)``.
 
     ``K`` averages pixels with a Gaussian window and keeps what is complete: the blurred picture
@@ -60,6 +61,7 @@ class PhotographDeblurringProblem(Problem):
 
     def __post_init__(self) -> None:
         """Refuse images that do not exist, and windows larger than they are."""
+        super().__post_init__()
         if self.images not in ("photographs", "rectangles"):
             raise ValueError(f"images must be 'photographs' or 'rectangles', got {self.images!r}")
         if not 0 <= 2 * self.reach < self.side:

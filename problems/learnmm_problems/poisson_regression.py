@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from learnmm.registry import Instance, Problem
+from learnmm_problems.checked import CheckedProblem
 from learnmm_problems.shared import common, shared_by
 
 
 @dataclass(frozen=True)
-class PoissonRegressionProblem(Problem):
+class PoissonRegressionProblem(CheckedProblem):
     """``f(x) = sum_i [exp(z_i) - y_i z_i] + ridge/2 |x|^2``, ``z_i = <a_i, x> + level``.
 
     Covariates ``a_i`` are Gaussian with a spectrum of scales; counts ``y_i`` follow each problem's

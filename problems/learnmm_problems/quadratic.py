@@ -11,11 +11,12 @@ import torch
 from learnmm import least_squares
 from learnmm.linear import Form, MatrixMap
 from learnmm.registry import Instance, Problem
+from learnmm_problems.checked import CheckedProblem
 from learnmm_problems.shared import common, shared_by
 
 
 @dataclass(frozen=True)
-class QuadraticProblem(Problem):
+class QuadraticProblem(CheckedProblem):
     """``f(x) = 1/2 |A (x - x*)|^2`` with a spectrum of ``A^T A`` from ``1/condition`` to 1.
 
     Eigenvalues are spaced evenly on a logarithmic scale, eigenvectors are random and shared by

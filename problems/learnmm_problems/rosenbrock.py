@@ -11,6 +11,7 @@ from torch import Tensor
 
 from learnmm.objective import BatchFunction
 from learnmm.registry import Instance, Problem
+from learnmm_problems.checked import CheckedProblem
 from learnmm_problems.turned import Turned, rotations
 
 
@@ -21,7 +22,7 @@ def rosenbrock(x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class RosenbrockProblem(Problem):
+class RosenbrockProblem(CheckedProblem):
     """``f(x) = sum_i 100 (x_{i+1} - x_i^2)^2 + (1 - x_i)^2`` (Rosenbrock 1960, chained form).
 
     The optimum is 0, taken at ones and nowhere else. From four unknowns on there is one more

@@ -12,11 +12,12 @@ from torch import Tensor
 from learnmm import HalfQuadratic, Quadratic
 from learnmm.linear import MatrixMap
 from learnmm.registry import Instance, Problem
+from learnmm_problems.checked import CheckedProblem
 from learnmm_problems.stencils import differences
 
 
 @dataclass(frozen=True)
-class SmoothingProblem(Problem):
+class SmoothingProblem(CheckedProblem):
     """``f(x) = sum_t [huber((x_t - y_t)/noise) + |x_{t+1} - 2 x_t + x_{t-1}|^2 / (2 jerk^2)]``.
 
     The smoother of Kalman, Rauch, Tung and Striebel for an object of nearly constant velocity in

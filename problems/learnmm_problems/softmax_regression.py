@@ -13,6 +13,7 @@ from learnmm import Atom, Quadratic, Softmax
 from learnmm.linear import MatrixMap
 from learnmm.registry import Instance, Problem
 from learnmm_problems.bundled import datasets
+from learnmm_problems.checked import CheckedProblem
 from learnmm_problems.newton import newton
 from learnmm_problems.shared import common, shared_by
 
@@ -20,7 +21,7 @@ NEWTON_STEPS = 20
 
 
 @dataclass(frozen=True)
-class SoftmaxRegressionProblem(Problem):
+class SoftmaxRegressionProblem(CheckedProblem):
     """``f(X) = sum_i [log sum_k exp(<a_i, x_k>) - <a_i, x_{k(i)}>] + ridge/2 |X|^2``.
 
     Rows ``a_i`` and classes ``k(i)`` come from scikit-learn (the extra ``toy``), features divided

@@ -12,11 +12,12 @@ from torch import Tensor
 from learnmm import least_squares
 from learnmm.linear import convolution
 from learnmm.registry import Instance, Problem
+from learnmm_problems.checked import CheckedProblem
 from learnmm_problems.sparsity import smoothed_absolute, thinned
 
 
 @dataclass(frozen=True)
-class SparseDeconvolutionProblem(Problem):
+class SparseDeconvolutionProblem(CheckedProblem):
     """``f(x) = 1/2 |w * x - y|^2 + weight sum_i (sqrt(x_i^2 + edge^2) - edge)``.
 
     ``w`` is Ricker's wavelet (1953), which passes a band of frequencies alone, and ``y`` a trace of

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from learnmm.registry import Instance, Problem
+from learnmm_problems.checked import CheckedProblem
 
 
 @dataclass(frozen=True)
-class SpectralPeaksProblem(Problem):
+class SpectralPeaksProblem(CheckedProblem):
     """``f(x) = 1/2 |s(x) - y|^2 / noise^2 + 1/2 |x|^2``, ``s`` being a sum of lines.
 
     Known lines lie evenly on an axis from 0 to 1, as of a substance whose composition, pressure and

@@ -13,6 +13,7 @@ from torch import Tensor
 from learnmm import CosineDistance
 from learnmm.linear import Form, MatrixMap
 from learnmm.registry import Instance, Problem
+from learnmm_problems.checked import CheckedProblem
 from learnmm_problems.cosine_regression import closest
 
 WAVES = 2.5
@@ -20,7 +21,7 @@ WAVES = 2.5
 
 
 @dataclass(frozen=True)
-class TemplateMatchingProblem(Problem):
+class TemplateMatchingProblem(CheckedProblem):
     """``f(x) = 1 - cos(A x, y)``, columns of ``A`` being quadrature pairs of windowed waves.
 
     Template ``k`` has a place, a frequency, and two columns, a cosine and a sine under the same
@@ -57,6 +58,7 @@ class TemplateMatchingProblem(Problem):
 
     def __post_init__(self) -> None:
         """Refuse more columns than samples: every signal would be matched."""
+        super().__post_init__()
         if not 1 <= 2 * self.places * self.tones <= self.length:
             raise ValueError(
                 "TemplateMatchingProblem needs 1 to length/2 templates, got places * tones = "

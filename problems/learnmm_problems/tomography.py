@@ -13,13 +13,14 @@ from torch import Tensor
 from learnmm import HalfQuadratic, least_squares
 from learnmm.linear import MatrixMap
 from learnmm.registry import Instance, Problem
+from learnmm_problems.checked import CheckedProblem
 from learnmm_problems.stencils import image_differences
 
 ELLIPSES = 4
 
 
 @dataclass(frozen=True)
-class TomographyProblem(Problem):
+class TomographyProblem(CheckedProblem):
     """``f(x) = 1/2 |R x - y|^2 + weight sum_i hyperbolic((D x)_i)`` on flattened images.
 
     ``R`` takes parallel-beam projections (:func:`projections`), fewer than there are pixels, and

@@ -114,7 +114,7 @@ def test_norms_of_groups_neither_overflow_nor_vanish() -> None:
         ((1.0, 0.0), ValueError, "lower must be at most upper, .* got 1 and 0"),
         ((torch.inf, torch.inf), ValueError, "some number between them, got inf and inf"),
         ((torch.zeros(2), torch.ones(3)), ValueError, r"must broadcast, got shapes \(2,\) and"),
-        (("0", 1.0), TypeError, "lower must be a number, a tensor, an array or None, got '0'"),
+        (("0", 1.0), TypeError, "lower must be a number, a tensor or an array, got '0'"),
         ((torch.zeros(2, dtype=torch.int64), 1.0), TypeError, "floating-point numbers, got torch"),
     ],
 )
@@ -134,7 +134,7 @@ def test_bounds_are_a_pair(bounds: Any) -> None:
     [
         (-1.0, ValueError, "weight must be finite and not negative, got -1"),
         (torch.nan, ValueError, "weight must be finite"),
-        ("1", TypeError, "weight must be a number or a tensor, got '1'"),
+        ("1", TypeError, "weight must be a number, a tensor or an array, got '1'"),
         (True, TypeError, "weight must be a number"),
         (
             torch.ones(2, dtype=torch.int64),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from learnmm.plain import make_plain
 from learnmm_esi.head.boundaries import SKULLS
 from learnmm_esi.head.cortex import N_VERTICES
 
@@ -48,6 +49,7 @@ class HeadModelSettings:
     min_depth: float | None = None
 
     def __post_init__(self) -> None:
+        make_plain(self)
         allowed = {
             "ico": (2, 3, 4, 5),
             "surface": ("pial", "white"),

@@ -11,6 +11,8 @@ import mne
 import numpy as np
 from numpy.typing import NDArray
 
+from learnmm.plain import make_plain
+
 __all__ = ["RawSpan", "good_parts"]
 
 
@@ -43,6 +45,7 @@ class RawSpan:
     reject_by_annotation: bool = True
 
     def __post_init__(self) -> None:
+        make_plain(self)
         for name in ("start", "stop", "buffer_size"):
             _check_samples(name, getattr(self, name))
         if self.buffer_size is not None and self.buffer_size < 1:

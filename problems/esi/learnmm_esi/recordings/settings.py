@@ -8,6 +8,7 @@ from typing import Literal, TypeVar, get_args
 
 import mne
 
+from learnmm.plain import make_plain
 from learnmm_esi.fif import read_covariance
 
 __all__ = ["InverseSettings", "OnMissing", "SensorSettings", "given"]
@@ -63,6 +64,7 @@ class InverseSettings:
     guided: bool = False
 
     def __post_init__(self) -> None:
+        make_plain(self)
         if not all(value is None or 0 < value <= MOST for value in (self.weight, self.diffusion)):
             raise ValueError(
                 "InverseSettings: weight and diffusion must be positive, "
