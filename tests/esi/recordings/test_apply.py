@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
+import warnings
 
 import mne
 import numpy as np
@@ -195,6 +196,22 @@ def test_a_covariance_that_is_none_is_named(model, evoked, variance):
     wrong = mne.Covariance(np.full(len(names), variance), names, [], [], nfree=100)
     with pytest.raises(ValueError, match="the noise covariance must be finite, with variances of"):
         apply_mm(evoked, model, FEW, sensors=SensorSettings(noise_cov=wrong))
+
+
+def test_a_noise_covariance_of_few_samples_comes_with_a_warning(model, evoked):
+    rng, names = np.random.default_rng(0), evoked.ch_names
+    raw = mne.io.RawArray(1e-6 * rng.standard_normal((90, 300)), evoked.info, verbose="ERROR")
+    raw.set_eeg_reference(projection=True, verbose="ERROR")
+    few = {"raw": raw, "tmin": 0, "tmax": None, "verbose": "ERROR"}
+    plain = mne.compute_raw_covariance(**few)
+    with pytest.warns(RuntimeWarning, match=r"of 203 samples, and that of 90 channels needs 455"):
+        apply_mm(evoked, model, FEW, sensors=SensorSettings(noise_cov=plain))
+    shrunk = mne.compute_raw_covariance(**few, method="shrunk")
+    many = mne.Covariance(plain.data, names, [], [], nfree=455)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for enough in (shrunk, many):
+            apply_mm(evoked, model, FEW, sensors=SensorSettings(noise_cov=enough))
 
 
 def test_a_noise_covariance_whitens(model, evoked, tmp_path):

@@ -28,6 +28,7 @@ __all__ = [
 
 LARGEST_EEG = 0.1  # V, root mean square: amplifiers saturate before, microvolts lie above
 SMALLEST_EEG = 1e-9  # V; amplifiers and averages of thousands of epochs are noisier
+SAMPLES = 5  # for each channel of a covariance, MNE-Python's own rule
 FLAT = 1e-6  # of the range that half of the channels have
 REFERENCED = 1e-3  # mean over the channels relative to the signal; quantization leaves some
 
@@ -193,6 +194,7 @@ def spatial_filter(
             "the noise covariance must be finite, with variances of zero or more that are not all "
             f"zero, got variances from {variance.min():.3g} to {variance.max():.3g} V^2"
         )
+    _warn_about_few_samples(noise_cov, len(match.names))
     # MNE's own bookkeeping of rank needs the reference as a projector.
     silent = mne.EvokedArray(np.zeros((len(match.picks), 1)), mne.pick_info(info, match.picks))
     if not _has_reference(silent.info):
@@ -201,6 +203,20 @@ def spatial_filter(
         compute_whitener(noise_cov, silent.info, pca=False)[0] @ projector
     )
     return whitened
+
+
+def _warn_about_few_samples(noise_cov: mne.Covariance, channels: int) -> None:
+    """Warn where whitening magnifies what few samples left out; sLORETA's weight damps that."""
+    needed, known = SAMPLES * (channels + 1), noise_cov.get("nfree", 0)
+    regularized = noise_cov["diag"] or noise_cov.get("method") not in (None, "empirical")
+    if regularized or not 1 < known < needed:  # one is what is said of a covariance made by hand
+        return
+    warnings.warn(
+        f"the noise covariance is of {known} samples, and that of {channels} channels needs "
+        f"{needed}: compute it with method='shrunk', or of more samples, or leave it out",
+        RuntimeWarning,
+        stacklevel=5,
+    )
 
 
 def _has_reference(info: mne.Info) -> bool:

@@ -106,7 +106,8 @@ def read_response(files: RunFiles, model: HeadModel, noise_end: float) -> Respon
     scale = np.sqrt(np.mean(noise**2))
     covariance = ledoit_wolf((noise / scale).T, assume_centered=True)[0] * scale**2
     names = list(info["ch_names"])
-    return Response(evoked, mne.Covariance(covariance, names, [], [], nfree=noise.shape[1]))
+    shrunk = {"nfree": noise.shape[1], "method": "ledoit_wolf"}
+    return Response(evoked, mne.Covariance(covariance, names, [], [], **shrunk))
 
 
 def _epochs_of_fif(path: Path) -> mne.BaseEpochs:
