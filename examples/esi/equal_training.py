@@ -102,10 +102,15 @@ class Trainer:
         For what is to be known of it afterwards.
     times : int
         As many recordings a step as of one that a core takes.
+    measured : Path, optional
+        Records of other trainings: what a step costs and which rate is best are of no length.
     """
 
-    def __init__(self, job: Job, folder: Path, records: Path, times: int = 1) -> None:
+    def __init__(
+        self, job: Job, folder: Path, records: Path, times: int = 1, measured: Path | None = None
+    ) -> None:
         self.job, self.folder, self.records, self.times = job, folder, records, times
+        self.measured = records if measured is None else measured
 
     @property
     def weights(self) -> Path:
@@ -141,7 +146,8 @@ class Trainer:
 
     def beside(self, job: Job) -> Trainer:
         """The same for another job."""
-        return Trainer(job, self.folder.parent / job.name, self.records, self.times)
+        folder = self.folder.parent / job.name
+        return Trainer(job, folder, self.records, self.times, self.measured)
 
     def known(self, name: str, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What a record says, or what is found now, by one process, and written there."""
@@ -157,11 +163,12 @@ class Trainer:
 
     def said(self, name: str) -> dict[str, Any] | None:
         """What a record says, if there is one."""
-        path = self.records / f"{self.job.name}-{name}.json"
-        if not path.is_file():
-            return None
-        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return said
+        for folder in (self.records, self.records if name == "course" else self.measured):
+            path = folder / f"{self.job.name}-{name}.json"
+            if path.is_file():
+                said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+                return said
+        return None
 
     def _rates(self, minutes: float) -> dict[str, Any]:
         """Validation losses of short trainings with each learning rate."""
@@ -323,12 +330,16 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("out") / "equal")
     parser.add_argument("--evaluations", type=Path, default=HERE / "results" / "equal")
+    parser.add_argument(
+        "--measured", type=Path, default=HERE / "results" / "equal" / "trainings", help="costs"
+    )
     options = parser.parse_args()
     for job in jobs(options.data):
         if job.start not in options.starts:
             continue
         records = options.evaluations / "trainings"
-        trainer = Trainer(job, options.out / job.name, records, options.times)
+        folder = options.out / job.name
+        trainer = Trainer(job, folder, records, options.times, options.measured)
         trainer.folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(trainer.folder / "job.lock", blocking=False):

@@ -33,8 +33,8 @@ TEST = 2  # seed of the test set
 def simulated(data: str, samples: int) -> None:
     """Simulate on all cores what the trainings on a data set share, unless it is there."""
     preset = load_preset(equal_training.PRESET, equal_training.METHODS[0])
-    model, protocol = fsaverage_head_model(preset.head), load_protocol(data)
-    sets = (preset.training.seed, preset.training.train_size), (preset.training.seed + 1, 128)
+    model, protocol, made = fsaverage_head_model(preset.head), load_protocol(data), preset.training
+    sets = (made.seed, made.train_size), (made.seed + 1, made.validation_size)
     simulators = [protocol.for_training().simulator(model, *one) for one in sets]
     simulators.append(protocol.simulator(model, TEST, samples))
     files = [

@@ -133,6 +133,20 @@ time.sleep(60)
 """
 
 
+def test_costs_and_rates_of_another_length_are_taken_and_its_courses_are_not(tmp_path) -> None:
+    job = equal.Job("mm-net", "erp", "noise")
+    other = equal.Trainer(job, tmp_path / "x", tmp_path / "short")
+    trainer = equal.Trainer(job, tmp_path / "y", tmp_path / "long", 1, tmp_path / "short")
+    for name in ("cost", "rates", "course"):
+        other.known(name, lambda: {"found": "there"})
+    assert trainer.said("cost") == trainer.said("rates") == {"found": "there"}
+    assert trainer.said("course") is None
+    trainer.known("course", lambda: {"found": "here"})
+    assert trainer.said("course") == {"found": "here"}
+    beside = trainer.beside(job._replace(start="sLORETA"))
+    assert beside.measured == trainer.measured
+
+
 def test_an_interruption_waits_for_the_checkpoint_of_a_training(tmp_path) -> None:
     """A key press reaches the script and its command at once; the command has the last word."""
     (tmp_path / "ablation.py").write_text(COMMAND)
