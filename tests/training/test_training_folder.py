@@ -171,6 +171,7 @@ def together(folder: Path) -> None:
         held.release()
     result, _ = train(folder)
     assert result.steps == 12
+    torch.distributed.destroy_process_group()  # or a thread of it may outlive what it works with
 
 
 def torch_ready() -> None:
