@@ -1,10 +1,10 @@
 """Train what Table I lacks on a GPU, side by side.
 
 Run with ``python examples/esi/table1_gpu.py`` as often as a GPU can be had (``make table1-gpu``).
-A step of these methods is thousands of small kernels, so one training leaves most of a GPU idle,
-and all of them run at once. Each takes the steps of ``equal_training.py``, as many as some minutes
-of one core do, and says what it ran on. When the minutes of this run are over, trainings leave
-checkpoints, and the next run goes on from there.
+A step of these methods is some ten thousand small operations, which should leave most of a GPU
+idle, so all trainings run at once. Each takes the steps of ``equal_training.py``, as many as some
+minutes of one core do, and says what it ran on. When the minutes of this run are over, trainings
+leave checkpoints, and the next run goes on from there.
 """
 
 from __future__ import annotations
