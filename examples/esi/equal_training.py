@@ -163,7 +163,8 @@ class Trainer:
 
     def said(self, name: str) -> dict[str, Any] | None:
         """What a record says, if there is one."""
-        for folder in (self.records, self.records if name == "course" else self.measured):
+        of_no_length = () if name == "course" else (self.measured,)
+        for folder in (self.records, *of_no_length):
             path = folder / f"{self.job.name}-{name}.json"
             if path.is_file():
                 said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -19,10 +19,8 @@ from pathlib import Path
 
 import equal_training
 from equal_training import HERE, SEARCHED, STARTS, Job, lacking
-from joblib import Parallel, delayed
 
 from learnmm_esi.head.fsaverage import fsaverage_head_model
-from learnmm_esi.simulation.clips import SHARD
 from learnmm_esi.simulation.data_sets import load_protocol
 from learnmm_esi.training.presets import load_preset
 
@@ -37,14 +35,9 @@ def simulated(data: str, samples: int) -> None:
     sets = (made.seed, made.train_size), (made.seed + 1, made.validation_size)
     simulators = [protocol.for_training().simulator(model, *one) for one in sets]
     simulators.append(protocol.simulator(model, TEST, samples))
-    files = [
-        (simulator.clips, patch, first)
-        for simulator in simulators
-        if hasattr(simulator, "clips")
-        for patch in range(simulator.patches.most)
-        for first in range(0, simulator.size, SHARD)
-    ]
-    Parallel(n_jobs=-1)(delayed(clips.of_patch)(patch, first) for clips, patch, first in files)
+    for simulator in simulators:
+        if hasattr(simulator, "clips"):
+            simulator.clips.prepare(simulator.size, simulator.patches.most, n_jobs=-1)
 
 
 def missing(data: str, options: argparse.Namespace) -> list[Job]:

@@ -151,8 +151,11 @@ class TotalVariation(Penalty):
 
     def rounding(self, x: Tensor) -> Tensor:
         """What differences are made of: both neighbours; nothing where none differ."""
-        both = 2 * len(self.dim) * summed(self.weight.to(x) * x.abs())
-        return torch.where(self._level(x), 0.0, both)
+        return torch.where(self.differences(x).flatten(1).any(1), self._neighbours(x), 0.0)
+
+    def _neighbours(self, x: Tensor) -> Tensor:
+        """Weighted sum of the sizes of both in every difference."""
+        return 2 * len(self.dim) * summed(self.weight.to(x) * x.abs())
 
     def fall(self, x: Tensor, z: Tensor) -> Tensor:
         """Weighted sum of ``|a| - |b| = <a - b, a + b> / (|a| + |b|)`` over differences."""
@@ -167,10 +170,11 @@ class TotalVariation(Penalty):
 
     def excess(self, v: Tensor, z: Tensor, weights: Tensor) -> Tensor:
         """Its share of the value, and rounding: that of ``v``, centred, in each difference."""
-        apart = z - v
-        least = dot(weights * apart, apart) / 2 + self.value(z)
-        rounding = ROUNDING * self.rounding(v - v.mean(self.dim, keepdim=True)) + self.rounding(z)
-        rounding = torch.where(self._level(z), ROUNDING * least, rounding)
+        apart, differences = z - v, self.differences(z)
+        least = dot(weights * apart, apart) / 2 + self._weighted(self.sizes(differences))
+        centred = v - v.mean(self.dim, keepdim=True)
+        rounding = ROUNDING * self._neighbours(centred) + self._neighbours(z)
+        rounding = torch.where(differences.flatten(1).any(1), rounding, ROUNDING * least)
         return self.accuracy * least + torch.finfo(v.dtype).eps * rounding
 
     def init_memory(self, x: Tensor) -> Tensor:
@@ -220,9 +224,12 @@ class TotalVariation(Penalty):
             )
         mean = v.mean(self.dim, keepdim=True)  # the variation does not see it
         v, steps = v - mean, self._steps(weights)
-        p = ahead = self._begun(v, weights, memory)
+        total = weights.sum(self.dim, keepdim=True)
+        constant = (weights * v).sum(self.dim, keepdim=True) / total  # the nearest one
+        x = x if x is None else x - mean
+        p = ahead = self._begun(v, weights, constant, memory)
         age = v.new_ones(len(v))
-        best = self._looked(v, weights, x if x is None else x - mean, p)
+        best = self._looked(v, weights, constant, x, p)
         for count in range(1, MOST + 1):
             done = best.gap <= best.enough
             if known((done | best.gap.isnan()).all()):
@@ -235,32 +242,25 @@ class TotalVariation(Penalty):
             ahead = new + expand((age - 1) / older, p) * (new - p)
             p, age = new, older
             if count % CHECK == 0:
-                now = self._looked(v, weights, x if x is None else x - mean, p)
+                now = self._looked(v, weights, constant, x, p)
                 best = Nearby(*select(done, tuple(best), tuple(now)))
         return best._replace(z=mean + best.z)
 
-    def _begun(self, v: Tensor, weights: Tensor, memory: Tensor | None) -> Tensor:
+    def _begun(self, v: Tensor, weights: Tensor, constant: Tensor, memory: Tensor | None) -> Tensor:
         """A first dual: the last one, or along one dimension that of a constant, if it is one."""
         p = self.init_memory(v) if memory is None else memory
         if len(self.dim) > 1:
             return p
         (dim,) = self.dim
-        constant = (weights * (self._constant(v, weights) - v)).cumsum(dim)
-        constant.narrow(dim, -1, 1).zero_()  # but for rounding it is
-        constant = constant[:, None]
-        holds = (constant.abs() <= self._weight(p)).flatten(1).all(1)
-        return torch.where(expand(holds, p), constant, p)
+        dual = (weights * (constant - v)).cumsum(dim)
+        dual.narrow(dim, -1, 1).zero_()  # but for rounding it is
+        dual = dual[:, None]
+        holds = (dual.abs() <= self._weight(p)).flatten(1).all(1)
+        return torch.where(expand(holds, p), dual, p)
 
-    def _constant(self, v: Tensor, weights: Tensor) -> Tensor:
-        """The nearest that does not vary."""
-        total = weights.sum(self.dim, keepdim=True)
-        return ((weights * v).sum(self.dim, keepdim=True) / total).expand_as(v)
-
-    def _level(self, x: Tensor) -> Tensor:
-        """Whether there is no variation at all, ``(B,)``."""
-        return ~self.differences(x).flatten(1).any(1)
-
-    def _looked(self, v: Tensor, weights: Tensor, x: Tensor | None, p: Tensor) -> Nearby:
+    def _looked(
+        self, v: Tensor, weights: Tensor, constant: Tensor, x: Tensor | None, p: Tensor
+    ) -> Nearby:
         """Where a dual leads, or a constant that is nearer, and how near that is.
 
         The gap of a constant ``c`` is ``1/2 |c - z|_W^2``: no difference is rounded.
@@ -269,7 +269,6 @@ class TotalVariation(Penalty):
         slopes = self.differences(z)
         along = (slopes * p).sum(1, keepdim=True) if self.isotropic else slopes * p
         gap = summed(self._weight(slopes) * self.sizes(slopes) - along)  # of terms that are >= 0
-        constant = self._constant(v, weights)
         apart = constant - z
         rest = dot(weights * apart, apart) / 2
         z = torch.where(expand(rest < gap, z), constant, z)

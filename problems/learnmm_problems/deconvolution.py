@@ -50,12 +50,7 @@ class Deconvolution(CheckedProblem):
     noise: float = 0.05
     outliers: float = 0.1
     weight: float = 0.05
-
-    def __post_init__(self) -> None:
-        """Refuse recordings without noise, whose size is the scale of the loss."""
-        super().__post_init__()
-        if self.noise == 0:
-            raise ValueError(f"{type(self).__name__}: noise must be positive, got 0")
+    positive: ClassVar[tuple[str, ...]] = (*CheckedProblem.positive, "noise")  # scale of the loss
 
     def shifted(self) -> Mapping[str, Problem]:
         """A wider blur; twice the outliers."""

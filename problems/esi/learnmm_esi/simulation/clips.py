@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from learnmm_esi.cache import (
@@ -80,7 +81,7 @@ class Clips(ABC):
         """The clip of a sample's patch; those of the first patch are ``clips[index]``."""
         return self[number * CLIPS_OF_A_PATCH + index]
 
-    def prepare(self, size: int, patches: int = 1) -> None:
+    def prepare(self, size: int, patches: int = 1, n_jobs: int = 1) -> None:
         """Make sure that the clips of samples exist, file by file.
 
         Parameters
@@ -89,10 +90,11 @@ class Clips(ABC):
             Number of samples.
         patches : int, default 1
             Of each sample.
+        n_jobs : int, default 1
+            Processes, as joblib counts them.
         """
-        for number in range(patches):
-            for start in range(0, size, SHARD):
-                self.of_patch(number, start)
+        files = ((number, start) for number in range(patches) for start in range(0, size, SHARD))
+        Parallel(n_jobs=n_jobs)(delayed(self.of_patch)(*file) for file in files)
 
     def _shard(self, number: int) -> NDArray[np.float32]:
         name, header = f"{number:05d}", {**self._identity, "shard": number}
