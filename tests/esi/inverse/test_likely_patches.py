@@ -14,6 +14,8 @@ from learnmm_esi.inverse.likely_patches import PLACES, TRUST, likely_patches
 from learnmm_esi.inverse.marginal import MarginalLikelihood
 
 MODES, COLUMNS = 20, 100
+EVERYWHERE = torch.logspace(1, -3, MODES, dtype=torch.float64)
+"""Variances of a background, as steep as those of a lead field."""
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,8 @@ def planted():
     samples = normal(3, MODES, 2)
     for recording, columns in ((1, [7]), (2, [3, 50, 90])):
         samples[recording] += 30 * matrix[:, columns] @ normal(len(columns), 2).sign()
-    return matrix, samples, torch.tensor([2, 2, 2]), torch.ones(3, MODES, dtype=torch.float64)
+    floor = torch.ones(3, MODES, dtype=torch.float64)
+    return matrix, samples, torch.tensor([2, 2, 2]), floor, EVERYWHERE
 
 
 def test_finds_what_was_planted_and_no_more(planted):
@@ -43,9 +46,9 @@ def test_finds_what_was_planted_and_no_more(planted):
 
 def test_first_patch_has_the_evidence_that_its_variance_gives(planted):
     """Of one column: the objective falls by what the best variance gains, and at no other more."""
-    matrix, *rest = planted
+    matrix, *rest, everywhere = planted
     samples, count, floor = (one[1:2] for one in rest)
-    found = likely_patches(matrix, samples, count, floor)
+    found = likely_patches(matrix, samples, count, floor, everywhere)
     best = int(found.places[0, 0, 0])
     objective = MarginalLikelihood(matrix[None, :, best, None, None], samples, count, floor)
     power = float((matrix[:, best] @ samples[0]).square().sum() / 2)
@@ -57,12 +60,12 @@ def test_first_patch_has_the_evidence_that_its_variance_gives(planted):
 
 def test_what_is_expected_weighs_places_as_the_evidence_does(planted):
     """Of a patch by itself: the odds of two places are those of both, to the power of `TRUST`."""
-    matrix, *rest = planted
+    matrix, *rest, everywhere = planted
     matrix, rest = matrix[:, :PLACES], [one[:1] for one in rest]
     expected = torch.randn(1, PLACES, generator=torch.Generator().manual_seed(1)).double()
 
     def variances(*told):
-        found = likely_patches(matrix, *rest, *told)
+        found = likely_patches(matrix, *rest, everywhere, *told)
         assert found.asked.sum() == 1
         places = torch.zeros(PLACES, dtype=torch.float64)
         return places.scatter(0, found.places[0, 0], found.deviations[0, 0].square())
@@ -73,21 +76,26 @@ def test_what_is_expected_weighs_places_as_the_evidence_does(planted):
 
 
 def test_recordings_do_not_influence_each_other(planted, monkeypatch):
-    matrix, *rest = planted
-    together = likely_patches(matrix, *rest)
-    for i in range(3):
-        alone = likely_patches(matrix, *(one[i : i + 1] for one in rest))
+    matrix, samples, count, floor, everywhere = planted
+    generator = torch.Generator().manual_seed(3)
+    ongoing = torch.randn(1, MODES, 2, generator=generator, dtype=torch.float64)
+    ongoing *= 30 * everywhere.sqrt()[:, None]
+    rest = [torch.cat([samples, ongoing]), torch.cat([count, count[:1]]), floor[[0, 1, 2, 0]]]
+    together = likely_patches(matrix, *rest, everywhere)
+    assert (together.background > 0).tolist() == [False, False, False, True]
+    for i in range(4):
+        alone = likely_patches(matrix, *(one[i : i + 1] for one in rest), everywhere)
         for whole, one in zip(together, alone, strict=True):
             torch.testing.assert_close(whole[i : i + 1], one)
     monkeypatch.setattr("learnmm_esi.inverse.likely_patches._PART_VALUES", 2 * matrix.numel())
-    for whole, one in zip(together, likely_patches(matrix, *rest), strict=True):
+    for whole, one in zip(together, likely_patches(matrix, *rest, everywhere), strict=True):
         torch.testing.assert_close(whole, one)
 
 
 def test_places_that_nobody_can_tell_apart_share_a_patch(planted):
-    matrix, samples, count, floor = planted
+    matrix, samples, count, floor, everywhere = planted
     twice = torch.cat([matrix, matrix[:, 7:8]], 1)
-    found = likely_patches(twice, samples, count, floor)
+    found = likely_patches(twice, samples, count, floor, everywhere)
     assert found.places.shape[2] == PLACES
     shares = dict(zip(found.places[1, 0].tolist(), found.deviations[1, 0].tolist(), strict=True))
     assert shares[7] == pytest.approx(shares[COLUMNS])

@@ -76,6 +76,22 @@ def test_white_noise_of_any_length_is_white(energy, fsaverage_model, times, snr_
     assert noise_spectrum(seen, energy.modes) is None
 
 
+@pytest.mark.parametrize("snr_db", [30, 40, 60])
+def test_the_noise_of_clean_recordings_is_white(energy, fsaverage_model, snr_db):
+    """Where a frequency is all signal, the limit on its ratio is no noise of it."""
+    y = recorded(fsaverage_model, 500, 250, snr_db)
+    seen = energy.modes.vectors.mT @ torch.from_numpy(y[None])
+    assert noise_spectrum(seen, energy.modes) is None
+
+
+def test_a_recording_without_noise_has_no_spectrum_of_it(energy, fsaverage_model):
+    """Slow activity of the whole cortex is no noise of electrodes."""
+    generator = np.random.default_rng(0)
+    cortex = generator.standard_normal((fsaverage_model.leadfield.shape[1], 64)).cumsum(axis=1)
+    seen = energy.modes.vectors.mT @ torch.from_numpy(fsaverage_model.leadfield @ cortex)
+    assert noise_spectrum(seen[None], energy.modes) is None
+
+
 def test_what_is_whitened_comes_back(fsaverage_model):
     modes = NoiseModes.of(fsaverage_model.leadfield)
     y = torch.from_numpy(recorded(fsaverage_model, 500, 250, 0, 100.0)[None])

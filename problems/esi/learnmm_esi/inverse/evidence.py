@@ -74,11 +74,12 @@ class EvidenceEnergy(OnLeadfield):
     power and spectrum the recording itself tells (`estimate_noise`, `whitened_in_time`: samples of
     a filtered recording are not independent), and a floor for all that the model does not know
     (`MISFIT`, `ELSEWHERE`). Patches are taken one after another while the evidence asks for more,
-    each spread over the places and widths that it leaves probable (`likely_patches`). Then steps
-    raise the marginal likelihood over their strengths (see `MarginalLikelihood`); the estimate is
-    the mean of ``S u`` given ``y`` and the strengths. So the weight of the prior follows from the
-    noise, and serves any electrodes, any number of samples and any filter. Components of the
-    recording that do not stand out of the noise are left out.
+    each spread over the places and widths that it leaves probable, beside ongoing activity of the
+    whole cortex where there is some (`likely_patches`). Then steps raise the marginal likelihood
+    over their strengths (see `MarginalLikelihood`); the estimate is the mean of ``S u`` given ``y``
+    and the strengths. So the weight of the prior follows from the noise, and serves any electrodes,
+    any number of samples and any filter. Components of the recording that do not stand out of the
+    noise are left out.
 
     Parameters
     ----------
@@ -168,7 +169,8 @@ class EvidenceEnergy(OnLeadfield):
         signal = (1 - white.noise.share) / white.noise.share
         everywhere = self.modes.values.to(y)  # per mode; of mean one
         floor = 1 + signal[:, None] * (MISFIT + ELSEWHERE * everywhere)
-        patches = likely_patches(self._matrix, parts.values, parts.rank, floor, prior)
+        patches = likely_patches(self._matrix, parts.values, parts.rank, floor, everywhere, prior)
+        floor = floor + patches.background[:, None] * everywhere
         columns = self._matrix[:, patches.places].movedim(1, 0) * patches.deviations[:, None]
         objective = MarginalLikelihood(columns, parts.values, parts.rank, floor)
         start = patches.asked.to(y)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from learnmm_esi.inverse.background import background_variance
+
 __all__ = ["Patches", "likely_patches"]
 
 MOST = 6
@@ -37,11 +39,14 @@ class Patches(NamedTuple):
         Of each column's moment: the square root of its variance times its probability.
     asked : Tensor of bool, shape (batch, patches)
         Which patches a recording asks for, the first always.
+    background : Tensor, shape (batch,)
+        Variance of sources everywhere alike, beside the patches; often zero.
     """
 
     places: Tensor
     deviations: Tensor
     asked: Tensor
+    background: Tensor
 
 
 def likely_patches(
@@ -49,9 +54,12 @@ def likely_patches(
     samples: Tensor,
     count: Tensor,
     floor: Tensor,
+    everywhere: Tensor,
     expected: Tensor | None = None,
 ) -> Patches:
     """Take one patch after another, while each raises the evidence by more than its choice costs.
+
+    Beside them there may be a background: sources everywhere alike, as strong as is most probable.
 
     Parameters
     ----------
@@ -63,6 +71,8 @@ def likely_patches(
         How many samples each recording has, K.
     floor : Tensor, shape (B, r)
         Variances of the noise.
+    everywhere : Tensor, shape (r,)
+        Variances that a background of variance one has.
     expected : Tensor, shape (B, n), optional
         Logarithm of how probable a patch is at each column before the recording is looked at, up to
         a constant. Default: all are alike.
@@ -79,7 +89,9 @@ def likely_patches(
     ``(e - w) / w^2``, and gains ``K (t - 1 - log t) / 2`` with ``t = e / w`` (Tipping and Faul
     2003, "Fast marginal likelihood maximisation for sparse Bayesian models"). A patch is taken
     where the best column gains more than ``log n``, the price of telling one of ``n`` apart. Then
-    every patch is placed anew beside the others.
+    every patch is placed anew beside the others. After each, the variance of the background is
+    estimated anew, which has to gain as much: ongoing activity of a strength that nobody told would
+    be taken for patches, and where there is none, none is assumed.
 
     The place of a patch is no more certain than the evidence: all that are probable stay, each
     with its probability (as in the sum of single effects, Wang et al. 2020). There what was
@@ -89,12 +101,20 @@ def likely_patches(
     if expected is None:
         expected = matrix.new_zeros(1, 1).expand(len(samples), matrix.shape[1])
     whole = samples, count, floor, expected
-    parts = [_search(matrix, *part) for part in zip(*(v.split(size) for v in whole), strict=True)]
+    parts = [
+        _search(matrix, everywhere, *part)
+        for part in zip(*(v.split(size) for v in whole), strict=True)
+    ]
     return Patches(*(torch.cat(pieces) for pieces in zip(*parts, strict=True)))
 
 
 def _search(
-    matrix: Tensor, samples: Tensor, count: Tensor, floor: Tensor, expected: Tensor
+    matrix: Tensor,
+    everywhere: Tensor,
+    samples: Tensor,
+    count: Tensor,
+    floor: Tensor,
+    expected: Tensor,
 ) -> Patches:
     batch, columns = len(samples), matrix.shape[1]
     kept = min(PLACES, columns)
@@ -102,17 +122,19 @@ def _search(
         torch.zeros(batch, MOST, kept, dtype=torch.int64, device=matrix.device),
         matrix.new_ones(batch, MOST, kept),
         torch.zeros(batch, MOST, dtype=torch.bool, device=matrix.device),
+        matrix.new_zeros(batch),
     )
+    price = math.log(columns)
     rows = torch.arange(batch, device=matrix.device)  # recordings that ask for more
     for latest in range(MOST):
-        for number, patch in enumerate([latest, *range(latest + 1)] if latest else [0]):
+        for number, patch in enumerate([latest, *range(latest + 1)]):
             others = found.asked[rows]
             others[:, patch] = False
-            gain, variance = _alone(
-                matrix, _covariance(matrix, found, rows, others, floor), samples[rows], count[rows]
-            )
+            beside = floor[rows] + found.background[rows, None] * everywhere
+            covariance = _covariance(matrix, found, rows, others, beside)
+            gain, variance = _alone(matrix, covariance, samples[rows], count[rows])
             if latest and not number:
-                more = gain.amax(1) > math.log(columns)
+                more = gain.amax(1) > price
                 rows, gain, variance = rows[more], gain[more], variance[more]
                 if not len(rows):
                     return found
@@ -121,6 +143,13 @@ def _search(
             found.places[rows, patch] = places
             found.deviations[rows, patch] = (share * variance.gather(1, places)).sqrt()
             found.asked[rows, patch] = True
+            found.background[rows] = background_variance(
+                _covariance(matrix, found, rows, found.asked[rows], floor[rows]),
+                everywhere,
+                samples[rows],
+                count[rows],
+                price,
+            )
     return found
 
 
@@ -132,7 +161,7 @@ def _covariance(
     columns = (
         matrix[:, found.places[rows].flatten(1)].movedim(1, 0) * deviations.flatten(1)[:, None]
     )
-    return torch.diag_embed(floor[rows]) + columns @ columns.mT
+    return torch.diag_embed(floor) + columns @ columns.mT
 
 
 def _alone(

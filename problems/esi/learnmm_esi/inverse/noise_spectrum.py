@@ -26,6 +26,12 @@ COLOURED = 10.0
 where strong signals are taken for some, the samples of white noise are nearly independent."""
 
 
+TOLD = 10.0**-3.5
+"""Regularization from which on a band tells its noise. With a ratio closer to `HIGHEST_SNR` all is
+signal, and the limit would be taken for noise: of the brain's slow activity and of clean recordings
+it left the lowest frequencies only."""
+
+
 class NoiseSpectrum(NamedTuple):
     """Power of the noise by frequency, along the cosines that are orthonormal over the recording.
 
@@ -126,10 +132,13 @@ def noise_spectrum(y: Tensor, modes: NoiseModes) -> NoiseSpectrum | None:
     if len(bands) < 2:
         return None
     coefficients = _transformed(y)
-    power = torch.stack([_noise_of(coefficients[..., band], modes) for band in bands], 1)
-    # A band with a signal in it tells little of its noise, which does not grow with frequency.
-    power = power.flip(1).cummax(1).values.flip(1)
-    coloured = power.amax(1) > COLOURED * power.amin(1)
+    found = [_noise_of(coefficients[..., band], modes) for band in bands]
+    power, told = (torch.stack(parts, 1) for parts in zip(*found, strict=True))
+    # A band with a signal in it tells little of its noise, or nothing; it does not grow with
+    # frequency, so it is that of the bands above at least.
+    above = (power * told).flip(1).cummax(1).values.flip(1)
+    power = torch.where(above > 0, above, power)
+    coloured = told.any(1) & (power.amax(1) > COLOURED * power.amin(1))
     if not bool(coloured.any()):
         return None
     power = torch.where(coloured[:, None], power, power.mean(1, keepdim=True))
@@ -150,13 +159,13 @@ def _bands(times: int) -> list[slice]:
     return bands
 
 
-def _noise_of(coefficients: Tensor, modes: NoiseModes) -> Tensor:
-    """Power of the noise in a band, per mode and frequency, ``(batch,)``."""
+def _noise_of(coefficients: Tensor, modes: NoiseModes) -> tuple[Tensor, Tensor]:
+    """Power of the noise in a band, per mode and frequency, and whether the band tells it."""
     power = coefficients.square().mean((1, 2))
     silent = power == 0  # as above the rate that a recording had before
     some = torch.where(silent[:, None, None], 1.0, coefficients)
-    share = noise_in_modes(some, modes).share
-    return (share * power).masked_fill(silent, 0.0)
+    share, _, lambda2 = noise_in_modes(some, modes)
+    return (share * power).masked_fill(silent, 0.0), (lambda2 > TOLD) & ~silent
 
 
 def _transformed(y: Tensor, *, back: bool = False) -> Tensor:
