@@ -1,8 +1,9 @@
-"""What filters and sampling rates do to the estimates: the noise of a real recording is not white.
+"""What filters, rates and ongoing activity do to the estimates: real noise is not white.
 
 One patch of cortex on 64 electrodes, its moment one deflection over the recording, and noise that
 MNE-Python's filter has left: mean distance of the strongest source from the middle of the patch, of
 sLORETA (MNE-Python's), of the solver that learns nothing, and of that solver guided by weights.
+Four fifths of the power of "brain" are slow activity of the whole cortex (1/f), the rest is white.
 
     python -m benchmarks.eeg_filtered
 
@@ -31,20 +32,22 @@ console = Console(stderr=True)
 
 
 class Case(NamedTuple):
-    """How recordings are made: samples, rate in Hz, dB, and the band of the noise in Hz."""
+    """How recordings are made: samples, rate in Hz, dB, the band of the noise in Hz, its kind."""
 
     samples: int
     rate: float
     snr_db: float
     low: float | None = None
     high: float | None = None
+    brain: bool = False
 
     @property
     def noise(self) -> str:
-        """The filter, in words."""
+        """Kind and filter, in words."""
         if self.low is None and self.high is None:
-            return "white"
-        return f"{self.low or 0:g} to {self.high or self.rate / 2:g} Hz"
+            return "brain" if self.brain else "white"
+        kind = "brain, " if self.brain else ""
+        return f"{kind}{self.low or 0:g} to {self.high or self.rate / 2:g} Hz"
 
 
 CASES = (
@@ -55,7 +58,19 @@ CASES = (
     *(Case(250, 500.0, snr_db, None, 30.0) for snr_db in (-5.0, 0.0, 15.0)),
     Case(500, 1000.0, 5.0, None, 30.0),
     Case(50, 250.0, 5.0, None, 40.0),
+    *(Case(250, 500.0, snr_db, brain=True) for snr_db in (0.0, 5.0, 10.0)),
+    *(Case(250, 500.0, snr_db, 1.0, 40.0, brain=True) for snr_db in (0.0, 10.0)),
 )
+
+BRAIN = 0.8  # of the power of such noise
+
+
+def slow(generator: np.random.Generator, model: HeadModel, times: int) -> NDArray[np.float64]:
+    """Activity of every source whose power falls with frequency."""
+    frequencies = np.arange(times // 2 + 1).clip(min=1)
+    spectrum = np.fft.rfft(generator.standard_normal((len(model.positions), times)))
+    found: NDArray[np.float64] = np.fft.irfft(spectrum / frequencies**0.5, times)
+    return found
 
 
 def recorded(model: HeadModel, case: Case, source: int, seed: int) -> NDArray[np.float64]:
@@ -63,7 +78,12 @@ def recorded(model: HeadModel, case: Case, source: int, seed: int) -> NDArray[np
     shape = RIM * model.neighbours[[source]].toarray()[0]
     shape[source] = 1.0
     y = 1e-9 * np.outer(model.leadfield @ shape, np.hanning(case.samples))
-    noise = np.random.default_rng([SEED, seed]).standard_normal((len(y), case.samples + 2 * MARGIN))
+    generator, times = np.random.default_rng([SEED, seed]), case.samples + 2 * MARGIN
+    noise = generator.standard_normal((len(y), times))
+    if case.brain:
+        brain = model.leadfield @ (model.neighbours @ slow(generator, model, times))
+        parts = (BRAIN**0.5, brain), ((1 - BRAIN) ** 0.5, noise)
+        noise = sum(size * part / np.linalg.norm(part - part.mean(0)) for size, part in parts)
     if case.low is not None or case.high is not None:
         noise = mne.filter.filter_data(noise, case.rate, case.low, case.high, verbose="ERROR")
     noise = noise[:, MARGIN:-MARGIN]
@@ -110,12 +130,13 @@ def main() -> None:
     head = ("noise", "samples", "Hz", "dB", "sLORETA", "nothing learned", "guided")
     write(
         [
-            "# Filtered recordings",
+            "# Filtered recordings and ongoing activity",
             "",
             f"{made_by('eeg_filtered', SEED)}; one patch of cortex, 64 electrodes, "
             f"{settings.recordings} recordings a row. Noise as MNE-Python's filter leaves it; its "
-            "samples depend on each other, and the solver has to find out. Distance of the "
-            "strongest source from the middle of the patch in mm, mean ± standard error.",
+            "samples depend on each other, and the solver has to find out. Four fifths of *brain* "
+            "are slow activity of the whole cortex. Distance of the strongest source from the "
+            "middle of the patch in mm, mean ± standard error.",
             "",
             *table(head, rows),
         ],

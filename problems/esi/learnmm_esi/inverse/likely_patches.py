@@ -48,6 +48,10 @@ class Patches(NamedTuple):
     asked: Tensor
     background: Tensor
 
+    def of(self, rows: Tensor) -> Patches:
+        """Those of some recordings."""
+        return Patches(*(v[rows] for v in self))
+
 
 def likely_patches(
     matrix: Tensor,
@@ -89,9 +93,12 @@ def likely_patches(
     ``(e - w) / w^2``, and gains ``K (t - 1 - log t) / 2`` with ``t = e / w`` (Tipping and Faul
     2003, "Fast marginal likelihood maximisation for sparse Bayesian models"). A patch is taken
     where the best column gains more than ``log n``, the price of telling one of ``n`` apart. Then
-    every patch is placed anew beside the others. After each, the variance of the background is
-    estimated anew, which has to gain as much: ongoing activity of a strength that nobody told would
-    be taken for patches, and where there is none, none is assumed.
+    every patch is placed anew beside the others.
+
+    Ongoing activity of a strength that nobody told would be taken for patches, and several patches
+    look like ongoing activity as long as none of them is known. So where there may be a background
+    patches are looked for twice, without and with one whose variance is estimated after each; it
+    costs as much as a patch. What has the larger evidence then is returned.
 
     The place of a patch is no more certain than the evidence: all that are probable stay, each
     with its probability (as in the sum of single effects, Wang et al. 2020). There what was
@@ -101,16 +108,42 @@ def likely_patches(
     if expected is None:
         expected = matrix.new_zeros(1, 1).expand(len(samples), matrix.shape[1])
     whole = samples, count, floor, expected
-    parts = [
-        _search(matrix, everywhere, *part)
-        for part in zip(*(v.split(size) for v in whole), strict=True)
-    ]
+    split = zip(*(v.split(size) for v in whole), strict=True)
+    parts = [_best(matrix, everywhere, *part) for part in split]
     return Patches(*(torch.cat(pieces) for pieces in zip(*parts, strict=True)))
+
+
+def _best(
+    matrix: Tensor,
+    everywhere: Tensor,
+    samples: Tensor,
+    count: Tensor,
+    floor: Tensor,
+    expected: Tensor,
+) -> Patches:
+    """Without a background, or beside one where that has the larger evidence."""
+    price = math.log(matrix.shape[1])
+    found = _search(matrix, None, samples, count, floor, expected)
+    covariance = _covariance(matrix, found, floor)
+    variance = background_variance(covariance, everywhere, samples, count, price)
+    rows = torch.nonzero((variance > 0) | (found.asked.sum(1) > 1))[:, 0]
+    if not len(rows):
+        return found
+    samples, count, floor, expected = (v[rows] for v in (samples, count, floor, expected))
+    beside = _search(matrix, everywhere, samples, count, floor, expected)
+    before, level = found.of(rows), floor + beside.background[:, None] * everywhere
+    gained = _evidence(_covariance(matrix, beside, level), samples, count)
+    gained -= _evidence(_covariance(matrix, before, floor), samples, count)
+    parts = 1 + beside.asked.sum(1) - before.asked.sum(1)
+    better = (beside.background > 0) & (gained > price * parts)
+    for whole, one in zip(found, beside, strict=True):
+        whole[rows[better]] = one[better]
+    return found
 
 
 def _search(
     matrix: Tensor,
-    everywhere: Tensor,
+    everywhere: Tensor | None,
     samples: Tensor,
     count: Tensor,
     floor: Tensor,
@@ -126,12 +159,16 @@ def _search(
     )
     price = math.log(columns)
     rows = torch.arange(batch, device=matrix.device)  # recordings that ask for more
+    again = everywhere is not None  # the first one too, beside the background that it leaves
     for latest in range(MOST):
-        for number, patch in enumerate([latest, *range(latest + 1)]):
-            others = found.asked[rows]
-            others[:, patch] = False
-            beside = floor[rows] + found.background[rows, None] * everywhere
-            covariance = _covariance(matrix, found, rows, others, beside)
+        turns = [latest, *range(latest + 1)] if latest or again else [0]
+        for number, patch in enumerate(turns):
+            some = found.of(rows)
+            level = floor[rows]
+            if everywhere is not None:
+                level = level + some.background[:, None] * everywhere
+            some.asked[:, patch] = False
+            covariance = _covariance(matrix, some, level)
             gain, variance = _alone(matrix, covariance, samples[rows], count[rows])
             if latest and not number:
                 more = gain.amax(1) > price
@@ -143,25 +180,29 @@ def _search(
             found.places[rows, patch] = places
             found.deviations[rows, patch] = (share * variance.gather(1, places)).sqrt()
             found.asked[rows, patch] = True
-            found.background[rows] = background_variance(
-                _covariance(matrix, found, rows, found.asked[rows], floor[rows]),
-                everywhere,
-                samples[rows],
-                count[rows],
-                price,
-            )
+            if everywhere is not None:
+                covariance = _covariance(matrix, found.of(rows), floor[rows])
+                found.background[rows] = background_variance(
+                    covariance, everywhere, samples[rows], count[rows], price
+                )
     return found
 
 
-def _covariance(
-    matrix: Tensor, found: Patches, rows: Tensor, asked: Tensor, floor: Tensor
-) -> Tensor:
+def _covariance(matrix: Tensor, patches: Patches, floor: Tensor) -> Tensor:
     """Of the samples, with the patches that are asked for."""
-    deviations = found.deviations[rows] * asked[..., None]
-    columns = (
-        matrix[:, found.places[rows].flatten(1)].movedim(1, 0) * deviations.flatten(1)[:, None]
-    )
-    return torch.diag_embed(floor) + columns @ columns.mT
+    deviations = patches.deviations * patches.asked[..., None]
+    columns = matrix[:, patches.places.flatten(1)].movedim(1, 0) * deviations.flatten(1)[:, None]
+    covariance: Tensor = torch.diag_embed(floor) + columns @ columns.mT
+    return covariance
+
+
+def _evidence(covariance: Tensor, samples: Tensor, count: Tensor) -> Tensor:
+    """Logarithm of the probability of samples, up to a constant, ``(B,)``."""
+    factor = torch.linalg.cholesky(covariance)
+    white = torch.linalg.solve_triangular(factor, samples, upper=False)
+    determinant = torch.diagonal(factor, dim1=1, dim2=2).log().sum(1)
+    evidence: Tensor = -count * determinant - white.square().sum((1, 2)) / 2
+    return evidence
 
 
 def _alone(
