@@ -103,6 +103,19 @@ def test_what_is_whitened_comes_back(fsaverage_model):
     assert float((white.restored(white.y) - seen).norm() / seen.norm()) < 0.05
 
 
+def test_the_hum_of_the_mains_is_noise_at_its_frequency(energy, fsaverage_model):
+    """Of a tenth of the signal's power: patches that explain it were 50 mm off where it is not."""
+    ours = []
+    for number, source in enumerate((100, 300, 500, 700, 900)):
+        y = recorded(fsaverage_model, source, 250, 10, seed=number)
+        hum = np.sin(2 * np.pi * 50 * np.arange(250) / SFREQ + number)
+        hum = np.outer(np.random.default_rng(number).standard_normal(len(y)), hum)
+        hum = hum - hum.mean(axis=0)
+        y = y + hum * np.linalg.norm(y) / np.linalg.norm(hum) * 10**-0.5
+        ours.append(distance(fsaverage_model, energy.reconstruct(y[None]).sources[0], source))
+    assert np.median(ours) < 12
+
+
 def test_each_recording_has_a_spectrum_of_its_own(energy, fsaverage_model):
     kinds = ((5, None), (0, 30.0), (5, 100.0))
     y = np.stack([recorded(fsaverage_model, 500, 120, db, cut) for db, cut in kinds])

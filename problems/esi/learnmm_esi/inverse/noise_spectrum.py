@@ -15,8 +15,8 @@ from learnmm_esi.inverse.noise import NoiseEstimate, NoiseModes, noise_in_modes
 __all__ = ["NoiseSpectrum", "Whitened", "noise_spectrum", "whitened_in_time"]
 
 LEAST = 0.02
-"""Of the largest power, what a frequency must have to be kept: what a filter has cut says nothing,
-and would be enlarged."""
+"""Of the noise's largest power, what a recording must have at a frequency for that to be kept: what
+a filter has cut says nothing, and would be enlarged."""
 
 NARROWEST, SHARE = 4, 0.2
 """Frequencies in a band at least, and as a share of the lowest among them."""
@@ -29,7 +29,7 @@ where strong signals are taken for some, the samples of white noise are nearly i
 TOLD = 10.0**-3.5
 """Regularization from which on a band tells its noise. With a ratio closer to `HIGHEST_SNR` all is
 signal, and the limit would be taken for noise: of the brain's slow activity and of clean recordings
-it left the lowest frequencies only."""
+it left the lowest frequencies only. Where fewer than half of the bands tell it, it is white."""
 
 
 class NoiseSpectrum(NamedTuple):
@@ -133,16 +133,14 @@ def noise_spectrum(y: Tensor, modes: NoiseModes) -> NoiseSpectrum | None:
         return None
     coefficients = _transformed(y)
     found = [_noise_of(coefficients[..., band], modes) for band in bands]
-    power, told = (torch.stack(parts, 1) for parts in zip(*found, strict=True))
-    # A band with a signal in it tells little of its noise, or nothing; it does not grow with
-    # frequency, so it is that of the bands above at least.
-    above = (power * told).flip(1).cummax(1).values.flip(1)
-    power = torch.where(above > 0, above, power)
-    coloured = told.any(1) & (power.amax(1) > COLOURED * power.amin(1))
+    power, told, whole = (torch.stack(parts, 1) for parts in zip(*found, strict=True))
+    power = _filled(power, told)
+    known = told.double().mean(1) >= 0.5
+    coloured = known & (power.amax(1) > COLOURED * power.amin(1))
     if not bool(coloured.any()):
         return None
     power = torch.where(coloured[:, None], power, power.mean(1, keepdim=True))
-    power = power * (power > LEAST * power.amax(1, keepdim=True))
+    power = power * (whole > LEAST * power.amax(1, keepdim=True))
     lengths = torch.tensor([band.stop - band.start for band in bands], device=y.device)
     power = power.repeat_interleave(lengths, 1)
     return NoiseSpectrum((power / power.mean(1, keepdim=True)).sqrt())
@@ -159,13 +157,21 @@ def _bands(times: int) -> list[slice]:
     return bands
 
 
-def _noise_of(coefficients: Tensor, modes: NoiseModes) -> tuple[Tensor, Tensor]:
-    """Power of the noise in a band, per mode and frequency, and whether the band tells it."""
+def _filled(power: Tensor, told: Tensor) -> Tensor:
+    """Give bands ``(batch, bands)`` that tell no noise that of the next one above that does."""
+    bands = power.shape[1]
+    places = torch.arange(bands, device=power.device).expand_as(power)
+    nearest = torch.where(told, places, bands).flip(1).cummin(1).values.flip(1)
+    return torch.where(nearest < bands, power.gather(1, nearest.clamp(max=bands - 1)), power)
+
+
+def _noise_of(coefficients: Tensor, modes: NoiseModes) -> tuple[Tensor, Tensor, Tensor]:
+    """Power of a band's noise, per mode and frequency, whether it tells it, and power of all."""
     power = coefficients.square().mean((1, 2))
     silent = power == 0  # as above the rate that a recording had before
     some = torch.where(silent[:, None, None], 1.0, coefficients)
     share, _, lambda2 = noise_in_modes(some, modes)
-    return (share * power).masked_fill(silent, 0.0), (lambda2 > TOLD) & ~silent
+    return (share * power).masked_fill(silent, 0.0), (lambda2 > TOLD) & ~silent, power
 
 
 def _transformed(y: Tensor, *, back: bool = False) -> Tensor:
