@@ -134,7 +134,7 @@ def noise_spectrum(y: Tensor, modes: NoiseModes) -> NoiseSpectrum | None:
     coefficients = _transformed(y)
     found = [_noise_of(coefficients[..., band], modes) for band in bands]
     power, told, whole = (torch.stack(parts, 1) for parts in zip(*found, strict=True))
-    power = _filled(power, told)
+    power = _at_least(power, told)
     known = told.double().mean(1) >= 0.5
     coloured = known & (power.amax(1) > COLOURED * power.amin(1))
     if not bool(coloured.any()):
@@ -157,12 +157,17 @@ def _bands(times: int) -> list[slice]:
     return bands
 
 
-def _filled(power: Tensor, told: Tensor) -> Tensor:
-    """Give bands ``(batch, bands)`` that tell no noise that of the next one above that does."""
-    bands = power.shape[1]
-    places = torch.arange(bands, device=power.device).expand_as(power)
-    nearest = torch.where(told, places, bands).flip(1).cummin(1).values.flip(1)
-    return torch.where(nearest < bands, power.gather(1, nearest.clamp(max=bands - 1)), power)
+def _at_least(power: Tensor, told: Tensor) -> Tensor:
+    """Give bands ``(batch, bands)`` at least the noise of those above, but for peaks of these.
+
+    A band with a signal in it tells little of its noise, or nothing, and noise does not grow with
+    frequency. The hum of the mains does: a band counts for others with no more than a neighbour.
+    """
+    known = power * told
+    beside = torch.nn.functional.pad(known, (1, 1))
+    even = known.minimum(beside[:, :-2].maximum(beside[:, 2:]))
+    least = torch.maximum(known, even.flip(1).cummax(1).values.flip(1))
+    return torch.where(least > 0, least, power)
 
 
 def _noise_of(coefficients: Tensor, modes: NoiseModes) -> tuple[Tensor, Tensor, Tensor]:
