@@ -104,14 +104,14 @@ def test_what_is_whitened_comes_back(fsaverage_model):
 
 
 def test_the_hum_of_the_mains_is_noise_at_its_frequency(energy, fsaverage_model):
-    """Of a tenth of the signal's power: patches that explain it were 50 mm off where it is not."""
+    """Of a third of the signal's power: patches that explain it were 65 mm off where it is not."""
     ours = []
-    for number, source in enumerate((100, 300, 500, 700, 900)):
+    for number, source in enumerate(range(60, 960, 100)):
         y = recorded(fsaverage_model, source, 250, 10, seed=number)
         hum = np.sin(2 * np.pi * 50 * np.arange(250) / SFREQ + number)
         hum = np.outer(np.random.default_rng(number).standard_normal(len(y)), hum)
         hum = hum - hum.mean(axis=0)
-        y = y + hum * np.linalg.norm(y) / np.linalg.norm(hum) * 10**-0.5
+        y = y + hum * np.linalg.norm(y) / np.linalg.norm(hum) * 10**-0.25
         ours.append(distance(fsaverage_model, energy.reconstruct(y[None]).sources[0], source))
     assert np.median(ours) < 12
 
