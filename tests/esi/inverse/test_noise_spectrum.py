@@ -32,6 +32,12 @@ def recorded(model, source, times, snr_db, cut=None, seed=0):
     return y + noise * np.linalg.norm(y) / np.linalg.norm(noise) * 10 ** (-snr_db / 20)
 
 
+def slow(model, times):
+    """Activity of the whole cortex, without noise."""
+    cortex = np.random.default_rng(0).standard_normal((model.leadfield.shape[1], times))
+    return model.leadfield @ cortex.cumsum(axis=1).cumsum(axis=1)
+
+
 def distance(model, sources, source):
     """From the strongest to the true one, mm."""
     strongest = np.square(sources.astype(float)).sum(axis=1).argmax()
@@ -86,10 +92,8 @@ def test_the_noise_of_clean_recordings_is_white(energy, fsaverage_model, snr_db)
 
 def test_a_recording_without_noise_has_no_spectrum_of_it(energy, fsaverage_model):
     """Slow activity of the whole cortex is no noise of electrodes."""
-    generator = np.random.default_rng(0)
-    cortex = generator.standard_normal((fsaverage_model.leadfield.shape[1], 64)).cumsum(axis=1)
-    seen = energy.modes.vectors.mT @ torch.from_numpy(fsaverage_model.leadfield @ cortex)
-    assert noise_spectrum(seen[None], energy.modes) is None
+    seen = energy.modes.vectors.mT @ torch.from_numpy(slow(fsaverage_model, 64)[None])
+    assert noise_spectrum(seen, energy.modes) is None
 
 
 def test_what_is_whitened_comes_back(fsaverage_model):
@@ -118,7 +122,8 @@ def test_the_hum_of_the_mains_is_noise_at_its_frequency(energy, fsaverage_model)
 
 def test_each_recording_has_a_spectrum_of_its_own(energy, fsaverage_model):
     kinds = ((5, None), (0, 30.0), (5, 100.0))
-    y = np.stack([recorded(fsaverage_model, 500, 120, db, cut) for db, cut in kinds])
+    y = [recorded(fsaverage_model, 500, 120, db, cut) for db, cut in kinds]
+    y = np.stack([*y, slow(fsaverage_model, 120)])
     together = energy.reconstruct(y).sources
     for alone, one in zip(y, together, strict=True):
         expected = energy.reconstruct(alone[None]).sources[0]

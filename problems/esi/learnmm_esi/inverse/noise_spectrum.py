@@ -25,7 +25,6 @@ COLOURED = 10.0
 """Ratio of the largest power to the least from which on noise is taken for coloured. With less, and
 where strong signals are taken for some, the samples of white noise are nearly independent."""
 
-
 TOLD = 10.0**-3.5
 """Regularization from which on a band tells its noise. With a ratio closer to `HIGHEST_SNR` all is
 signal, and the limit would be taken for noise: of the brain's slow activity and of clean recordings
@@ -139,8 +138,8 @@ def noise_spectrum(y: Tensor, modes: NoiseModes) -> NoiseSpectrum | None:
     coloured = known & (power.amax(1) > COLOURED * power.amin(1))
     if not bool(coloured.any()):
         return None
-    power = torch.where(coloured[:, None], power, power.mean(1, keepdim=True))
-    power = power * (whole > LEAST * power.amax(1, keepdim=True))
+    kept = whole > LEAST * power.amax(1, keepdim=True)
+    power = torch.where(coloured[:, None], power * kept, power.mean(1, keepdim=True))
     lengths = torch.tensor([band.stop - band.start for band in bands], device=y.device)
     power = power.repeat_interleave(lengths, 1)
     return NoiseSpectrum((power / power.mean(1, keepdim=True)).sqrt())
