@@ -13,6 +13,7 @@ from torch.distributions import MultivariateNormal
 
 from learnmm_esi import EvidenceEnergy, mne_python_inverse
 from learnmm_esi.inverse.background import background_variance
+from learnmm_esi.simulation.ranges.courses import pink
 
 MODES, PRICE = 12, math.log(100)
 
@@ -72,10 +73,7 @@ def ongoing(model, source, times, share, snr_db, seed):
     shape = 0.6 * model.neighbours[[source]].toarray()[0]
     shape[source] = 1.0
     y = np.outer(model.leadfield @ shape, np.hanning(times))
-    slow = np.fft.rfftfreq(times)
-    slow[0] = slow[1]
-    cortex = rng.standard_normal((model.leadfield.shape[1], times))
-    cortex = np.fft.irfft(np.fft.rfft(cortex) / np.sqrt(slow), times)
+    cortex = pink(model.leadfield.shape[1], times, rng)
     brain = model.leadfield @ (model.neighbours @ cortex)
     noise = rng.standard_normal(y.shape)
     both = 0

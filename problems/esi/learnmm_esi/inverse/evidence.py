@@ -170,8 +170,8 @@ class EvidenceEnergy(OnLeadfield):
         everywhere = self.modes.values.to(y)  # per mode; of mean one
         floor = 1 + signal[:, None] * (MISFIT + ELSEWHERE * everywhere)
         patches = likely_patches(self._matrix, parts.values, parts.rank, floor, everywhere, prior)
-        floor = floor + patches.background[:, None] * everywhere
-        columns = self._matrix[:, patches.places].movedim(1, 0) * patches.deviations[:, None]
+        floor = patches.floor(floor, everywhere)
+        columns = patches.columns(self._matrix)
         objective = MarginalLikelihood(columns, parts.values, parts.rank, floor)
         start = patches.asked.to(y)
         proposer = ConvexBounding(objective)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from learnmm_esi.inverse.background import background_variance
+from learnmm_esi.inverse.marginal import MarginalLikelihood
 
 __all__ = ["Patches", "likely_patches"]
 
@@ -51,6 +52,14 @@ class Patches(NamedTuple):
     def of(self, rows: Tensor) -> Patches:
         """Those of some recordings."""
         return Patches(*(v[rows] for v in self))
+
+    def columns(self, matrix: Tensor) -> Tensor:
+        """What the sensors see of each, by a dictionary: ``(batch, r, patches, places)``."""
+        return matrix[:, self.places].movedim(1, 0) * self.deviations[:, None]
+
+    def floor(self, noise: Tensor, everywhere: Tensor) -> Tensor:
+        """Variances of what lies beside them: of the noise, and of the background."""
+        return noise + self.background[:, None] * everywhere
 
 
 def likely_patches(
@@ -123,32 +132,38 @@ def _best(
 ) -> Patches:
     """Without a background, or beside one where that has the larger evidence."""
     price = math.log(matrix.shape[1])
-    found = _search(matrix, None, samples, count, floor, expected)
-    covariance = _covariance(matrix, found, floor)
-    variance = background_variance(covariance, everywhere, samples, count, price)
+    found = _search(matrix, everywhere, samples, count, floor, expected, beside=False)
+    variance = background_variance(
+        _covariance(matrix, found, floor), everywhere, samples, count, price
+    )
     rows = torch.nonzero((variance > 0) | (found.asked.sum(1) > 1))[:, 0]
     if not len(rows):
         return found
     samples, count, floor, expected = (v[rows] for v in (samples, count, floor, expected))
-    beside = _search(matrix, everywhere, samples, count, floor, expected)
-    before, level = found.of(rows), floor + beside.background[:, None] * everywhere
-    gained = _evidence(_covariance(matrix, beside, level), samples, count)
-    gained -= _evidence(_covariance(matrix, before, floor), samples, count)
-    parts = 1 + beside.asked.sum(1) - before.asked.sum(1)
-    better = (beside.background > 0) & (gained > price * parts)
-    for whole, one in zip(found, beside, strict=True):
-        whole[rows[better]] = one[better]
+    other = _search(matrix, everywhere, samples, count, floor, expected, beside=True)
+    gained = torch.zeros_like(other.background)
+    for sign, one in ((1, other), (-1, found.of(rows))):
+        level = one.floor(floor, everywhere)
+        objective = MarginalLikelihood(one.columns(matrix), samples, count, level)
+        evidence = -count / 2 * objective(one.asked.to(level))
+        gained += sign * (evidence - price * one.asked.sum(1))
+    better = (other.background > 0) & (gained > price)
+    for whole, part in zip(found, other, strict=True):
+        whole[rows[better]] = part[better]
     return found
 
 
 def _search(
     matrix: Tensor,
-    everywhere: Tensor | None,
+    everywhere: Tensor,
     samples: Tensor,
     count: Tensor,
     floor: Tensor,
     expected: Tensor,
+    *,
+    beside: bool,
 ) -> Patches:
+    """One patch after another, beside a background that is estimated anew after each, or none."""
     batch, columns = len(samples), matrix.shape[1]
     kept = min(PLACES, columns)
     found = Patches(
@@ -159,16 +174,13 @@ def _search(
     )
     price = math.log(columns)
     rows = torch.arange(batch, device=matrix.device)  # recordings that ask for more
-    again = everywhere is not None  # the first one too, beside the background that it leaves
     for latest in range(MOST):
-        turns = [latest, *range(latest + 1)] if latest or again else [0]
+        # The first one is placed anew as well where it leaves a background.
+        turns = [latest, *range(latest + 1)] if latest or beside else [0]
         for number, patch in enumerate(turns):
             some = found.of(rows)
-            level = floor[rows]
-            if everywhere is not None:
-                level = level + some.background[:, None] * everywhere
             some.asked[:, patch] = False
-            covariance = _covariance(matrix, some, level)
+            covariance = _covariance(matrix, some, some.floor(floor[rows], everywhere))
             gain, variance = _alone(matrix, covariance, samples[rows], count[rows])
             if latest and not number:
                 more = gain.amax(1) > price
@@ -180,7 +192,7 @@ def _search(
             found.places[rows, patch] = places
             found.deviations[rows, patch] = (share * variance.gather(1, places)).sqrt()
             found.asked[rows, patch] = True
-            if everywhere is not None:
+            if beside:
                 covariance = _covariance(matrix, found.of(rows), floor[rows])
                 found.background[rows] = background_variance(
                     covariance, everywhere, samples[rows], count[rows], price
@@ -190,19 +202,9 @@ def _search(
 
 def _covariance(matrix: Tensor, patches: Patches, floor: Tensor) -> Tensor:
     """Of the samples, with the patches that are asked for."""
-    deviations = patches.deviations * patches.asked[..., None]
-    columns = matrix[:, patches.places.flatten(1)].movedim(1, 0) * deviations.flatten(1)[:, None]
+    columns = (patches.columns(matrix) * patches.asked[:, None, :, None]).flatten(2)
     covariance: Tensor = torch.diag_embed(floor) + columns @ columns.mT
     return covariance
-
-
-def _evidence(covariance: Tensor, samples: Tensor, count: Tensor) -> Tensor:
-    """Logarithm of the probability of samples, up to a constant, ``(B,)``."""
-    factor = torch.linalg.cholesky(covariance)
-    white = torch.linalg.solve_triangular(factor, samples, upper=False)
-    determinant = torch.diagonal(factor, dim1=1, dim2=2).log().sum(1)
-    evidence: Tensor = -count * determinant - white.square().sum((1, 2)) / 2
-    return evidence
 
 
 def _alone(
