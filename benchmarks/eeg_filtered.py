@@ -23,6 +23,7 @@ from rich.progress import track
 
 from benchmarks.pages import arguments, made_by, table, write
 from learnmm_esi import HeadModel, InverseSettings, MMInverse, head_model_for, mne_python_inverse
+from learnmm_esi.simulation.ranges.courses import pink
 
 SEED = 23
 RIM = 0.6  # of the moment in the middle, in the regions around it
@@ -65,14 +66,6 @@ CASES = (
 BRAIN = 0.8  # of the power of such noise
 
 
-def slow(generator: np.random.Generator, model: HeadModel, times: int) -> NDArray[np.float64]:
-    """Activity of every source whose power falls with frequency."""
-    frequencies = np.arange(times // 2 + 1).clip(min=1)
-    spectrum = np.fft.rfft(generator.standard_normal((len(model.positions), times)))
-    found: NDArray[np.float64] = np.fft.irfft(spectrum / frequencies**0.5, times)
-    return found
-
-
 def recorded(model: HeadModel, case: Case, source: int, seed: int) -> NDArray[np.float64]:
     """A recording in V, average-referenced."""
     shape = RIM * model.neighbours[[source]].toarray()[0]
@@ -81,7 +74,7 @@ def recorded(model: HeadModel, case: Case, source: int, seed: int) -> NDArray[np
     generator, times = np.random.default_rng([SEED, seed]), case.samples + 2 * MARGIN
     noise = generator.standard_normal((len(y), times))
     if case.brain:
-        brain = model.leadfield @ (model.neighbours @ slow(generator, model, times))
+        brain = model.leadfield @ (model.neighbours @ pink(len(model.positions), times, generator))
         parts = (BRAIN**0.5, brain), ((1 - BRAIN) ** 0.5, noise)
         noise = sum(size * part / np.linalg.norm(part - part.mean(0)) for size, part in parts)
     if case.low is not None or case.high is not None:
