@@ -18,6 +18,7 @@ from learnmm_esi.simulation.ranges.simulator import Group, PatchRange, Ranges, R
 ELECTRODES = (19, 32, 64, 128, 256)
 PATCHES = (1, 2, 3, 4)
 SNRS = (-5.0, 0.0, 5.0, 10.0, 20.0)
+LONG = (300, 600)  # samples: about a second
 
 
 def _only(others: OtherHeads, tilt: float = 0.0) -> HeadRange:
@@ -49,20 +50,22 @@ NOISES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """Recordings of one kind."""
+    """Recordings of one kind; of as many samples as the `Size` says, unless they are given."""
 
     electrodes: int = 64
     patches: int = 1
     snr_db: float = 5.0
     head: str = "template"
     noise: str = "white"
+    times: tuple[int, int] | None = None
 
     @property
     def name(self) -> str:
         """For tables and files."""
         patches = "1 patch" if self.patches == 1 else f"{self.patches} patches"
         level = f"{self.snr_db:g} dB"
-        return f"{self.electrodes} electrodes, {patches}, {level}, {self.head}, {self.noise}"
+        long = "" if self.times is None else f", {self.times[0]} to {self.times[1]} samples"
+        return f"{self.electrodes} electrodes, {patches}, {level}, {self.head}, {self.noise}{long}"
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,11 @@ def star() -> dict[str, list[Cell]]:
         "Noise from the brain": [
             *(Cell(e, noise=brain) for e in (19, 64, 256)),
             *(Cell(patches=3, snr_db=s, noise=brain) for s in (0.0, 5.0)),
+        ],
+        "Long recordings": [
+            *(Cell(e, times=LONG) for e in (19, 64)),
+            Cell(patches=2, times=LONG),
+            Cell(noise=brain, times=LONG),
         ],
     }
 
@@ -154,7 +162,7 @@ def recordings(cell: Cell, samples: int, seed: int, size: Size) -> Iterator[Grou
         caps=CapRange(electrodes=(cell.electrodes, cell.electrodes), bad=0.0),
         heads=simulator.settings.heads,
         patches=PatchRange(counts=counts, hops=(0, size.hops)),
-        courses=CourseRange(times=size.times, sfreq=(100.0, 500.0)),
+        courses=CourseRange(times=cell.times or size.times, sfreq=(100.0, 500.0)),
         noise=NoiseRange(snr_db=(cell.snr_db, cell.snr_db), **NOISES[cell.noise]),
         together=together,
     )

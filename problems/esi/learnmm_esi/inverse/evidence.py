@@ -35,6 +35,11 @@ of patches are known no better, and as seen of sources everywhere alike, for a c
 elsewhere. Without them, patches are invented for the rest at high signal-to-noise ratios and in
 ongoing activity."""
 
+LASTING = 0.04
+"""Of that, what is the same in all samples, as the error of a head is. The rest differs from sample
+to sample, and averages out in a component that gathers many of them. Without it, patches are
+invented in long recordings: the longer, the more."""
+
 UNEXPECTED = 1e-4
 """Of the most probable place, what every place has at least: an expectation may be wrong."""
 
@@ -73,13 +78,13 @@ class EvidenceEnergy(OnLeadfield):
     diffusions ``S`` along the cortical neighbour graph, with moments ``u``; noise ``e``, whose
     power and spectrum the recording itself tells (`estimate_noise`, `whitened_in_time`: samples of
     a filtered recording are not independent), and a floor for all that the model does not know
-    (`MISFIT`, `ELSEWHERE`). Patches are taken one after another while the evidence asks for more,
-    each spread over the places and widths that it leaves probable, beside ongoing activity of the
-    whole cortex where there is some (`likely_patches`). Then steps raise the marginal likelihood
-    over their strengths (see `MarginalLikelihood`); the estimate is the mean of ``S u`` given ``y``
-    and the strengths. So the weight of the prior follows from the noise, and serves any electrodes,
-    any number of samples and any filter. Components of the recording that do not stand out of the
-    noise are left out.
+    (`MISFIT`, `ELSEWHERE`, `LASTING`). Patches are taken one after another while the evidence asks
+    for more, each spread over the places and widths that it leaves probable, beside ongoing
+    activity of the whole cortex where there is some (`likely_patches`). Then steps raise the
+    marginal likelihood over their strengths (see `MarginalLikelihood`); the estimate is the mean of
+    ``S u`` given ``y`` and the strengths. So the weight of the prior follows from the noise, and
+    serves any electrodes, any number of samples and any filter. Components of the recording that do
+    not stand out of the noise are left out.
 
     Parameters
     ----------
@@ -168,7 +173,7 @@ class EvidenceEnergy(OnLeadfield):
         parts = parts._replace(courses=white.restored(parts.courses))
         signal = (1 - white.noise.share) / white.noise.share
         everywhere = self.modes.values.to(y)  # per mode; of mean one
-        floor = 1 + signal[:, None] * (MISFIT + ELSEWHERE * everywhere)
+        floor = 1 + _unexplained(signal, white.independent / parts.rank, everywhere)
         patches = likely_patches(self._matrix, parts.values, parts.rank, floor, everywhere, prior)
         floor = patches.floor(floor, everywhere)
         columns = patches.columns(self._matrix)
@@ -245,6 +250,15 @@ class EvidenceEnergy(OnLeadfield):
         estimate = self.amplitude(self.sources(problem, result.x), sensors)
         told = UNGUIDED if expected is None else GUIDED
         return Reconstruction(estimate, result, noise=problem.noise, start=told)
+
+
+def _unexplained(signal: Tensor, gathered: Tensor, everywhere: Tensor) -> Tensor:
+    """Variances of what no patch explains, of a component that gathers so many samples.
+
+    `signal`: its power per mode and sample, in units of the noise's, ``(batch,)``.
+    """
+    share = MISFIT + ELSEWHERE * everywhere
+    return (signal * (1 + LASTING * gathered))[:, None] * share
 
 
 def _checked(leadfield: ArrayLike) -> NDArray[np.float64]:
