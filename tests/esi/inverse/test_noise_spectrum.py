@@ -107,17 +107,22 @@ def test_what_is_whitened_comes_back(fsaverage_model):
     assert float((white.restored(white.y) - seen).norm() / seen.norm()) < 0.05
 
 
-def test_the_hum_of_the_mains_is_noise_at_its_frequency(energy, fsaverage_model):
-    """Of a third of the signal's power: patches that explain it were 65 mm off where it is not."""
+@pytest.mark.parametrize("below", [5, 15, 25], ids="{} dB".format)
+def test_the_hum_of_the_mains_is_noise_at_its_frequency(energy, fsaverage_model, below):
+    """Strong hum is, and weak hum is no more than what a model does not know; neither is a patch.
+
+    Patches that explained it were 65 mm off where it is a third of the signal's power, and 21 mm
+    where it is a thirtieth.
+    """
     ours = []
     for number, source in enumerate(range(60, 960, 100)):
         y = recorded(fsaverage_model, source, 250, 10, seed=number)
         hum = np.sin(2 * np.pi * 50 * np.arange(250) / SFREQ + number)
         hum = np.outer(np.random.default_rng(number).standard_normal(len(y)), hum)
         hum = hum - hum.mean(axis=0)
-        y = y + hum * np.linalg.norm(y) / np.linalg.norm(hum) * 10**-0.25
+        y = y + hum * np.linalg.norm(y) / np.linalg.norm(hum) * 10 ** (-below / 20)
         ours.append(distance(fsaverage_model, energy.reconstruct(y[None]).sources[0], source))
-    assert np.median(ours) < 12
+    assert np.mean(ours) < 12
 
 
 def test_each_recording_has_a_spectrum_of_its_own(energy, fsaverage_model):
