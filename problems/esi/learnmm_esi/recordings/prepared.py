@@ -101,7 +101,8 @@ class PreparedRecording:
             check_positions(info, self.match, model.info(info["sfreq"]))
             self.filter = spatial_filter(info, self.match, noise_cov)
             self.projection = spatial_filter(info, self.match, None)
-            self._predicted = CrossValidation(self.filter @ model.leadfield[self.match.rows])
+            gain = self.filter @ model.leadfield[self.match.rows]
+            self._predicted = CrossValidation(gain, self.filter)
             self.energy = solver(info, self.match, self.filter)
             logger.info(
                 "Reconstructing %d sources from %d of the head model's %d sensors",
@@ -126,7 +127,7 @@ class PreparedRecording:
         reconstruction = self.reconstruct(batch)
         fits = self._fits(reconstruction, batch)
         told = [
-            Told(name, fit.explained, self._predicted(one), fit.start)
+            Told(name, fit.explained, self._predicted(one), fit.start, self._odd_one(one))
             for name, fit, one in zip(what, fits, sensors, strict=True)
         ]
         return Solved(reconstruction.sources, fits, told)
@@ -139,6 +140,10 @@ class PreparedRecording:
         if self.max_iter is None:
             return energy.reconstruct(batch)
         return energy.reconstruct(batch, max_iter=self.max_iter)
+
+    def _odd_one(self, sensors: NDArray[np.float64]) -> str | None:
+        channel = self._predicted.odd_one(sensors)
+        return None if channel is None else self.match.names[channel]
 
     def _fits(self, reconstruction: Reconstruction, batch: NDArray[np.float64]) -> list[MMFit]:
         """What was done for each recording, those included whose learned start was refused."""
