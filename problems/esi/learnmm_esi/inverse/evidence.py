@@ -36,9 +36,9 @@ elsewhere. Without them, patches are invented for the rest at high signal-to-noi
 ongoing activity."""
 
 LASTING = 0.04
-"""Of that, what is the same in all samples, as the error of a head is. The rest differs from sample
-to sample, and averages out in a component that gathers many of them. Without it, patches are
-invented in long recordings: the longer, the more."""
+"""What no patch explains of a component, as a share of that share, where this is more than of one
+sample: the error of a head is the same in all samples, and averages out in none. Without it,
+patches are invented in long recordings: the longer, the more."""
 
 UNEXPECTED = 1e-4
 """Of the most probable place, what every place has at least: an expectation may be wrong."""
@@ -258,7 +258,7 @@ def _unexplained(signal: Tensor, gathered: Tensor, everywhere: Tensor) -> Tensor
     `signal`: its power per mode and sample, in units of the noise's, ``(batch,)``.
     """
     share = MISFIT + ELSEWHERE * everywhere
-    return (signal * (1 + LASTING * gathered))[:, None] * share
+    return (signal * (LASTING * gathered).clamp(min=1.0))[:, None] * share
 
 
 def _checked(leadfield: ArrayLike) -> NDArray[np.float64]:
