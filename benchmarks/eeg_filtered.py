@@ -4,6 +4,7 @@ One patch of cortex on 64 electrodes, its moment one deflection over the recordi
 MNE-Python's filter has left: mean distance of the strongest source from the middle of the patch, of
 sLORETA (MNE-Python's), of the solver that learns nothing, and of that solver guided by weights.
 Four fifths of the power of "brain" are slow activity of the whole cortex (1/f), the rest is white.
+Hum of the mains is a sine of 50 Hz with a size of its own on every channel.
 
     python -m benchmarks.eeg_filtered
 
@@ -33,7 +34,10 @@ console = Console(stderr=True)
 
 
 class Case(NamedTuple):
-    """How recordings are made: samples, rate in Hz, dB, the band of the noise in Hz, its kind."""
+    """How recordings are made: samples, rate in Hz, dB, the band of the noise in Hz, its kind.
+
+    `hum`: how far below the patch's field the hum of the mains is, in dB, where there is some.
+    """
 
     samples: int
     rate: float
@@ -41,10 +45,13 @@ class Case(NamedTuple):
     low: float | None = None
     high: float | None = None
     brain: bool = False
+    hum: float | None = None
 
     @property
     def noise(self) -> str:
         """Kind and filter, in words."""
+        if self.hum is not None:
+            return f"white, hum of {-self.hum:g} dB"
         if self.low is None and self.high is None:
             return "brain" if self.brain else "white"
         kind = "brain, " if self.brain else ""
@@ -61,9 +68,11 @@ CASES = (
     Case(50, 250.0, 5.0, None, 40.0),
     *(Case(250, 500.0, snr_db, brain=True) for snr_db in (0.0, 5.0, 10.0)),
     *(Case(250, 500.0, snr_db, 1.0, 40.0, brain=True) for snr_db in (0.0, 10.0)),
+    *(Case(250, 500.0, 10.0, hum=below) for below in (5.0, 10.0, 15.0, 20.0)),
 )
 
 BRAIN = 0.8  # of the power of such noise
+MAINS = 50.0  # Hz
 
 
 def recorded(model: HeadModel, case: Case, source: int, seed: int) -> NDArray[np.float64]:
@@ -80,10 +89,20 @@ def recorded(model: HeadModel, case: Case, source: int, seed: int) -> NDArray[np
     if case.low is not None or case.high is not None:
         noise = mne.filter.filter_data(noise, case.rate, case.low, case.high, verbose="ERROR")
     noise = noise[:, MARGIN:-MARGIN]
-    noise = noise - noise.mean(axis=0)
-    size = 10 ** (-case.snr_db / 20) * np.linalg.norm(y) / np.linalg.norm(noise)
-    found: NDArray[np.float64] = y + size * noise
+    found = y + _below(y, noise, case.snr_db)
+    if case.hum is not None:
+        phase = generator.uniform(0, 2 * np.pi)
+        sine = np.sin(2 * np.pi * MAINS * np.arange(case.samples) / case.rate + phase)
+        found += _below(y, np.outer(generator.standard_normal(len(y)), sine), case.hum)
     return found
+
+
+def _below(y: NDArray[np.float64], noise: NDArray[np.float64], db: float) -> NDArray[np.float64]:
+    """Noise of so many decibels less than a field, average-referenced."""
+    noise = noise - noise.mean(axis=0)
+    size = 10 ** (-db / 20) * np.linalg.norm(y) / np.linalg.norm(noise)
+    scaled: NDArray[np.float64] = size * noise
+    return scaled
 
 
 def main() -> None:
@@ -128,8 +147,9 @@ def main() -> None:
             f"{made_by('eeg_filtered', SEED)}; one patch of cortex, 64 electrodes, "
             f"{settings.recordings} recordings a row. Noise as MNE-Python's filter leaves it; its "
             "samples depend on each other, and the solver has to find out. Four fifths of *brain* "
-            "are slow activity of the whole cortex. Distance of the strongest source from the "
-            "middle of the patch in mm, mean ± standard error.",
+            "are slow activity of the whole cortex. Hum of the mains has 50 Hz, a size of its own "
+            "on every channel, and a level relative to the patch's field. Distance of the "
+            "strongest source from the middle of the patch in mm, mean ± standard error.",
             "",
             *table(head, rows),
         ],
