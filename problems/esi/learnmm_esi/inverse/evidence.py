@@ -36,9 +36,9 @@ elsewhere. Without them, patches are invented for the rest at high signal-to-noi
 ongoing activity."""
 
 LASTING = 0.04
-"""What no patch explains of a component, as a share of that share, where this is more than of one
-sample: the error of a head is the same in all samples, and averages out in none. Without it,
-patches are invented in long recordings: the longer, the more."""
+"""Of what no patch explains in the samples that a component gathers, what is the same in all, as
+the error of a head is; the rest averages out. It counts where it is more than what one sample has.
+Without it, patches are invented in long recordings: the longer, the more."""
 
 UNEXPECTED = 1e-4
 """Of the most probable place, what every place has at least: an expectation may be wrong."""
