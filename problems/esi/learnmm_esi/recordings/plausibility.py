@@ -60,7 +60,7 @@ class CrossValidation:
         recording : ndarray, shape (channels, times)
             Not zero.
         """
-        scaled = recording / np.abs(recording).max()
+        scaled = _scaled(recording)
         return float(1 - np.sum((self._residual @ scaled) ** 2) / np.sum(scaled**2))
 
     def odd_one(self, recording: NDArray[np.float64]) -> int | None:
@@ -73,7 +73,7 @@ class CrossValidation:
         recording : ndarray, shape (channels, times)
             Not zero.
         """
-        scaled = recording / np.abs(recording).max()
+        scaled = _scaled(recording)
         left = np.sum((self._residual @ scaled) ** 2, axis=1)
         channel = int(np.argmax(left))
         if left[channel] < LONELY * left.sum():
@@ -91,6 +91,12 @@ class CrossValidation:
         residual = _left_out(rest @ self._gain) @ rest
         left = np.sum((residual @ self._gain) ** 2, axis=0)
         return residual, float(np.min(left / np.sum((self._residual @ self._gain) ** 2, axis=0)))
+
+
+def _scaled(recording: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of a size whose squares neither overflow nor vanish, whatever the unit."""
+    scaled: NDArray[np.float64] = recording / np.abs(recording).max()
+    return scaled
 
 
 def _left_out(gain: NDArray[np.float64]) -> NDArray[np.float64]:
