@@ -16,7 +16,7 @@ import learnmm as lmm
 from learnmm_esi.inverse.classical import check_silent
 from learnmm_esi.inverse.energy import Reconstruction, check_size, heat_kernel
 from learnmm_esi.inverse.fit import GUIDED, UNGUIDED
-from learnmm_esi.inverse.likely_patches import Patches, likely_patches
+from learnmm_esi.inverse.likely_patches import Dictionary, Patches, likely_patches
 from learnmm_esi.inverse.marginal import ConvexBounding, MarginalLikelihood
 from learnmm_esi.inverse.noise import NoiseEstimate, NoiseModes
 from learnmm_esi.inverse.noise_spectrum import whitened_in_time
@@ -144,7 +144,10 @@ class EvidenceEnergy(OnLeadfield):
         size = torch.linalg.vector_norm(seen, dim=0)
         self._vectors = self.modes.vectors.to(dtype)
         # Columns of norm one: all deviations start alike, and none is favoured for its depth.
-        self._matrix, self._size = (seen / size).to(dtype), size[:, None].to(dtype)
+        self._size = size[:, None].to(dtype)
+        peaks = self._patches.amax(0) / (size / size.max()).to(dtype)
+        everywhere = self.modes.values.to(dtype)  # of mean one
+        self._dictionary = Dictionary((seen / size).to(dtype), peaks, everywhere)
 
     def problem(
         self, sensors: ArrayLike | Tensor, expected: ArrayLike | Tensor | None = None
@@ -172,11 +175,11 @@ class EvidenceEnergy(OnLeadfield):
         parts = signal_components(white.y / white.deviation[:, None, None], white.independent)
         parts = parts._replace(courses=white.restored(parts.courses))
         signal = (1 - white.noise.share) / white.noise.share
-        everywhere = self.modes.values.to(y)  # per mode; of mean one
-        floor = 1 + _unexplained(signal, white.independent / parts.rank, everywhere)
-        patches = likely_patches(self._matrix, parts.values, parts.rank, floor, everywhere, prior)
-        floor = patches.floor(floor, everywhere)
-        columns = patches.columns(self._matrix)
+        known = self._dictionary
+        floor = 1 + _unexplained(signal, white.independent / parts.rank, known.everywhere)
+        patches = likely_patches(known, parts.values, parts.rank, floor, prior)
+        floor = patches.floor(floor, known.everywhere)
+        columns = patches.columns(known.matrix)
         objective = MarginalLikelihood(columns, parts.values, parts.rank, floor)
         start = patches.asked.to(y)
         proposer = ConvexBounding(objective)
@@ -184,7 +187,7 @@ class EvidenceEnergy(OnLeadfield):
 
     def _logarithm(self, expected: ArrayLike | Tensor, batch: int) -> Tensor:
         """What is expected of each patch: that of its middle."""
-        matrix = self._matrix
+        matrix = self._dictionary.matrix
         p = torch.as_tensor(expected, dtype=matrix.dtype, device=matrix.device)
         sources = len(self._patches)
         if p.shape != (batch, sources):

@@ -11,7 +11,7 @@ from torch import Tensor
 from learnmm_esi.inverse.background import background_variance
 from learnmm_esi.inverse.marginal import MarginalLikelihood
 
-__all__ = ["Patches", "likely_patches"]
+__all__ = ["Dictionary", "Patches", "likely_patches"]
 
 MOST = 6
 """Patches of a recording at most."""
@@ -23,10 +23,34 @@ TRUST = 0.5
 """Power of the evidence, and of what is expected. Heads and patches are never quite those of the
 model, and the evidence for a place counts their errors as if they were none."""
 
+FALL = 4.0
+"""Power with which probability falls where sources are stronger than those that are seen best. A
+cortex has no current densities of any size (Murakami & Okada 2015 find the same largest ones over
+structures and species), but a patch that is hardly seen would ask for it: a single region, hidden
+in a fold, would have the largest source of all."""
+
 _LEAST = 0.01  # of the noise: power of a patch where a recording has no more power than its noise
 
 _PART_VALUES = 2**22
 """Numbers of a working array: recordings are taken in parts of this size (32 MiB in float64)."""
+
+
+class Dictionary(NamedTuple):
+    """Patches that are thought possible, and what the sensors see of them.
+
+    Attributes
+    ----------
+    matrix : Tensor, shape (r, n)
+        ``A``: columns of norm one, what is seen of each patch with a moment of one.
+    peaks : Tensor, shape (n,)
+        The strongest source of each with a moment of one, in any unit.
+    everywhere : Tensor, shape (r,)
+        Variances that sources everywhere alike have, with a variance of one.
+    """
+
+    matrix: Tensor
+    peaks: Tensor
+    everywhere: Tensor
 
 
 class Patches(NamedTuple):
@@ -63,11 +87,10 @@ class Patches(NamedTuple):
 
 
 def likely_patches(
-    matrix: Tensor,
+    dictionary: Dictionary,
     samples: Tensor,
     count: Tensor,
     floor: Tensor,
-    everywhere: Tensor,
     expected: Tensor | None = None,
 ) -> Patches:
     """Take one patch after another, while each raises the evidence by more than its choice costs.
@@ -76,16 +99,14 @@ def likely_patches(
 
     Parameters
     ----------
-    matrix : Tensor, shape (r, n)
-        Dictionary ``A``: what the sensors see of every patch.
+    dictionary : Dictionary
+        Of patches.
     samples : Tensor, shape (B, r, k)
         ``Y``, padded by columns of zeros.
     count : Tensor, shape (B,)
         How many samples each recording has, K.
     floor : Tensor, shape (B, r)
         Variances of the noise.
-    everywhere : Tensor, shape (r,)
-        Variances that a background of variance one has.
     expected : Tensor, shape (B, n), optional
         Logarithm of how probable a patch is at each column before the recording is looked at, up to
         a constant. Default: all are alike.
@@ -111,28 +132,29 @@ def likely_patches(
 
     The place of a patch is no more certain than the evidence: all that are probable stay, each
     with its probability (as in the sum of single effects, Wang et al. 2020). There what was
-    expected counts. Whether there is one more patch is for the evidence alone.
+    expected counts, and how strong its sources would have to be (`FALL`). Whether there is one more
+    patch is for the evidence alone.
     """
-    size = max(1, _PART_VALUES // matrix.numel())
+    size = max(1, _PART_VALUES // dictionary.matrix.numel())
     if expected is None:
-        expected = matrix.new_zeros(1, 1).expand(len(samples), matrix.shape[1])
+        expected = samples.new_zeros(1, 1).expand(len(samples), len(dictionary.peaks))
     whole = samples, count, floor, expected
     split = zip(*(v.split(size) for v in whole), strict=True)
-    parts = [_best(matrix, everywhere, *part) for part in split]
+    parts = [_best(dictionary, *part) for part in split]
     return Patches(*(torch.cat(pieces) for pieces in zip(*parts, strict=True)))
 
 
 def _best(
-    matrix: Tensor,
-    everywhere: Tensor,
+    dictionary: Dictionary,
     samples: Tensor,
     count: Tensor,
     floor: Tensor,
     expected: Tensor,
 ) -> Patches:
     """Without a background, or beside one where that has the larger evidence."""
+    matrix, _, everywhere = dictionary
     price = math.log(matrix.shape[1])
-    found = _search(matrix, everywhere, samples, count, floor, expected, beside=False)
+    found = _search(dictionary, samples, count, floor, expected, beside=False)
     variance = background_variance(
         _covariance(matrix, found, floor), everywhere, samples, count, price
     )
@@ -140,7 +162,7 @@ def _best(
     if not len(rows):
         return found
     samples, count, floor, expected = (v[rows] for v in (samples, count, floor, expected))
-    other = _search(matrix, everywhere, samples, count, floor, expected, beside=True)
+    other = _search(dictionary, samples, count, floor, expected, beside=True)
     gained = torch.zeros_like(other.background)
     for sign, one in ((1, other), (-1, found.of(rows))):
         level = one.floor(floor, everywhere)
@@ -154,8 +176,7 @@ def _best(
 
 
 def _search(
-    matrix: Tensor,
-    everywhere: Tensor,
+    dictionary: Dictionary,
     samples: Tensor,
     count: Tensor,
     floor: Tensor,
@@ -164,6 +185,7 @@ def _search(
     beside: bool,
 ) -> Patches:
     """One patch after another, beside a background that is estimated anew after each, or none."""
+    matrix, _, everywhere = dictionary
     batch, columns = len(samples), matrix.shape[1]
     kept = min(PLACES, columns)
     found = Patches(
@@ -184,10 +206,11 @@ def _search(
             gain, variance = _alone(matrix, covariance, samples[rows], count[rows])
             if latest and not number:
                 more = gain.amax(1) > price
-                rows, gain, variance = rows[more], gain[more], variance[more]
+                rows, some, gain, variance = rows[more], some.of(more), gain[more], variance[more]
                 if not len(rows):
                     return found
-            best, places = (TRUST * (gain + expected[rows])).topk(kept, dim=1)
+            odds = TRUST * (gain + expected[rows]) + _likely(dictionary.peaks, some, variance)
+            best, places = odds.topk(kept, dim=1)
             share = torch.softmax(best, 1)
             found.places[rows, patch] = places
             found.deviations[rows, patch] = (share * variance.gather(1, places)).sqrt()
@@ -198,6 +221,21 @@ def _search(
                     covariance, everywhere, samples[rows], count[rows], price
                 )
     return found
+
+
+def _likely(peaks: Tensor, others: Patches, variance: Tensor) -> Tensor:
+    """How likely, beside the others, sources are as strong as a patch at each column needs them.
+
+    The logarithm, ``(B, n)``, of ``(1 + p^2)^-FALL`` with the ratio ``p`` of the strongest source
+    to that of the patch that is seen best; zero for a patch that is seen better itself.
+    """
+    power = others.deviations.square() * others.asked[..., None]
+    seen = power.sum(2)
+    strength = (power * peaks[others.places].square()).sum(2)
+    best = seen.argmax(1, keepdim=True)
+    weaker = variance < seen.gather(1, best)
+    known = torch.where(weaker, strength.gather(1, best), 1.0)
+    return torch.where(weaker, -FALL * (variance * peaks.square() / known).log1p(), 0.0)
 
 
 def _covariance(matrix: Tensor, patches: Patches, floor: Tensor) -> Tensor:
