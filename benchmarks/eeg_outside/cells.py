@@ -112,7 +112,7 @@ def star() -> dict[str, list[Cell]]:
         "Long recordings": [
             *(Cell(e, times=LONG) for e in (19, 64)),
             Cell(patches=2, times=LONG),
-            Cell(noise=brain, times=LONG),
+            *(Cell(snr_db=s, noise=brain, times=LONG) for s in (0.0, 5.0)),
         ],
     }
 
