@@ -80,7 +80,8 @@ class EvidenceEnergy(OnLeadfield):
     a filtered recording are not independent), and a floor for all that the model does not know
     (`MISFIT`, `ELSEWHERE`, `LASTING`). Patches are taken one after another while the evidence asks
     for more, each spread over the places and widths that it leaves probable, beside ongoing
-    activity of the whole cortex where there is some (`likely_patches`). Then steps raise the
+    activity of the whole cortex where there is some (`likely_patches`). Beside a patch that is seen
+    better, those are the more probable, the weaker their sources would be. Then steps raise the
     marginal likelihood over their strengths (see `MarginalLikelihood`); the estimate is the mean of
     ``S u`` given ``y`` and the strengths. So the weight of the prior follows from the noise, and
     serves any electrodes, any number of samples and any filter. Components of the recording that do
