@@ -24,10 +24,10 @@ TRUST = 0.5
 model, and the evidence for a place counts their errors as if they were none."""
 
 FALL = 4.0
-"""Power with which probability falls where sources are stronger than those that are seen best. A
-cortex has no current densities of any size (Murakami & Okada 2015 find the same largest ones over
-structures and species), but a patch that is hardly seen would ask for it: a single region, hidden
-in a fold, would have the largest source of all."""
+"""Power with which probability falls where sources are stronger than those of the patch that is
+seen best. Current densities of cortex have a limit, much the same over structures and species
+(Murakami & Okada 2015). The evidence knows of none: for a trace in the recording, a region hidden
+in a fold would often have the largest source of all."""
 
 _LEAST = 0.01  # of the noise: power of a patch where a recording has no more power than its noise
 
