@@ -40,16 +40,12 @@ def only(dictionary, columns):
     return Dictionary(dictionary.matrix[:, columns], dictionary.peaks[columns], EVERYWHERE)
 
 
-def strongest(found):
-    """The most probable column of each patch, ``(batch, patches)``."""
-    return found.places.gather(2, found.deviations.argmax(2, keepdim=True))[..., 0]
-
-
 def test_finds_what_was_planted_and_no_more(planted):
     found = likely_patches(*planted)
     assert found.asked.sum(1).tolist() == [1, 1, 3]  # the first always stays
-    assert strongest(found)[1, :1].tolist() == [7]
-    assert sorted(strongest(found)[2, :3].tolist()) == [3, 50, 90]
+    strongest = found.places.gather(2, found.deviations.argmax(2, keepdim=True))[..., 0]
+    assert strongest[1, :1].tolist() == [7]
+    assert sorted(strongest[2, :3].tolist()) == [3, 50, 90]
     assert bool((found.deviations >= 0).all())
     assert bool(found.deviations[0, 0].norm() < 2.0)  # noise alone asks for next to nothing
 
