@@ -143,7 +143,6 @@ class EvidenceEnergy(OnLeadfield):
         self.modes = NoiseModes.of(gain)
         seen = self.modes.vectors.mT @ torch.tensor(gain / self._gain) @ self._patches.double()
         size = torch.linalg.vector_norm(seen, dim=0)
-        self._vectors = self.modes.vectors.to(dtype)
         # Columns of norm one: all deviations start alike, and none is favoured for its depth.
         self._size = size[:, None].to(dtype)
         peaks = self._patches.amax(0) / (size / size.max()).to(dtype)
