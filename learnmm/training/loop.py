@@ -41,6 +41,8 @@ class FitResult:
         Time spent training, over all resumes.
     stopped_early : bool
         Whether patience ended before the steps did.
+    precision : str
+        In which it was trained, ``"32-true"`` or ``"bf16-mixed"``.
     history : tuple of dict
         The rows of ``log.jsonl``: one per step, one per validation.
     path : Path or None
@@ -53,6 +55,7 @@ class FitResult:
     skipped: int
     seconds: float
     stopped_early: bool
+    precision: str
     history: tuple[Row, ...]
     path: Path | None
 
@@ -147,7 +150,7 @@ def fit(
         raise TypeError(f"record must be a Record, got {type(record).__name__}")
     if fabric is None:
         fabric = default_fabric(settings.precision)
-    check_fabric(fabric, settings.precision)
+    precision = check_fabric(fabric, settings.precision)
     devices = [fabric.device] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         run = Run(
@@ -171,6 +174,7 @@ def fit(
         skipped=counters.skipped,
         seconds=counters.seconds,
         stopped_early=counters.stopped_early,
+        precision=precision,
         history=tuple(run.log.rows),
         path=record.folder / BEST if record.folder is not None else None,
     )

@@ -11,7 +11,7 @@ from learnmm.plain import make_plain, plain
 from learnmm.storage import short
 
 LARGEST = 2**63 - 1  # integers of generators
-PRECISIONS = ("32-true", "bf16-mixed")
+PRECISIONS = ("32-true", "bf16-mixed", "auto")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,9 @@ class FitSettings:
     adam : AdamSettings
         How the weights move.
     precision : str
-        ``"32-true"``: the model's own dtype. ``"bf16-mixed"``: its forward pass under autocast.
+        ``"32-true"``: the model's own dtype. ``"bf16-mixed"``: its forward pass under autocast,
+        which is slow on a processor without instructions for it, as many have none. ``"auto"``:
+        the second where the hardware computes in bfloat16, else the first; the result says which.
     validate_every : int
         Steps between two validations; there is one more at the end.
     patience : int or None

@@ -6,6 +6,7 @@ import itertools
 import math
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from fitting import (
     train_line,
 )
 from learnmm import storage
+from learnmm.training.launch import fast_precision
 
 
 def test_a_model_learns_and_carries_its_best_weights(tmp_path: Path) -> None:
@@ -211,6 +213,39 @@ def test_mixed_precision_is_of_the_forward_pass_alone() -> None:
     assert dtypes == {torch.bfloat16, (torch.float32, torch.float32)}
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert math.isfinite(result.best_loss)
+
+
+def test_the_precision_that_is_fast_is_chosen_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    dtypes: set[torch.dtype] = set()
+    for chosen, dtype in (("bf16-mixed", torch.bfloat16), ("32-true", torch.float32)):
+        monkeypatch.setattr("learnmm.training.launch.fast_precision", lambda said=chosen: said)
+        model = Net()
+        model.last.register_forward_hook(lambda module, args, out: dtypes.add(out.dtype))
+        result, _ = train(model=model, steps=3, precision="auto")
+        assert (result.precision, dtypes) == (chosen, {dtype})
+        dtypes.clear()
+    given = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
+    result, _ = train(model=Net(), steps=3, precision="auto", fabric=given)
+    assert result.precision == "bf16-mixed"
+
+
+def test_bfloat16_is_not_chosen_where_it_is_slow() -> None:
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        pytest.skip("what trains is no processor")
+    convolve, x = nn.Conv1d(256, 64, 3), torch.randn(4, 256, 64)
+
+    def seconds(mixed: bool) -> float:
+        """Of processor time, at best."""
+        times = []
+        for _ in range(5):
+            began = time.process_time()
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+                convolve(x)
+            times.append(time.process_time() - began)
+        return min(times)
+
+    if seconds(mixed=True) > 5 * seconds(mixed=False):  # 30 where every number is converted
+        assert fast_precision() == "32-true"
 
 
 def test_double_models_stay_double() -> None:

@@ -42,7 +42,11 @@ from fitting import (
         ({"clip": 0}, ValueError, "clip must be positive, or None, got 0"),
         ({"clip": math.nan}, ValueError, "clip must be positive, or None, got nan"),
         ({"ema": 1.0}, ValueError, r"ema must be in \(0, 1\), or None, got 1\.0"),
-        ({"precision": "16-mixed"}, ValueError, r"\('32-true', 'bf16-mixed'\), got '16-mixed'"),
+        (
+            {"precision": "16-mixed"},
+            ValueError,
+            r"\('32-true', 'bf16-mixed', 'auto'\), got '16-mixed'",
+        ),
         ({"validate_every": 0}, ValueError, "validate_every must be at least 1, got 0"),
         ({"patience": 0}, ValueError, "patience must be at least 1, got 0"),
         ({"adam": None}, TypeError, "adam must be AdamSettings, got NoneType"),

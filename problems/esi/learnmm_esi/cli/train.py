@@ -93,7 +93,7 @@ class TrainingOptions(OptionGroup):
             "preset": Path(self.preset).name,
             "steps": result.steps,
             "batch_size": preset.fit.batch_size,
-            "fit": asdict(preset.fit),
+            "fit": asdict(preset.fit) | {"precision": result.precision},  # the one that was taken
             "best_step": result.best_step,
             "validation_loss": result.best_loss,
             "minutes": round(result.seconds / 60, 1),
