@@ -230,7 +230,7 @@ def test_the_precision_that_is_fast_is_chosen_and_told(monkeypatch: pytest.Monke
 
 
 def test_bfloat16_is_not_chosen_where_it_is_slow() -> None:
-    if torch.cuda.is_available() or torch.backends.mps.is_available():
+    if torch.cuda.is_available():
         pytest.skip("what trains is no processor")
     convolve, x = nn.Conv1d(256, 64, 3), torch.randn(4, 256, 64)
 
@@ -244,7 +244,7 @@ def test_bfloat16_is_not_chosen_where_it_is_slow() -> None:
             times.append(time.process_time() - began)
         return min(times)
 
-    if seconds(mixed=True) > 5 * seconds(mixed=False):  # 30 where every number is converted
+    if seconds(mixed=True) > 5 * seconds(mixed=False):  # 20 where every number is converted
         assert fast_precision() == "32-true"
 
 
