@@ -77,12 +77,14 @@ test: lint
 ANYWHERE := tests/esi tests/benchmarks tests/training tests/storage tests/test_* \
 	tests/core/test_c[ah]* tests/core/test_ha* tests/core/test_[npqr]* \
 	tests/unroll/test_hidden* tests/unroll/test_memory* \
+	tests/problems/test_settings* \
 	tests/optim/test_optim_buffers* tests/optim/test_optim_closures* tests/optim/test_optim_r* \
 	tests/solve/test_asking* tests/solve/test_borrowed* tests/solve/test_copies* \
 	tests/solve/test_transforms* tests/solve/test_unmodified* *misuse*
 
 # What torch compiles for one path does not compile on another, so no cache is shared, and nothing
-# is compiled here: that too says little about rounding. Every property has a few of its examples.
+# is compiled here: that too says little about rounding. Every property has a few of its examples,
+# and every test a few of its cases; `make test-everywhere` has all of them.
 test-plain: $(STAMP)
 	HYPOTHESIS_PROFILE=few \
 	MKL_ENABLE_INSTRUCTIONS=SSE4_2 ATEN_CPU_CAPABILITY=default TORCHINDUCTOR_CACHE_DIR=$(VENV)/plain \

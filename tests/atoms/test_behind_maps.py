@@ -36,7 +36,7 @@ def test_atoms_behind_a_map(case: MapCase, name: str) -> None:
     bound = atom.bound(x)
     assert bound.kind is max(ATOMS[name](y).bound(linear(x)).kind, case.kind)
     assert bound.failure_probability == linear.failure_probability
-    assert_majorant(None, atom, x)
+    assert_majorant(None, atom, x, search_steps=25)
 
 
 @pytest.mark.parametrize("other", [1.0, "f", None])
