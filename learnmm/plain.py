@@ -1,4 +1,4 @@
-"""NumPy's numbers become Python's where settings, weights and bounds come in."""
+"""What users give as numbers: NumPy's become Python's, and what is none is refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["make_plain", "plain"]
+__all__ = ["flag", "integer", "is_integer", "is_number", "make_plain", "number", "plain"]
 
 
 def plain(value: Any) -> Any:
@@ -42,3 +42,39 @@ def make_plain(settings: DataclassInstance) -> None:
         value = getattr(settings, field.name)
         if isinstance(value, np.generic):
             object.__setattr__(settings, field.name, plain(value))
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number that floating point can hold: no bool, no integer of 1e400."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, float) or abs(value) < 2**1000
+
+
+def is_integer(value: Any) -> bool:
+    """Whether a value is an integer, and no bool."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def number(what: str, value: Any) -> float:
+    """Return a number as Python's; raise TypeError, naming what came, for anything else."""
+    found: float = plain(value)
+    if not is_number(found):
+        raise TypeError(f"{what} must be a number, got {value!r:.60}")
+    return found
+
+
+def integer(what: str, value: Any, least: int) -> int:
+    """Return an integer as Python's; raise ValueError for anything else, or if it is less."""
+    found: int = plain(value)
+    if not is_integer(found) or found < least:
+        raise ValueError(f"{what} must be an integer of at least {least}, got {value!r:.60}")
+    return found
+
+
+def flag(what: str, value: Any) -> bool:
+    """Return True or False as Python's; raise TypeError for anything else."""
+    found: bool = plain(value)
+    if not isinstance(found, bool):
+        raise TypeError(f"{what} must be True or False, got {value!r:.60}")
+    return found

@@ -10,6 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from learnmm.levels import require_positive
+from learnmm.plain import plain
+
 
 class SoftReLU(nn.Module):
     """``(t + sqrt(t^2 + eps^2)) / 2``: a ReLU that is smooth everywhere.
@@ -24,9 +27,8 @@ class SoftReLU(nn.Module):
 
     def __init__(self, eps: float = 1e-2) -> None:
         super().__init__()
-        if not (eps > 0 and math.isfinite(eps)):
-            raise ValueError(f"SoftReLU: eps must be positive and finite, got {eps}")
-        self.eps = eps
+        require_positive("SoftReLU: eps", eps)
+        self.eps = plain(eps)
 
     def forward(self, t: Tensor) -> Tensor:
         """Apply entrywise."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from learnmm.levels import not_negative
 from learnmm.objective import DomainError
 from learnmm.truth import holds
 from learnmm.vectors import dot, expand, norm
@@ -66,10 +67,8 @@ def _gradient(v: Tensor, size: Tensor, pieces: Cosine, sign: float = 1.0) -> Ten
 
 
 def checked_floor(owner: str, floor: float) -> float:
-    """Return a length below which vectors are smoothed, or raise `ValueError`."""
-    if not floor >= 0:
-        raise ValueError(f"{owner}: floor must be non-negative, got {floor}")
-    return floor
+    """Return a length below which vectors are smoothed, or raise."""
+    return not_negative(f"{owner}: floor", floor)
 
 
 def require_direction(name: str, vector: Tensor, floor: float) -> None:

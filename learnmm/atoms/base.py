@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from learnmm.bound import Bound, map_bound
+from learnmm.levels import require_positive, require_tensor
 from learnmm.linear.base import LinearMap
 from learnmm.linear.complex import complex_matrix
 from learnmm.linear.matrix import MatrixMap
 from learnmm.objective import Evaluation, Objective, differentiate
 from learnmm.plain import plain
-from learnmm.truth import holds
 from learnmm.vectors import expand, norm
 
 
@@ -81,13 +81,6 @@ def brought(atom: Atom, aux: Any, parts: int) -> tuple[Any, ...]:
             f"a tuple of {parts} parts, got {came}"
         )
     return aux[:parts]
-
-
-def require_tensor(what: str, value: Any) -> None:
-    """Raise `TypeError` unless a value is a tensor."""
-    if not isinstance(value, Tensor):
-        hint = ": torch.as_tensor makes it one" if isinstance(value, np.ndarray) else ""
-        raise TypeError(f"{what} must be a torch.Tensor, got {type(value).__name__}{hint}")
 
 
 def require_like(atom: Atom, x: Tensor, targets: Tensor) -> None:
@@ -160,9 +153,7 @@ class Scaled(Atom):
     """
 
     def __init__(self, weight: float | Tensor, atom: Atom) -> None:
-        level = torch.as_tensor(weight)
-        if not holds(((level > 0) & torch.isfinite(level)).all()):
-            raise ValueError(f"an atom's weight must be positive and finite, got {weight}")
+        require_positive("an atom's weight", weight)
         if isinstance(weight, Tensor) and weight.dim() > 1:
             raise ValueError(f"a weight has shape () or (B,), got {tuple(weight.shape)}")
         self.weight = weight

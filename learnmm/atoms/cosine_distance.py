@@ -16,11 +16,12 @@ from learnmm.atoms.angles import (
     gradient_in_first,
     require_direction,
 )
-from learnmm.atoms.base import Atom, brought, require_like, require_tensor
+from learnmm.atoms.base import Atom, brought, require_like
 from learnmm.bound import Bound
 from learnmm.choices import chosen
 from learnmm.curvature import ScalarCurvature
 from learnmm.kind import Kind
+from learnmm.levels import require_tensor
 from learnmm.objective import Evaluation
 from learnmm.truth import holds
 from learnmm.vectors import norm

@@ -7,10 +7,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from learnmm.atoms.base import Atom, require_tensor
+from learnmm.atoms.base import Atom
 from learnmm.bound import Bound
 from learnmm.curvature import ScalarCurvature
 from learnmm.kind import Kind
+from learnmm.levels import require_tensor
 from learnmm.objective import Evaluation
 from learnmm.truth import holds
 from learnmm.vectors import summed

@@ -10,14 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from learnmm.atoms.base import Atom, require_like, require_tensor
+from learnmm.atoms.base import Atom, require_like
 from learnmm.atoms.losses import PHI, Loss, tanhc
 from learnmm.bound import Bound
 from learnmm.choices import chosen
 from learnmm.curvature import DiagonalCurvature
 from learnmm.kind import Kind
+from learnmm.levels import require_positive, require_tensor
 from learnmm.linear.base import LinearMap
 from learnmm.objective import Evaluation
+from learnmm.plain import flag, plain
 from learnmm.truth import holds
 from learnmm.vectors import summed
 
@@ -74,11 +76,9 @@ class Quadratic(_Separable):
 
     def __init__(self, target: Tensor, weight: float | Tensor = 1.0) -> None:
         super().__init__(target)
+        require_positive("Quadratic: weight", weight)
         self.weight = torch.as_tensor(weight, dtype=target.dtype, device=target.device)
-        if not holds((self.weight > 0).all()):
-            raise ValueError(
-                f"Quadratic expects positive weights, got {float(self.weight.min()):.6g}"
-            )
+        require_positive("Quadratic: weight", self.weight)
 
     def restricted(self, rows: Tensor) -> Self:
         """Targets of these problems, and weights where they have their own."""
@@ -120,10 +120,9 @@ class HalfQuadratic(_Separable):
 
     def __init__(self, target: Tensor, loss: Loss | str = Loss.HUBER, scale: float = 1.0) -> None:
         super().__init__(target)
-        if not (scale > 0 and math.isfinite(scale)):
-            raise ValueError(f"HalfQuadratic: scale must be positive and finite, got {scale}")
+        require_positive("HalfQuadratic: scale", scale)
         self.loss = chosen(Loss, loss, "HalfQuadratic: loss")
-        self.scale = scale
+        self.scale = plain(scale)
 
     def entries(self, z: Tensor) -> Tensor:
         """Scaled loss of every residual."""
@@ -157,13 +156,14 @@ class Logistic(_Separable):
     """
 
     def __init__(self, labels: Tensor, tight: bool = True) -> None:
+        require_tensor("Logistic: labels", labels)
         super().__init__(labels)
         if not bool((labels.abs() == 1).all()):
             raise ValueError(
                 "Logistic expects labels -1 or +1, got numbers from "
                 f"{float(labels.min()):.6g} to {float(labels.max()):.6g}"
             )
-        self.tight = tight
+        self.tight = flag("Logistic: tight", tight)
 
     def entries(self, z: Tensor) -> Tensor:
         """``softplus(-y z)``; torch's own softplus drops ``exp(-20)``, more than rounding."""

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from learnmm.atoms.base import Atom, require_like, require_tensor
+from learnmm.atoms.base import Atom, require_like
 from learnmm.bound import Bound
 from learnmm.curvature import LevelCurvature
 from learnmm.kind import Kind
+from learnmm.levels import require_tensor
 from learnmm.objective import Evaluation
 from learnmm.vectors import expand, summed
 

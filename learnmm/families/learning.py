@@ -18,7 +18,7 @@ from learnmm.families.space import fitted_space
 from learnmm.families.spectra import SpectralModel, fitted_spectrum, spectra
 from learnmm.families.teaching import Lessons, Marks, Pupil
 from learnmm.families.trial import CLOSE, GAPS, MOST, Trial, tried
-from learnmm.plain import make_plain
+from learnmm.plain import integer, is_integer, make_plain
 from learnmm.progress import Progress
 from learnmm.proposers.bfgs import BFGS
 from learnmm.proposers.metric import LONGEST
@@ -95,11 +95,14 @@ class LearnSettings:
     def __post_init__(self) -> None:
         make_plain(self)
         for name, least in (("instances", CHUNK), ("hidden", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-        if self.curved is not None and not 2 <= self.curved <= self.instances:
-            raise ValueError(f"curved must be from 2 to {self.instances}, got {self.curved}")
+            integer(name, getattr(self, name), least)
+        curved = self.curved
+        if curved is not None and not (is_integer(curved) and 2 <= curved <= self.instances):
+            raise ValueError(
+                f"curved must be an integer from 2 to {self.instances}, got {curved!r:.60}"
+            )
+        if not isinstance(self.fit, FitSettings):
+            raise TypeError(f"fit must be FitSettings, got {self.fit!r:.60}")
 
     @property
     def chunks(self) -> int:

@@ -19,6 +19,7 @@ from learnmm.kind import Kind
 from learnmm.linear.lanczos import log_term, ritz_extremes, start_vector
 from learnmm.majorants.secant import FAR, reach_of, unit
 from learnmm.objective import BatchFunction, Objective
+from learnmm.plain import integer, number
 from learnmm.vectors import expand, norm
 
 CONCAVE_SHARE = 1e-3
@@ -58,10 +59,8 @@ class HessianMajorant(ABC):
         self, fun: BatchFunction, steps: int, generator: torch.Generator | None, route: Route | str
     ) -> None:
         name = type(self).__name__
-        if steps < 1:
-            raise ValueError(f"{name}: steps must be at least 1, got {steps}")
         self.fun = fun
-        self.steps = steps
+        self.steps = integer(f"{name}: steps", steps, 1)
         self.generator = generator
         self.route = chosen(Route, route, f"{name}: route")
 
@@ -113,9 +112,11 @@ class PowerIterationMajorant(HessianMajorant):
         route: Route | str = Route.AUTO,
     ) -> None:
         super().__init__(fun, steps, generator, route)
-        if not margin >= 1:
-            raise ValueError(f"PowerIterationMajorant: margin must be at least 1, got {margin}")
-        self.margin = margin
+        self.margin = number("PowerIterationMajorant: margin", margin)
+        if not 1 <= self.margin < math.inf:
+            raise ValueError(
+                f"PowerIterationMajorant: margin must be at least 1 and finite, got {margin}"
+            )
 
     def largest(self, product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Length of the last product, with the margin."""
@@ -162,11 +163,13 @@ class LanczosMajorant(HessianMajorant):
         route: Route | str = Route.AUTO,
     ) -> None:
         super().__init__(fun, steps, generator, route)
-        if not 0 < failure_probability < 1:
+        self.failure_probability = number(
+            "LanczosMajorant: failure_probability", failure_probability
+        )
+        if not 0 < self.failure_probability < 1:
             raise ValueError(
                 f"LanczosMajorant: failure_probability must be in (0, 1), got {failure_probability}"
             )
-        self.failure_probability = failure_probability
 
     def largest(self, product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Largest Ritz value, with the share of the spread that the bound adds."""

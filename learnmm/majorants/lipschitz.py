@@ -10,6 +10,7 @@ from torch import Tensor
 from learnmm.bound import Bound
 from learnmm.curvature import ScalarCurvature
 from learnmm.kind import Kind
+from learnmm.levels import require_positive
 
 
 class LipschitzMajorant:
@@ -23,19 +24,20 @@ class LipschitzMajorant:
 
     Raises
     ------
+    TypeError
+        If the constant is neither a number nor a tensor.
     ValueError
-        If the constant is not positive and finite.
+        If it is not positive and finite, or of another shape.
     """
 
     def __init__(self, constant: float | Tensor) -> None:
+        require_positive("a Lipschitz constant", constant)
         # A float must not be rounded down to the default dtype: it would be no bound any more.
         level = torch.as_tensor(
             constant, dtype=None if isinstance(constant, Tensor) else torch.float64
         )
-        if level.dim() > 1 or not bool(((level > 0) & torch.isfinite(level)).all()):
-            raise ValueError(
-                f"a Lipschitz constant must be positive and finite, one or (B,), got {constant}"
-            )
+        if level.dim() > 1:
+            raise ValueError(f"a Lipschitz constant is one or (B,), got {tuple(level.shape)}")
         self.constant = level
 
     def __call__(self, x: Tensor, aux: Any = None) -> Bound:

@@ -13,6 +13,7 @@ from learnmm.curvature import ScalarCurvature
 from learnmm.hessian import SecondDerivativeError, hessian_product
 from learnmm.kind import Kind
 from learnmm.objective import BatchFunction, Evaluation, as_objective
+from learnmm.plain import flag
 from learnmm.truth import known
 from learnmm.vectors import dot, expand, norm, peak
 
@@ -74,7 +75,7 @@ class SecantMajorant:
         within: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.fun = fun
-        self.measured = measured
+        self.measured = flag("SecantMajorant: measured", measured)
         self.within = within
 
     def init_memory(self, x: Tensor, gradient: Tensor) -> Tensor:

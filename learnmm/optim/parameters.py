@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+from learnmm.plain import number
 from learnmm.solve.unknowns import WIDTH
 
 ROUNDED = 1e-9
@@ -87,7 +88,9 @@ def _check(parameters: Iterable[Tensor]) -> None:
 
 
 def _number(lr: Any) -> float:
+    if not isinstance(lr, Tensor):
+        return float(number("lr", lr))
     try:
         return float(lr)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError) as error:  # more than one, or complex
         raise TypeError(f"lr must be a number, got {lr!r}") from error

@@ -27,7 +27,7 @@ from learnmm.optim.saved import Place, check_entry
 from learnmm.optim.settings import check_settings
 from learnmm.optim.surroundings import Modules, listed
 from learnmm.optim.walk import Walk, all_finite
-from learnmm.plain import plain
+from learnmm.plain import flag, integer
 from learnmm.precision import full_precision
 from learnmm.solve.record import StepInfo
 from learnmm.solve.result import Result
@@ -188,13 +188,12 @@ class ProjectedMM(torch.optim.Optimizer):
         check_settings(settings)
         if history is None:
             history = HISTORY if curvature is Source.AUTO else 0
-        if not (isinstance(history := plain(history), int) and history >= 0):
-            raise ValueError(f"history must be an integer of at least 0, got {history!r}")
+        history = integer("history", history, 0)
         self.settings = settings
         self.history = history
         self.curvature = Source.SECANT if history and curvature is Source.AUTO else curvature
         self.modules = listed(modules)
-        self.compare_ranks = compare_ranks
+        self.compare_ranks = None if compare_ranks is None else flag("compare_ranks", compare_ranks)
         self._generator = generator or torch.Generator().manual_seed(0)
         # Only its settings are used: a closure has Hessian-vector products of its own.
         self._lanczos = LanczosMajorant(torch.sum, generator=self._generator)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from learnmm.levels import require_tensor
+from learnmm.plain import integer
 from learnmm.proposers.base import LearnedPreconditioner, Multipliers, Point, scale_free
 from learnmm.vectors import left_multiply
 
@@ -24,7 +26,7 @@ class CoordinateLSTM(nn.Module):
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
-        self.hidden = hidden
+        self.hidden = integer("hidden", hidden, 1)
         self.cell = nn.LSTMCell(inputs, hidden)
         self.decode = nn.Linear(hidden, 1)
         nn.init.ones_(self.decode.bias)  # untrained: around the majorant's own step
@@ -110,6 +112,7 @@ class SpectralLSTM(LearnedPreconditioner):
 
     def __init__(self, matrix: Tensor, hidden: int = 20) -> None:
         super().__init__()
+        require_tensor("SpectralLSTM: matrix", matrix)
         _, sigma, right = torch.linalg.svd(matrix.detach(), full_matrices=False)
         if not bool(sigma.max() > 0):
             raise ValueError("SpectralLSTM expects a matrix with an entry other than zero")

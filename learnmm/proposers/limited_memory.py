@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from learnmm.curvature import Curvature
-from learnmm.plain import plain
+from learnmm.plain import integer
 from learnmm.precision import full_precision
 from learnmm.proposers.base import Point, Prepared, Proposer, Step
 from learnmm.proposers.faces import on_face
@@ -116,10 +116,7 @@ class LimitedMemory(Proposer):
         super().__init__()
         if not (metric is None or isinstance(metric, Metric)):
             raise TypeError(f"metric must be a Metric, got {type(metric).__name__}")
-        history = plain(history)
-        if not (isinstance(history, int) and history >= 1):
-            raise ValueError(f"history must be an integer of at least 1, got {history!r}")
-        self.history = history
+        self.history = integer("history", history, 1)
         self.metric = metric
 
     def prepare(self, x: Tensor, gradient: Tensor) -> Prepared:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from learnmm.levels import require_positive, require_tensor
 from learnmm.precision import full_precision
 from learnmm.proposers.base import (
     LearnedPreconditioner,
@@ -112,8 +113,8 @@ class DampedInverse(nn.Module):
 
     def __init__(self, matrix: Tensor, damping: float = 3e-3) -> None:
         super().__init__()
-        if not (damping > 0 and math.isfinite(damping)):
-            raise ValueError(f"damping must be positive and finite, got {damping}")
+        require_tensor("DampedInverse: matrix", matrix)
+        require_positive("damping", damping)
         self.log_damping = nn.Parameter(torch.tensor(math.log(damping), dtype=matrix.dtype))
         self.see(matrix)
 

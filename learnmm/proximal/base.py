@@ -12,7 +12,7 @@ from torch import Tensor
 
 from learnmm.curvature import Curvature, DiagonalCurvature
 from learnmm.objective import Objective
-from learnmm.plain import plain
+from learnmm.plain import is_number, plain
 from learnmm.proximal.penalized import Penalized
 from learnmm.truth import holds
 from learnmm.vectors import expand
@@ -178,8 +178,8 @@ def level_of(what: str, value: Any) -> Tensor:
     value = plain(value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         value = torch.tensor(value.astype(np.float64))
-    if isinstance(value, bool) or not isinstance(value, int | float | Tensor):
-        raise TypeError(f"{what} must be a number, a tensor or an array, got {value!r}")
+    if not (is_number(value) or isinstance(value, Tensor)):
+        raise TypeError(f"{what} must be a number, a tensor or an array, got {value!r:.60}")
     if isinstance(value, Tensor) and not value.is_floating_point():
         raise TypeError(f"{what} must be floating-point numbers, got {value.dtype}")
     level = torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.float64)

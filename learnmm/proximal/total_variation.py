@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from learnmm.nested import select
-from learnmm.plain import plain
+from learnmm.plain import flag, number, plain
 from learnmm.proximal.base import Penalty, require_broadcast, rows_of, weight_of
 from learnmm.truth import known
 from learnmm.vectors import dot, expand, summed
@@ -122,8 +122,11 @@ class TotalVariation(Penalty):
             raise ValueError(f"TotalVariation: dim counts from the last, as -1 does, got {dim}")
         if len(set(self.dim)) < len(self.dim):
             raise ValueError(f"TotalVariation: dim names a dimension twice, got {dim}")
-        self.isotropic = isotropic and len(self.dim) > 1
-        self.accuracy = ACCURACY[not self.isotropic] if accuracy is None else accuracy
+        self.isotropic = flag("TotalVariation: isotropic", isotropic) and len(self.dim) > 1
+        self.accuracy = number(
+            "TotalVariation: accuracy",
+            ACCURACY[not self.isotropic] if accuracy is None else accuracy,
+        )
         if not 0 <= self.accuracy < 1:
             raise ValueError(f"TotalVariation: accuracy must be in [0, 1), got {accuracy}")
 

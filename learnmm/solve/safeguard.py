@@ -8,12 +8,12 @@ a batch can be at different trials.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-from learnmm.plain import make_plain
+from learnmm.plain import integer, make_plain, number
 
 ROUNDING = 16.0
 """Rounding error of a sum of non-negative terms, in units of ``eps`` times the sum."""
@@ -87,13 +87,13 @@ class Safeguard:
     def __post_init__(self) -> None:
         """Refuse settings without descent or end."""
         make_plain(self)
+        _require_numbers(self)
         if not 0 < self.sufficient <= 1e-4:
             raise ValueError(f"sufficient must be in (0, 1e-4], got {self.sufficient}")
         if not (self.growth > 1 and math.isfinite(self.growth)):
             raise ValueError(f"growth must be above 1 and finite, got {self.growth}")
-        if not (isinstance(self.trials, int) and self.trials >= 1):
-            raise ValueError(f"trials must be an integer of at least 1, got {self.trials}")
-        if self.growth**self.trials > 1e30:
+        integer("trials", self.trials, 1)
+        if self.trials * math.log10(self.growth) > 30:
             raise ValueError(
                 "growth ** trials must not exceed 1e30, or curvatures overflow, got "
                 f"{self.growth} ** {self.trials}"
@@ -154,6 +154,7 @@ class Relaxation:
     def __post_init__(self) -> None:
         """Refuse factors that cannot adapt."""
         make_plain(self)
+        _require_numbers(self)
         if not (
             0 < self.shrink <= 1 <= self.grow
             and self.margin > 0
@@ -190,3 +191,8 @@ class Relaxation:
         ratio = torch.nan_to_num(self.margin * ratio, nan=1.0).clamp(self.shrink, self.grow)
         moved = torch.where(enlargement > 1, enlargement, ratio) * factor
         return torch.where(accepted, moved, factor).clamp(self.least, self.most)
+
+
+def _require_numbers(settings: Safeguard | Relaxation) -> None:
+    for field in fields(settings):
+        number(f"{type(settings).__name__}: {field.name}", getattr(settings, field.name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from learnmm.plain import make_plain
+from learnmm.plain import flag, is_integer, make_plain, number
 from learnmm.solve.projection import Projection
 from learnmm.solve.safeguard import Relaxation, Safeguard
 
@@ -78,7 +78,7 @@ class SolveSettings:
             setting = getattr(self, name)
             if setting is not None and not isinstance(setting, kind):
                 raise TypeError(f"{name} must be a {kind.__name__} or None, got {setting!r}")
-        if isinstance(self.max_iter, bool) or not isinstance(self.max_iter, int | None):
+        if not (self.max_iter is None or is_integer(self.max_iter)):
             raise TypeError(f"max_iter must be an integer, got {self.max_iter!r}")
         if self.max_iter is not None and self.max_iter < 1:
             raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
@@ -86,14 +86,9 @@ class SolveSettings:
             tolerance = getattr(self, name)
             if tolerance is None and name == "gtol":
                 continue
-            if not isinstance(tolerance, int | float):
-                raise TypeError(f"{name} must be a number, got {tolerance!r}")
-            if not tolerance >= 0:
+            if not number(name, tolerance) >= 0:
                 raise ValueError(f"{name} must be non-negative, got {tolerance}")
-        if not isinstance(self.check_deterministic, bool):
-            raise TypeError(
-                f"check_deterministic must be True or False, got {self.check_deterministic!r}"
-            )
+        flag("check_deterministic", self.check_deterministic)
         if self.safeguard is None:
             if self.relaxation not in (None, Relaxation()):
                 raise ValueError(

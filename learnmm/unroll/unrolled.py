@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from learnmm.bound import Majorant
 from learnmm.nested import refill, tensors_of
 from learnmm.objective import Objective
-from learnmm.plain import plain
+from learnmm.plain import integer
 from learnmm.proposers.base import Proposer
 from learnmm.solve.certificate import Certificate
 from learnmm.solve.optimizer import ProjectedMMOptimizer, certificate_of
@@ -337,5 +337,4 @@ def _without_autocast() -> ExitStack:
 
 
 def _check_steps(steps: int) -> None:
-    if not isinstance(plain(steps), int) or steps < 1:
-        raise ValueError(f"steps must be an integer of at least 1, got {steps!r}")
+    integer("steps", steps, 1)

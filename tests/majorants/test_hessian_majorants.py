@@ -241,7 +241,7 @@ def test_the_same_generator_gives_the_same_bound():
     [
         (
             lambda: lmm.majorants.LanczosMajorant(LINE.sum, steps=0),
-            "steps must be at least 1, got 0",
+            "steps must be an integer of at least 1, got 0",
         ),
         (
             lambda: lmm.majorants.LanczosMajorant(LINE.sum, failure_probability=0.0),
@@ -250,13 +250,13 @@ def test_the_same_generator_gives_the_same_bound():
         (lambda: lmm.majorants.LanczosMajorant(LINE.sum, failure_probability=1.0), "got 1.0"),
         (
             lambda: lmm.majorants.PowerIterationMajorant(LINE.sum, steps=0),
-            "steps must be at least 1, got 0",
+            "steps must be an integer of at least 1, got 0",
         ),
         (
             lambda: lmm.majorants.PowerIterationMajorant(LINE.sum, margin=0.9),
             "margin must be .*, got 0.9",
         ),
-        (lambda: lmm.majorants.LipschitzMajorant(0.0), "positive and finite, one or .*, got 0.0"),
+        (lambda: lmm.majorants.LipschitzMajorant(0.0), "positive and finite, got 0.0"),
         (lambda: lmm.majorants.LipschitzMajorant(-1.0), "got -1.0"),
         (lambda: lmm.majorants.LipschitzMajorant(float("inf")), "got inf"),
         (lambda: lmm.majorants.LipschitzMajorant(float("nan")), "got nan"),

@@ -8,11 +8,16 @@ from typing import ClassVar
 import torch
 
 from learnmm.atoms import SmootherBound
+from learnmm.choices import chosen
+from learnmm.plain import make_plain
 from learnmm.registry import Instance, Problem
+from learnmm.storage import short
 from learnmm_esi.head.fsaverage import fsaverage_head_model
 from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.inverse.energy import SourceEnergy
+from learnmm_esi.settings import check_size
 from learnmm_esi.simulation.erp import ERPSimulator
+from learnmm_esi.simulation.noise import snr_range
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,11 @@ class ERPProblem(Problem):
         Frobenius signal-to-noise ratio of the recordings in dB.
     bound : {"global", "pointwise"}
         See :class:`SourceEnergy`.
+
+    Raises
+    ------
+    ValueError
+        If a setting is none.
     """
 
     name: ClassVar[str] = "eeg-erp"
@@ -39,6 +49,15 @@ class ERPProblem(Problem):
     times: int = 64
     snr_db: float = 5.0
     bound: SmootherBound | str = SmootherBound.GLOBAL
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless every setting is one, before a head model is built."""
+        make_plain(self)
+        if not isinstance(self.head, HeadModelSettings):
+            raise ValueError(f"ERPProblem: head must be HeadModelSettings, got {short(self.head)}")
+        check_size("ERPProblem: times", self.times)
+        snr_range(self.snr_db)
+        chosen(SmootherBound, self.bound, "ERPProblem: bound")
 
     def draw(self, batch: int, dtype: torch.dtype, generator: torch.Generator | None) -> Instance:
         """Simulate recordings; start at their sLORETA estimates."""

@@ -9,10 +9,13 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from learnmm.plain import is_integer, is_number, plain
 from learnmm.storage import short, shown
 
 MOST_STEPS, LARGEST = 10_000, 2**20
 """Limits of steps and sizes, far beyond what can be trained."""
+
+MOST_SEED = 2**63 - 1
 
 LARGEST_FILE = 2**20  # bytes; files of settings have a few hundred
 
@@ -61,9 +64,17 @@ def check_size(name: str, value: Any, *, odd: bool = False) -> None:
 
 def check_integer(name: str, value: Any, least: int, most: int) -> None:
     """Raise a ValueError unless the value is an integer in these limits."""
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+    if not is_integer(value) or not least <= value <= most:
         positive = "a positive integer" if least == 1 else f"an integer of {least} or more"
         raise ValueError(f"{name} must be {positive}, at most {most}, got {short(value)}")
+
+
+def seed_and_size(of: str, seed: Any, size: Any) -> tuple[int, int]:
+    """Return the seed and the size of a simulation; raise a ValueError unless they are such."""
+    seed, size = plain(seed), plain(size)
+    check_integer(f"{of}: seed", seed, 0, MOST_SEED)
+    check_integer(f"{of}: size", size, 1, MOST_SEED)
+    return seed, size
 
 
 def check_positive(name: str, value: Any) -> None:
@@ -76,13 +87,6 @@ def check_not_negative(name: str, value: Any) -> None:
     """Raise a ValueError unless the value is a finite number of zero or more."""
     if not is_number(value) or not 0 <= value < math.inf:
         raise ValueError(f"{name} must be zero or more and finite, got {short(value)}")
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a number that floating point can hold."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return isinstance(value, float) or abs(value) < 2**1000
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from learnmm.plain import is_number
 from learnmm.storage import listed, short, shown
 from learnmm_esi.head.model import HeadModel
 from learnmm_esi.head.settings import HeadModelSettings
 from learnmm_esi.networks.fingerprint import fingerprint, same_leadfield
 from learnmm_esi.networks.method import Method, Recordings
 from learnmm_esi.networks.registry import method_class
-from learnmm_esi.settings import is_number, settings_of
+from learnmm_esi.settings import settings_of
 
 NEAR = 10.0  # mm; sources stay in their region on another surface or boundary
 

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar, get_args
 
 import mne
 
-from learnmm.plain import make_plain
+from learnmm.plain import is_integer, is_number, make_plain
 from learnmm_esi.fif import read_covariance
 
 __all__ = ["InverseSettings", "OnMissing", "SensorSettings", "given"]
@@ -51,9 +51,11 @@ class InverseSettings:
 
     Raises
     ------
+    TypeError
+        If `weights` is neither a name nor a path, or `transfer` or `guided` neither True nor False.
     ValueError
-        If weight or diffusion is not positive, `transfer` or `guided` is asked for without weights,
-        or weight or diffusion beside them.
+        If weight or diffusion is not positive, `max_iter` no positive integer, `transfer` or
+        `guided` is asked for without weights, or weight or diffusion beside them.
     """
 
     weight: float | None = None
@@ -65,14 +67,28 @@ class InverseSettings:
 
     def __post_init__(self) -> None:
         make_plain(self)
-        if not all(value is None or 0 < value <= MOST for value in (self.weight, self.diffusion)):
+        for value in (self.weight, self.diffusion):
+            if value is not None and not (is_number(value) and 0 < value <= MOST):
+                raise ValueError(
+                    "InverseSettings: weight and diffusion must be positive, "
+                    f"got {self.weight!r:.60}, {self.diffusion!r:.60}, and at most {MOST:g}"
+                )
+        if self.max_iter is not None and not (is_integer(self.max_iter) and self.max_iter >= 1):
             raise ValueError(
-                "InverseSettings: weight and diffusion must be positive, "
-                f"got {self.weight}, {self.diffusion}, and at most {MOST:g}"
+                "InverseSettings: max_iter must be an integer of at least 1, got "
+                f"{self.max_iter!r:.60}"
             )
-        if self.max_iter is not None and self.max_iter < 1:
-            raise ValueError(f"InverseSettings: max_iter must be at least 1, got {self.max_iter}")
+        if not isinstance(self.weights, (str, os.PathLike, type(None))):
+            raise TypeError(
+                "InverseSettings: weights must be a name or the path of a file, got "
+                f"{self.weights!r:.60}"
+            )
         for name in ("transfer", "guided"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(
+                    f"InverseSettings: {name} must be True or False, got "
+                    f"{getattr(self, name)!r:.60}"
+                )
             if getattr(self, name) and self.weights is None:
                 raise ValueError(f"{name}=True says how to use weights, and there are none")
         if self.weights is not None and not self.weight is self.diffusion is None:

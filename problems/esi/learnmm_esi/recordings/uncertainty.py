@@ -15,7 +15,7 @@ from learnmm_esi.inverse.uncertainty import CREDIBLE, levels, main_sources, radi
 from learnmm_esi.recordings.batches import BATCH_VALUES
 from learnmm_esi.recordings.engine import Engine
 from learnmm_esi.recordings.plausibility import warn_about_misfit
-from learnmm_esi.settings import check_integer
+from learnmm_esi.settings import MOST_SEED, check_integer
 
 if TYPE_CHECKING:
     from learnmm_esi.recordings.apply import MMInverse
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["BANDWIDTHS", "DRAWS", "Redrawn", "redrawn", "uncertainty"]
 
 DRAWS = 32
-MOST_DRAWS, MOST_SEED = 10_000, 2**63 - 1
+MOST_DRAWS = 10_000
 
 BANDWIDTHS = {"unguided": 0.010, "guided": 0.012, "learned": 0.011}
 """Metres, of a solver without weights, guided by them, and of theirs: ``examples/esi/coverage.py``

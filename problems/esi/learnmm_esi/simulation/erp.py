@@ -11,6 +11,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from learnmm.plain import plain
+from learnmm_esi.settings import check_positive, check_size
 from learnmm_esi.simulation.patches import ONE_PATCH, DrawnPatch, PatchSettings
 from learnmm_esi.simulation.simulator import ActivePatch, PatchSimulator
 from learnmm_esi.simulation.waveforms import Waveform, evaluate_shape, find_shape
@@ -88,11 +90,10 @@ class ERPSimulator(PatchSimulator):
         waveform: Waveform = "gaussian",
     ) -> None:
         super().__init__(model, seed, size, snr_db, patches)
-        if times < 1 or not sfreq > 0.0:
-            raise ValueError(
-                f"ERPSimulator: times must be >= 1 and sfreq > 0, got {times}, {sfreq}"
-            )
-        self.times, self.sfreq = int(times), float(sfreq)
+        self.times = plain(times)
+        check_size("ERPSimulator: times", self.times)
+        check_positive("ERPSimulator: sfreq", plain(sfreq))
+        self.sfreq = float(sfreq)
         self._shape = find_shape(waveform)
 
     def prepare(self) -> None:

@@ -7,6 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from learnmm.plain import is_number, plain
+from learnmm.storage import short
+
 LARGEST_SNR = 300.0
 """In dB, up or down: a ratio of 1e15. Noise far above that overflows single precision."""
 
@@ -113,10 +116,12 @@ def add_channel_noise(
 
 def snr_range(snr_db: float | tuple[float, float]) -> tuple[float, float]:
     """Read one ratio, or a lowest and a highest, as a range in dB."""
-    low, high = snr_db if isinstance(snr_db, tuple) else (snr_db, snr_db)
-    if not -LARGEST_SNR <= low <= high <= LARGEST_SNR:
-        raise ValueError(
-            f"snr_db must be finite and at most {LARGEST_SNR:g} dB up or down, or a pair of such "
-            f"numbers, low <= high, got {snr_db}"
-        )
-    return float(low), float(high)
+    ends = [plain(end) for end in (snr_db if isinstance(snr_db, tuple) else (snr_db, snr_db))]
+    if len(ends) == 2 and all(map(is_number, ends)):
+        low, high = ends
+        if -LARGEST_SNR <= low <= high <= LARGEST_SNR:
+            return float(low), float(high)
+    raise ValueError(
+        f"snr_db must be finite and at most {LARGEST_SNR:g} dB up or down, or a pair of such "
+        f"numbers, low <= high, got {short(snr_db)}"
+    )

@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from learnmm_esi.settings import seed_and_size
 from learnmm_esi.simulation.noise import add_sensor_noise, snr_range
 from learnmm_esi.simulation.patches import DrawnPatch, PatchDraw, PatchSettings
 from learnmm_esi.simulation.samples import Sample, stack_samples
@@ -102,11 +103,7 @@ class PatchSimulator(ABC):
         snr_db: float | tuple[float, float],
         patches: PatchSettings,
     ) -> None:
-        if seed < 0 or size < 1:
-            raise ValueError(
-                f"{type(self).__name__}: seed must be >= 0 and size >= 1, got {seed}, {size}"
-            )
-        self.seed, self.size = int(seed), int(size)
+        self.seed, self.size = seed_and_size(type(self).__name__, seed, size)
         self.snr_db = snr_range(snr_db)
         self.patches = patches
         self.leadfield = np.asarray(model.leadfield, dtype=np.float64)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from learnmm_esi.settings import check_positive, is_number
+from learnmm.plain import is_number
+from learnmm_esi.settings import check_positive
 from learnmm_esi.simulation.clips import PartedClips
 from learnmm_esi.simulation.noise import add_channel_noise, snr_range
 from learnmm_esi.simulation.patches import ONE_PATCH, DrawnPatch, PatchSettings

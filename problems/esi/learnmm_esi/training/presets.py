@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from learnmm.plain import is_number
 from learnmm.storage import short, shown
 from learnmm.training import FitSettings
 from learnmm_esi.head.settings import HeadModelSettings
@@ -17,7 +18,6 @@ from learnmm_esi.settings import (
     check_integer,
     check_positive,
     check_size,
-    is_number,
     read_toml,
     settings_of,
 )

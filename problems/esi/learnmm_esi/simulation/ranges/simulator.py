@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnmm_esi.head.model import HeadModel
+from learnmm_esi.settings import seed_and_size
 from learnmm_esi.simulation.ranges.caps import CapRange
 from learnmm_esi.simulation.ranges.courses import CourseRange, Timing
 from learnmm_esi.simulation.ranges.disturbances import NoiseRange
@@ -150,9 +151,8 @@ class RangeSimulator:
         size: int,
         cache_dir: str | os.PathLike[str] | None = None,
     ) -> None:
-        if seed < 0 or size < 1:
-            raise ValueError(f"RangeSimulator: seed must be >= 0 and size >= 1, got {seed}, {size}")
-        self.settings, self.seed, self.size = settings, int(seed), int(size)
+        self.settings = settings
+        self.seed, self.size = seed_and_size("RangeSimulator", seed, size)
         self.heads = Heads(settings.heads, cache_dir)
         template = self.heads.template.head_model(self.heads.template.skin.vertices[:4], "abcd")
         self._patches = Patches(template)
