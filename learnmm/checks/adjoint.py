@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from learnmm.checks.laws import require, tolerance
+from learnmm.checks.laws import require, require_points, tolerance
 from learnmm.linear.base import LinearMap
 from learnmm.vectors import dot, norm
 
@@ -47,6 +47,7 @@ def assert_adjoint(
     ...
     learnmm.checks.laws.LawViolation: <A u, v> = <u, A^T v>: problem ...
     """
+    require_points(x, finite=False)
     if generator is None:
         generator = torch.Generator(x.device).manual_seed(0)
 

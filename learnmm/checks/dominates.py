@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from learnmm.checks.laws import LawViolation
+from learnmm.checks.laws import LawViolation, require_points
 from learnmm.curvature import Curvature, ScalarCurvature
 from learnmm.linear.base import LinearMap
+from learnmm.plain import integer
 from learnmm.vectors import expand, norm
 
 ROUNDING = 64.0
@@ -70,6 +71,8 @@ def assert_dominates(
     ...
     learnmm.checks.laws.LawViolation: A^T C A <= B: problem 0 has |A v| = 0.01 ...
     """
+    require_points(x, finite=False)
+    steps = integer("steps", steps, 1)
     if generator is None:
         generator = torch.Generator(x.device).manual_seed(0)
     if inner is None:

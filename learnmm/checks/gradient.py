@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from learnmm.checks.laws import LawViolation
+from learnmm.levels import not_negative
 from learnmm.objective import BatchFunction, CallableObjective, Objective
 from learnmm.optim.closure import Closure, ClosureObjective, Source, flatten
 from learnmm.precision import full_precision
@@ -93,8 +94,7 @@ def assert_gradient(
     ...
     learnmm.checks.laws.LawViolation: ... entry (1,) is 3, differences say 6 +- ...
     """
-    if not noise >= 0:
-        raise ValueError(f"noise must be non-negative, got {noise}")
+    noise = not_negative("noise", noise)
     if isinstance(x, Tensor):
         check_start(x)
         x = x.detach().clone()
@@ -104,7 +104,7 @@ def assert_gradient(
             objective, x = CallableObjective(objective.fun, single=True), x[None]
         _Check(objective, x, noise).run(generator)
         return
-    parameters = list(x)
+    parameters = list(x) if isinstance(x, Iterable) else []
     if not parameters or not all(isinstance(p, Tensor) for p in parameters):
         raise TypeError("assert_gradient takes a tensor, or for a closure its parameters")
     closure = ClosureObjective(cast(Closure, fun), parameters, curvature=Source.SECANT)

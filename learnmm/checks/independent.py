@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from learnmm.checks.laws import LawViolation
+from learnmm.checks.laws import LawViolation, require_points
 from learnmm.objective import BatchFunction, CallableObjective, Objective
 from learnmm.solve.raising import is_numerical
 from learnmm.solve.safeguard import rounding_slack
@@ -41,6 +41,7 @@ def assert_independent(objective: Objective | BatchFunction, x: Tensor) -> None:
     >>> from learnmm import checks
     >>> checks.assert_independent(lambda x: x.square().sum(1), torch.ones(3, 2))
     """
+    require_points(x, least=2)
     if not isinstance(objective, Objective):
         objective = CallableObjective(objective)
     with torch.no_grad():

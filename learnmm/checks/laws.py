@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from learnmm.levels import require_tensor
 from learnmm.vectors import norm
 
 TOLERANCE = 4.5e5
@@ -23,6 +24,33 @@ class LawViolation(AssertionError):
 def tolerance(like: Tensor) -> float:
     """Relative tolerance for the dtype of `like`."""
     return TOLERANCE * torch.finfo(like.dtype).eps
+
+
+def require_points(x: Tensor, *, finite: bool = True, least: int = 1) -> None:
+    """Raise unless there is something to check: a check of nothing would pass.
+
+    Raises
+    ------
+    TypeError
+        If ``x`` is no tensor of real or complex floating-point numbers.
+    ValueError
+        If it has fewer than so many problems, or no unknowns; or numbers that are not finite,
+        unless only its shape is of use.
+    """
+    require_tensor("x", x)
+    if not (x.is_floating_point() or x.is_complex()):
+        raise TypeError(f"x must have floating-point numbers, got {x.dtype}")
+    if x.dim() == 0 or len(x) < least or x.numel() == 0:
+        raise ValueError(
+            f"x must be (B, *shape), of at least {least} problems with unknowns, or nothing is "
+            f"checked, got shape {tuple(x.shape)}"
+        )
+    if finite and not bool(torch.isfinite(x).all()):
+        bad = (~torch.isfinite(x.flatten(1) if x.dim() > 1 else x[:, None])).any(1)
+        raise ValueError(
+            "x must be finite, or nothing is checked, got NaN or infinity in problems "
+            f"{bad.nonzero().flatten().tolist()}"
+        )
 
 
 def require(error: Tensor, allowed: Tensor | float, law: str) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from learnmm.checks.laws import require, require_equal
+from learnmm.checks.laws import require, require_equal, require_points
+from learnmm.plain import integer
 from learnmm.solve.optimizer import ProjectedMMOptimizer
 from learnmm.solve.safeguard import rounding_slack
 from learnmm.vectors import norm
@@ -43,6 +44,8 @@ def assert_descent(optimizer: ProjectedMMOptimizer, x0: Tensor, steps: int = 50)
     >>> atom = lmm.HalfQuadratic(torch.zeros(2, 3), "welsch")
     >>> checks.assert_descent(lmm.ProjectedMMOptimizer(atom), torch.ones(2, 3))
     """
+    require_points(x0)
+    steps = integer("steps", steps, 1)
     with torch.no_grad():
         state = optimizer.init(x0)
         start = state.value
@@ -90,6 +93,7 @@ def assert_batch_independent(make: Make, batch: int, steps: int = 5) -> None:
     ...     return lmm.ProjectedMMOptimizer(atom), torch.ones_like(y[indices])
     >>> checks.assert_batch_independent(make, 3)
     """
+    batch, steps = integer("batch", batch, 2), integer("steps", steps, 1)
     everyone = list(range(batch))
     together = _iterates(make, everyone, steps)
     scale = torch.stack([norm(x) for x in together]).amax(0)

@@ -9,13 +9,21 @@ from torch import Tensor
 
 from learnmm.atoms.base import Atom
 from learnmm.bound import Bound, Majorant
-from learnmm.checks.laws import DENSE_UNKNOWNS, dense, require, spectral_norm, tolerance
+from learnmm.checks.laws import (
+    DENSE_UNKNOWNS,
+    dense,
+    require,
+    require_points,
+    spectral_norm,
+    tolerance,
+)
 from learnmm.checks.search import Search
 from learnmm.checks.unmodified import unmodified
 from learnmm.hessian import hessian_product
 from learnmm.kind import Kind
 from learnmm.linear.lanczos import ritz_extremes, start_vector
 from learnmm.objective import Objective, as_objective
+from learnmm.plain import integer
 
 LANCZOS_STEPS = 60
 """Steps that look for a direction in which a large Hessian exceeds its bound."""
@@ -63,6 +71,8 @@ def assert_majorant(
         With the kind, the worst problem, the point, and by which factor the curvature is too small.
     TypeError
         Without a majorant, if `fun` is no atom; or if the majorant returns no bound.
+    ValueError
+        If nothing can be checked: no points, or none where ``f`` is finite.
 
     Examples
     --------
@@ -81,10 +91,14 @@ def assert_majorant(
         if not isinstance(fun, Atom):
             raise TypeError(f"without a majorant an Atom is needed, got {type(fun).__name__}")
         majorant = fun.bound
+    require_points(x)
+    points, search_steps = integer("points", points, 1), integer("search_steps", search_steps, 0)
     x = x.clone()
     with torch.no_grad():
         with unmodified(x, f"the objective {type(objective).__name__}"):
             base = objective.evaluate(x)
+        if not bool(torch.isfinite(base.value).all() & torch.isfinite(base.gradient).all()):
+            raise ValueError("a bound is checked where f and its gradient are finite; here not")
         with unmodified((x, base.aux), f"the majorant {type(majorant).__name__}"):
             bound = majorant(x, base.aux)
         if not isinstance(bound, Bound):

@@ -5,7 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from learnmm.checks.laws import TOLERANCE, dense, require, require_equal, spectral_norm, tolerance
+from learnmm.checks.laws import (
+    TOLERANCE,
+    dense,
+    require,
+    require_equal,
+    require_points,
+    spectral_norm,
+    tolerance,
+)
 from learnmm.curvature import Curvature
 from learnmm.proposers.base import Multipliers
 from learnmm.solve.projection import Projection, multiplied_step
@@ -47,6 +55,7 @@ def assert_curvature(curvature: Curvature, like: Tensor) -> None:
     >>> curvature = lmm.curvature.ScalarCurvature(torch.tensor([2.0, 3.0]))
     >>> checks.assert_curvature(curvature, torch.ones(2, 4))
     """
+    require_points(like, finite=False)
     name = type(curvature).__name__
     v, n = _vectors(like), like[0].numel()
     matrix = dense(curvature.apply, like)
@@ -123,6 +132,7 @@ def assert_interval(
     >>> curvature = lmm.curvature.DiagonalCurvature(torch.tensor([[1.0, 4.0, 9.0]]))
     >>> checks.assert_interval(lmm.Projection(0.1, 1.9), curvature, torch.ones(1, 3))
     """
+    require_points(like, finite=False)
     if multipliers is None:
         hostile = torch.tensor(HOSTILE, dtype=like.dtype, device=like.device)
         multipliers = hostile[torch.arange(like.numel()) % len(hostile)].reshape(like.shape)

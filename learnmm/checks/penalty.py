@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from learnmm.checks.laws import LawViolation, require, require_equal, tolerance
+from learnmm.checks.laws import LawViolation, require, require_equal, require_points, tolerance
 from learnmm.proximal.base import Penalty
 from learnmm.vectors import dot, expand, norm, peak
 
@@ -53,6 +53,7 @@ def assert_penalty(penalty: Penalty, x: Tensor, gradient: Tensor) -> None:
     >>> x = torch.tensor([[1.0, 0.0, -2.0]], dtype=torch.float64)
     >>> checks.assert_penalty(L1(0.5), x, torch.ones_like(x))
     """
+    require_points(x)
     penalty.check(x)
     if not torch.equal(penalty.feasible(x), x):
         raise ValueError("penalties are checked where they are finite, got an x outside")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from learnmm.checks.laws import LawViolation, require
 from learnmm.checks.loop import assert_descent
+from learnmm.plain import integer
 from learnmm.registry import Instance, Problem
 from learnmm.solve.safeguard import rounding_slack
 
@@ -43,6 +44,7 @@ def assert_problem(problem: Problem, batch: int = 3, steps: int = 10) -> None:
     >>> import learnmm as lmm
     >>> lmm.checks.assert_problem(lmm.problem("quadratic"))
     """
+    batch, steps = integer("batch", batch, 1), integer("steps", steps, 1)
     if not (isinstance(problem.name, str) and problem.name):
         raise LawViolation(f"a problem has a name, got {problem.name!r}")
     if not (type(problem).__doc__ or "").strip():

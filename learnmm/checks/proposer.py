@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from learnmm.checks.laws import LawViolation, require, require_equal, tolerance
+from learnmm.checks.laws import LawViolation, require, require_equal, require_points, tolerance
 from learnmm.checks.unmodified import unmodified
 from learnmm.curvature import ScalarCurvature
 from learnmm.nested import check, mapped, select, tensors_of
+from learnmm.plain import integer
 from learnmm.proposers.base import Multipliers, Point, Proposer, Step
 from learnmm.vectors import norm
 
@@ -47,10 +48,9 @@ def assert_proposer(proposer: Proposer, x: Tensor, steps: int = 3) -> None:
     >>> from learnmm import checks
     >>> checks.assert_proposer(lmm.proposers.DualConvLSTM(3, hidden=4), torch.randn(2, 3, 8))
     """
-    batch = x.shape[0]
-    if batch < 2:
-        raise ValueError("independence of a batch needs at least two problems")
-    everyone = list(range(batch))
+    require_points(x, least=2)
+    steps = integer("steps", steps, 1)
+    everyone = list(range(len(x)))
     x = x.clone()
     with torch.no_grad():
         together = _proposals(proposer, x, steps)

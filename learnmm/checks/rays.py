@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from learnmm.checks.laws import LawViolation
+from learnmm.checks.laws import LawViolation, require_points
 from learnmm.objective import Objective, as_objective
 from learnmm.vectors import dot, expand, peak
 
@@ -68,6 +68,7 @@ def assert_rays(
     ...
     learnmm.checks.laws.LawViolation: f(t x) is right or not finite: problem 0 ...
     """
+    require_points(x)
     objective = as_objective(fun)
     size = peak(x)
     if not bool(((size > 0) & torch.isfinite(size)).all()):

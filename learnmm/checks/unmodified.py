@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from learnmm.bound import AdaptiveMajorant
-from learnmm.checks.laws import LawViolation
+from learnmm.checks.laws import LawViolation, require_points
 from learnmm.nested import mapped, tensors_of
+from learnmm.plain import integer
 from learnmm.proposers.base import Point, Proposer
 from learnmm.solve.optimizer import ProjectedMMOptimizer
 from learnmm.solve.state import State
@@ -62,6 +63,8 @@ def assert_unmodified(optimizer: ProjectedMMOptimizer, x0: Tensor, steps: int = 
     >>> checks.assert_unmodified(lmm.ProjectedMMOptimizer(lmm.Quadratic(torch.ones(2, 3))),
     ...     torch.zeros(2, 3))
     """
+    require_points(x0)
+    steps = integer("steps", steps, 1)
     objective, majorant, proposer = optimizer.objective, optimizer.majorant, optimizer.proposer
     function = f"the objective {type(objective).__name__}"
     with torch.no_grad():

@@ -179,7 +179,7 @@ def test_points_that_cannot_be_looked_at() -> None:
         assert_gradient(lambda x: torch.where(x == 1, x, torch.nan).sum(1), torch.ones(1, 2))
     with pytest.raises(TypeError, match="or for a closure its parameters"):
         assert_gradient(lambda: torch.zeros(()), [])
-    with pytest.raises(ValueError, match="noise must be non-negative, got -1"):
+    with pytest.raises(ValueError, match="noise must be non-negative and finite, got -1"):
         assert_gradient(network, normal(2, 6), noise=-1.0)
     with pytest.raises(ValueError, match="NaN or infinite"):
         assert_gradient(network, normal(2, 6) * torch.nan)

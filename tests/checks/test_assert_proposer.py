@@ -147,7 +147,7 @@ def test_a_memory_outside_of_the_memory_is_caught() -> None:
 
 
 def test_neighbours_are_needed() -> None:
-    with pytest.raises(ValueError, match="at least two problems"):
+    with pytest.raises(ValueError, match="at least 2 problems"):
         assert_proposer(lmm.proposers.Constant(), normal(1, 3))
 
 
