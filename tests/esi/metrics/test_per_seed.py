@@ -124,3 +124,21 @@ def test_misuse_is_named(model, spoil, error, message):
     x, y, seeds, masks = batch()
     with pytest.raises(error, match=message):
         PerSeedEvaluator(model, SFREQ)(x, y, *spoil(seeds, masks))
+
+
+def test_a_peak_is_not_searched_for_where_all_is_left_out(model):
+    x, y, seeds, _ = batch()
+    evaluate = Evaluator(model, SFREQ, window_hops=1)
+    nowhere = np.zeros((len(x), REGIONS), bool)
+    nowhere[2] = np.abs(np.arange(REGIONS) - seeds[2, 0]) <= 1
+    with pytest.raises(ValueError, match=r"no region is left .* in samples \[2\]"):
+        evaluate(x, y, seeds[:, 0], nowhere)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("sfreq", np.inf), ("sfreq", "1"), ("window_hops", 2.5), ("window_hops", -1)],
+)
+def test_settings_that_are_none_are_refused(model, name, value):
+    with pytest.raises(ValueError, match=f"Evaluator: {name} must be"):
+        Evaluator(model, **{"sfreq": SFREQ, name: value})

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from learnmm.plain import integer, plain
 from learnmm_esi.metrics.amplitude import peak_signal_to_noise, unit_peak
 from learnmm_esi.metrics.checks import as_array, checked_pair, listed
 from learnmm_esi.metrics.per_sample import PerSample
 from learnmm_esi.metrics.ranking import roc_auc
+from learnmm_esi.settings import check_positive
 from learnmm_esi.sources import SourceModel, hop_counts
 
 __all__ = ["Evaluator", "SourceMetrics"]
@@ -79,11 +81,9 @@ class Evaluator:
     """
 
     def __init__(self, model: SourceModel, sfreq: float, window_hops: int = 7):
-        if not sfreq > 0.0:
-            raise ValueError(f"Evaluator: sfreq must be > 0, got {sfreq}")
-        if window_hops < 0:
-            raise ValueError(f"Evaluator: window_hops must not be negative, got {window_hops}")
-        self.sfreq, self.window_hops = float(sfreq), int(window_hops)
+        check_positive("Evaluator: sfreq", plain(sfreq))
+        self.sfreq = float(sfreq)
+        self.window_hops = integer("Evaluator: window_hops", window_hops, 0)
         self._positions = np.asarray(model.positions, dtype=np.float64)
         self._hops = hop_counts(model.neighbours)
 
@@ -115,7 +115,8 @@ class Evaluator:
         ------
         ValueError
             If shapes disagree, a value is not finite, an estimate is zero everywhere or at the
-            true peak, or the truth has no active region at its seed, or only active regions.
+            true peak, or the truth has no active region at its seed, or only active regions; or
+            if all regions near a seed are left out.
         IndexError
             If a seed is not a region.
         """
@@ -129,7 +130,12 @@ class Evaluator:
 
         score = np.abs(estimated_map)
         zone = self._hops[seeds] <= self.window_hops
-        near = np.where(zone if left_out is None else zone & ~left_out, score, -1.0).argmax(axis=1)
+        if left_out is not None:
+            zone = zone & ~left_out
+            nowhere = listed(~zone.any(axis=1))
+            if nowhere:
+                raise ValueError(f"no region is left to search for the peak in samples {nowhere}")
+        near = np.where(zone, score, -1.0).argmax(axis=1)
         estimated_time = np.abs(estimate[sample, near]).argmax(axis=1)
         return SourceMetrics(
             localization_error=self._distance_mm(seeds, near),
