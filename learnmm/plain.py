@@ -32,8 +32,8 @@ def plain(value: Any) -> Any:
     >>> plain(np.int64(3)), plain(np.float32(0.5)), plain("auto")
     (3, 0.5, 'auto')
     """
-    number = isinstance(value, np.generic) and value.dtype.kind in "biuf"
-    return value.item() if number else value
+    numeric = isinstance(value, np.generic) and value.dtype.kind in "biuf"
+    return value.item() if numeric else value
 
 
 def make_plain(settings: DataclassInstance) -> None:

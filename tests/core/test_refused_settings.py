@@ -91,3 +91,27 @@ def test_what_is_none_is_refused_by_name(
     for value in junk:
         with pytest.raises((TypeError, ValueError), match=name.replace("_", ".")):
             make(**{**given, name: value})
+
+
+POSITIVE: dict[str, Callable[[Any], Any]] = {
+    "weight": lambda value: lmm.Quadratic(Y, value),
+    "an atom's weight": lambda value: value * lmm.Quadratic(Y),
+    "scale": lambda value: lmm.HalfQuadratic(Y, scale=value),
+    "constant": majorants.LipschitzMajorant,
+    "damping": lambda value: DampedInverse(Y, value),
+    "eps": lmm.SoftReLU,
+}
+
+
+@pytest.mark.parametrize("name", POSITIVE)
+@pytest.mark.parametrize("value", [0.0, -1.0, math.inf, math.nan])
+def test_what_must_be_positive_is_finite_too(name: str, value: float) -> None:
+    """As a number, and among the numbers of a tensor."""
+    for given in (value, torch.tensor(value, dtype=torch.float64)):
+        with pytest.raises(ValueError, match=f"{name} must be positive and finite"):
+            POSITIVE[name](given)
+
+
+def test_no_weights_are_none() -> None:
+    with pytest.raises(ValueError, match="weight must be positive and finite"):
+        lmm.Quadratic(Y, Y[:0])
