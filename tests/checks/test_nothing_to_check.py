@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -100,12 +101,12 @@ def test_no_steps(count: Any) -> None:
         ("batch", lambda: checks.assert_problem(problem, batch=count)),
     ]
     if count != 0:  # random points alone are a search
-        made.append(
+        made += [
             (
                 "search_steps",
-                lambda: checks.assert_majorant(TOO_SMALL, square, X, search_steps=count),
+                partial(checks.assert_majorant, TOO_SMALL, square, X, search_steps=count),
             )
-        )
+        ]
     for name, check in made:
         with pytest.raises(ValueError, match=f"{name} must be an integer of at least"):
             check()
