@@ -281,7 +281,7 @@ def test_pointwise_is_never_looser_than_the_papers():
         (lambda: lmm.HalfQuadratic(torch.ones(2, 3), scale=float("inf")), "inf"),
         (lambda: lmm.Quadratic(torch.ones(2, 3, dtype=torch.int64)), "int64"),
         (lambda: lmm.Quadratic(torch.full((2, 3), torch.inf)), "finite targets, got NaN or inf"),
-        (lambda: lmm.Quadratic(torch.ones(2, 3), 0.0), "positive weights, got 0"),
+        (lambda: lmm.Quadratic(torch.ones(2, 3), 0.0), "weight must be positive and finite, got 0"),
         (lambda: lmm.Logistic(torch.zeros(2, 3)), r"labels -1 or \+1, got .* 0 to 0"),
         (lambda: 0.0 * lmm.Quadratic(torch.ones(2, 3)), "positive"),
         (lambda: lmm.Quadratic(torch.ones(2, 3)) * torch.ones(2, 3), r"\(2, 3\)"),

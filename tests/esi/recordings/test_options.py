@@ -70,7 +70,7 @@ def test_other_words_are_python_errors(coarse_model, evoked):
         ({"transfer": True}, "transfer=True says how to use weights, and there are none"),
         ({"weight": -1.0}, "weight and diffusion must be positive, got -1.0, None"),
         ({"diffusion": np.inf}, "got None, inf, and at most 1e"),
-        ({"max_iter": 0}, "max_iter must be at least 1, got 0"),
+        ({"max_iter": 0}, "max_iter must be an integer of at least 1, got 0"),
         ({"diffusion": np.nan}, "weight and diffusion must be positive, got None, nan"),
         (
             {"weights": "w", "weight": 2.0},
