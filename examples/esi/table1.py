@@ -2,7 +2,7 @@
 
 Run with ``python examples/esi/table1.py`` after ``equal_training.py``. Reads
 ``equal``, the trainings of one length with their evaluations (those of several horizons from its
-subfolder), ``whole``, those of another length as far as they are in, and ``evaluations``, those of
+subfolder), ``whole``, those of another length, and ``evaluations``, those of
 any length, and writes ``table1.md``, a page each for these, for curves, ablation, horizons and
 settings, and the figures of these pages.
 """
@@ -47,8 +47,8 @@ guide, that of the evidence.
 *As printed* is the paper's MM-Net with its own interval, noise, prior and loss.
 *Nothing learned* is the evidence on all recordings.
 
-[What differs beside](table1_settings.md), [how the methods learn](table1_curves.md), [more minutes
-each, as far as they are in](table1_whole.md), [trainings of other lengths](table1_longer.md), [what
+[What differs beside](table1_settings.md), [how the methods learn](table1_curves.md), [the same with
+more minutes](table1_whole.md), [trainings of other lengths](table1_longer.md), [what
 confines the steps](table1_ablation.md), [what the interval of the paper allows](printed.md), [far
 more steps](table1_horizons.md). All but the last but one are written by `python
 examples/esi/table1.py`, from what `equal_training.py` left.
@@ -66,8 +66,9 @@ not compare as methods do. Neural masses here have one patch a recording, in tra
 WHOLE = """# Table I, {minutes:g} minutes each
 
 As [Table I](table1.md), after {minutes:g} minutes of one core instead of {fewer:g}. A longer
-training starts anew, as its learning rate falls over its length. So far {number} of the trainings
-are in; methods without any are *not trained yet*.
+training starts anew, as its learning rate falls over its length. These are {number} trainings, of
+the paper's methods from its noise and from sLORETA. [What they say, what was missed and
+why](learning_notes.md#after-{minutes:g}-minutes).
 
 ![Curves](table1-curves-whole.png)
 """
@@ -193,7 +194,7 @@ def main() -> None:
 def whole_page(
     options: argparse.Namespace, evaluations: list[dict], fewer: float, plain: tuple[dict, list]
 ) -> list[str]:
-    """The page on trainings of another length, as far as they are in."""
+    """The page on trainings of another length."""
     found = table1_curves.courses(options.whole / "trainings")
     told = {"minutes": found[0].told["minutes"], "fewer": fewer, "number": len(found)}
     table1_curves.draw(found, TITLES, options.out / "table1-curves-whole.png")
