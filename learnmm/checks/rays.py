@@ -71,8 +71,8 @@ def assert_rays(
     require_points(x)
     objective = as_objective(fun)
     size = peak(x)
-    if not bool(((size > 0) & torch.isfinite(size)).all()):
-        raise ValueError("assert_rays expects finite directions, none of them zero")
+    if not bool((size > 0).all()):
+        raise ValueError("assert_rays expects directions, none of them zero")
     if not bool(torch.isfinite(objective(x)).all()):
         raise ValueError("assert_rays expects directions at which f is finite")
     direction = x / expand(size, x)

@@ -60,7 +60,7 @@ def test_a_reference_is_compared_with():
     ("x", "fun", "message"),
     [
         (torch.zeros(1, 2), squares, "none of them zero"),
-        (torch.full((1, 2), torch.inf), squares, "finite directions"),
+        (torch.full((1, 2), torch.inf), squares, "x must be finite"),
         (torch.ones(1, 2), lambda x: x.sum(1) / 0, "f is finite"),
     ],
 )
