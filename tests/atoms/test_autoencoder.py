@@ -120,7 +120,9 @@ def test_changed_weights_change_the_bound():
 
 
 def test_a_floor_is_not_negative():
-    with pytest.raises(ValueError, match="AutoencoderPrior: floor must be non-negative and finite, got -1"):
+    with pytest.raises(
+        ValueError, match="AutoencoderPrior: floor must be non-negative and finite, got -1"
+    ):
         lmm.AutoencoderPrior(nn.Linear(3, 3), floor=-1)
 
 

@@ -116,5 +116,7 @@ def test_smoothed_to_nothing_is_refused() -> None:
 
 
 def test_a_floor_is_not_negative() -> None:
-    with pytest.raises(ValueError, match="LinearSmootherPrior: floor must be non-negative and finite, got -1"):
+    with pytest.raises(
+        ValueError, match="LinearSmootherPrior: floor must be non-negative and finite, got -1"
+    ):
         lmm.LinearSmootherPrior(torch.eye(2), floor=-1)
