@@ -10,7 +10,16 @@ import numpy as np
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["flag", "integer", "is_integer", "is_number", "make_plain", "number", "plain"]
+__all__ = [
+    "flag",
+    "integer",
+    "is_integer",
+    "is_number",
+    "make_plain",
+    "number",
+    "plain",
+    "require_numbers",
+]
 
 
 def plain(value: Any) -> Any:
@@ -42,6 +51,12 @@ def make_plain(settings: DataclassInstance) -> None:
         value = getattr(settings, field.name)
         if isinstance(value, np.generic):
             object.__setattr__(settings, field.name, plain(value))
+
+
+def require_numbers(settings: DataclassInstance) -> None:
+    """Raise TypeError, naming the setting, unless every field of settings is a number."""
+    for field in fields(settings):
+        number(f"{type(settings).__name__}: {field.name}", getattr(settings, field.name))
 
 
 def is_number(value: Any) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from learnmm.bound import Majorant
 from learnmm.objective import BatchFunction, Objective
-from learnmm.plain import plain
+from learnmm.plain import is_integer, plain
 from learnmm.plugins import Plugins
 from learnmm.proposers.base import Proposer
 from learnmm.solve.optimizer import ProjectedMMOptimizer
@@ -138,7 +138,7 @@ class Problem(ABC):
             For a batch that is no such number, or another dtype.
         """
         batch = plain(batch)
-        if not isinstance(batch, int) or isinstance(batch, bool):
+        if not is_integer(batch):
             raise TypeError(f"Problem: batch must be an integer, got {batch!r}")
         if batch < 1:
             raise ValueError(f"Problem: batch must be at least 1, got {batch}")

@@ -75,7 +75,7 @@ why](learning_notes.md#after-{minutes:g}-minutes).
 LEARNING = """# How these learn
 
 Told as [of {fewer:g} minutes](table1_curves.md). The paper trains 500 epochs, 125 000 steps of 32
-recordings: four millions of them, where these see 2 000 to 27 000.
+recordings: four millions of them, where these see {least} to {most}.
 """
 VERDICT = "Rows of the paper that one of ours comes up to, within 1.5 mm, 1.5 of AUC and 1 dB:\n"
 FURTHER = {
@@ -196,7 +196,14 @@ def whole_page(
 ) -> list[str]:
     """The page on trainings of another length."""
     found = table1_curves.courses(options.whole / "trainings")
-    told = {"minutes": found[0].told["minutes"], "fewer": fewer, "number": len(found)}
+    seen = [course.told["validations"][-1]["recordings"] for course in found]
+    told = {
+        "minutes": found[0].told["minutes"],
+        "fewer": fewer,
+        "number": len(found),
+        "least": min(seen),
+        "most": max(seen),
+    }
     table1_curves.draw(found, TITLES, options.out / "table1-curves-whole.png")
     return [
         WHOLE.format(**told),

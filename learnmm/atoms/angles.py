@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from learnmm.levels import not_negative
 from learnmm.objective import DomainError
 from learnmm.truth import holds
 from learnmm.vectors import dot, expand, norm
@@ -64,11 +63,6 @@ def _gradient(v: Tensor, size: Tensor, pieces: Cosine, sign: float = 1.0) -> Ten
     # In this order no square of the size appears, which would overflow before the gradient does.
     turned = pieces.gap - expand(sign * pieces.distance / size, v) * v
     return expand(sign / size, v) * turned
-
-
-def checked_floor(owner: str, floor: float) -> float:
-    """Return a length below which vectors are smoothed, or raise."""
-    return not_negative(f"{owner}: floor", floor)
 
 
 def require_direction(name: str, vector: Tensor, floor: float) -> None:

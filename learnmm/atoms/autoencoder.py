@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from learnmm.atoms.activations import bend_of
 from learnmm.atoms.angles import (
     Cosine,
-    checked_floor,
     cosine,
     cosine_gradients,
     joint_constant,
@@ -31,6 +30,7 @@ from learnmm.bound import Bound
 from learnmm.choices import chosen
 from learnmm.curvature import DiagonalCurvature, ScalarCurvature
 from learnmm.kind import Kind
+from learnmm.levels import not_negative
 from learnmm.objective import Evaluation
 from learnmm.vectors import expand
 
@@ -93,7 +93,7 @@ class AutoencoderPrior(Atom):
         floor: float = 0.0,
     ) -> None:
         self.mode = chosen(AutoencoderBound, bound, "AutoencoderPrior: bound")
-        self.floor = checked_floor("AutoencoderPrior", floor)
+        self.floor = not_negative("AutoencoderPrior: floor", floor)
         self.network = network
         self._layers = layers_of(network)
         self._bends = [bend_of(layer) for layer in self._layers]

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from learnmm.atoms.angles import (
-    checked_floor,
     cosine,
     floored_gain,
     gradient_in_first,
@@ -21,7 +20,7 @@ from learnmm.bound import Bound
 from learnmm.choices import chosen
 from learnmm.curvature import ScalarCurvature
 from learnmm.kind import Kind
-from learnmm.levels import require_tensor
+from learnmm.levels import not_negative, require_tensor
 from learnmm.objective import Evaluation
 from learnmm.truth import holds
 from learnmm.vectors import norm
@@ -70,7 +69,7 @@ class CosineDistance(Atom):
         self, y: Tensor, bound: CosineBound | str = CosineBound.GLOBAL, floor: float = 0.0
     ) -> None:
         self.mode = chosen(CosineBound, bound, "CosineDistance: bound")
-        self.floor = checked_floor("CosineDistance", floor)
+        self.floor = not_negative("CosineDistance: floor", floor)
         require_tensor("CosineDistance: y", y)
         if y.dim() < 2 or not y.is_floating_point():
             raise ValueError(

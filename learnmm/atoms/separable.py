@@ -78,7 +78,7 @@ class Quadratic(_Separable):
         super().__init__(target)
         require_positive("Quadratic: weight", weight)
         self.weight = torch.as_tensor(weight, dtype=target.dtype, device=target.device)
-        require_positive("Quadratic: weight", self.weight)
+        require_positive("Quadratic: weight", self.weight)  # small ones vanish in a narrow dtype
 
     def restricted(self, rows: Tensor) -> Self:
         """Targets of these problems, and weights where they have their own."""

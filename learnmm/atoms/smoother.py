@@ -8,7 +8,6 @@ from typing import Any, Self
 from torch import Tensor
 
 from learnmm.atoms.angles import (
-    checked_floor,
     cosine,
     cosine_gradients,
     joint_constant,
@@ -20,6 +19,7 @@ from learnmm.bound import Bound
 from learnmm.choices import chosen
 from learnmm.curvature import ScalarCurvature
 from learnmm.kind import Kind
+from learnmm.levels import not_negative
 from learnmm.linear.base import LinearMap
 from learnmm.linear.forms import Form
 from learnmm.linear.matrix import MatrixMap
@@ -74,7 +74,7 @@ class LinearSmootherPrior(Atom):
         floor: float = 0.0,
     ) -> None:
         self.mode = chosen(SmootherBound, bound, "LinearSmootherPrior: bound")
-        self.floor = checked_floor("LinearSmootherPrior", floor)
+        self.floor = not_negative("LinearSmootherPrior: floor", floor)
         if isinstance(smoother, Tensor):
             smoother = MatrixMap(smoother, Form.UNIFORM)
         if not isinstance(smoother, LinearMap):

@@ -46,7 +46,7 @@ def require_points(x: Tensor, *, finite: bool = True, least: int = 1) -> None:
             f"checked, got shape {tuple(x.shape)}"
         )
     if finite and not bool(torch.isfinite(x).all()):
-        bad = (~torch.isfinite(x.flatten(1) if x.dim() > 1 else x[:, None])).any(1)
+        bad = (~torch.isfinite(x)).reshape(len(x), -1).any(1)
         raise ValueError(
             "x must be finite, or nothing is checked, got NaN or infinity in problems "
             f"{bad.nonzero().flatten().tolist()}"

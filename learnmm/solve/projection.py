@@ -10,7 +10,7 @@ from torch import Tensor
 
 from learnmm.curvature import Curvature
 from learnmm.nested import mapped
-from learnmm.plain import make_plain, number
+from learnmm.plain import make_plain, require_numbers
 from learnmm.proposers.base import Multipliers, Step
 from learnmm.vectors import dot, expand, left_multiply, norm
 
@@ -94,8 +94,7 @@ class Projection:
     def __post_init__(self) -> None:
         """Refuse an interval without descent, or one that excludes the majorant's own step."""
         make_plain(self)
-        for name in ("lower", "upper"):
-            number(f"Projection: {name}", getattr(self, name))
+        require_numbers(self)
         if not 0 < self.lower <= 1 <= self.upper <= 1.9998:
             raise ValueError(
                 "the interval must satisfy 0 < lower <= 1 <= upper <= 1.9998 (from 2 on no bound "

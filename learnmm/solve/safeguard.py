@@ -8,12 +8,12 @@ a batch can be at different trials.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from learnmm.plain import integer, make_plain, number
+from learnmm.plain import integer, make_plain, require_numbers
 
 ROUNDING = 16.0
 """Rounding error of a sum of non-negative terms, in units of ``eps`` times the sum."""
@@ -87,7 +87,7 @@ class Safeguard:
     def __post_init__(self) -> None:
         """Refuse settings without descent or end."""
         make_plain(self)
-        _require_numbers(self)
+        require_numbers(self)
         if not 0 < self.sufficient <= 1e-4:
             raise ValueError(f"sufficient must be in (0, 1e-4], got {self.sufficient}")
         if not (self.growth > 1 and math.isfinite(self.growth)):
@@ -154,7 +154,7 @@ class Relaxation:
     def __post_init__(self) -> None:
         """Refuse factors that cannot adapt."""
         make_plain(self)
-        _require_numbers(self)
+        require_numbers(self)
         if not (
             0 < self.shrink <= 1 <= self.grow
             and self.margin > 0
@@ -191,8 +191,3 @@ class Relaxation:
         ratio = torch.nan_to_num(self.margin * ratio, nan=1.0).clamp(self.shrink, self.grow)
         moved = torch.where(enlargement > 1, enlargement, ratio) * factor
         return torch.where(accepted, moved, factor).clamp(self.least, self.most)
-
-
-def _require_numbers(settings: Safeguard | Relaxation) -> None:
-    for field in fields(settings):
-        number(f"{type(settings).__name__}: {field.name}", getattr(settings, field.name))

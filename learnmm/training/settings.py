@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from learnmm.plain import make_plain, plain
+from learnmm.plain import is_integer, make_plain, plain
 from learnmm.storage import short
 
 LARGEST = 2**63 - 1  # integers of generators
@@ -126,7 +126,7 @@ class FitSettings:
 
 def check_integer(name: str, value: Any, least: int) -> None:
     """Raise unless a setting is an integer that generators can take, and not too small."""
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not is_integer(value):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")

@@ -147,7 +147,7 @@ class UnrolledMM(nn.Module):
         for module in modules:
             if not isinstance(module, nn.Module):
                 raise TypeError(f"modules must be nn.Module, got {type(module).__name__}")
-        _check_steps(steps)
+        integer("steps", steps, 1)
         check_parts(proposer, settings)
         if settings.max_iter is not None:
             raise ValueError(f"UnrolledMM takes steps= in place of max_iter={settings.max_iter}")
@@ -212,7 +212,7 @@ class UnrolledMM(nn.Module):
         Unrolled
         """
         count = self.steps if steps is None else steps
-        _check_steps(count)
+        integer("steps", count, 1)
         optimizer, begin = self._begin(data, x0, verified)
         free, recording = self.backward.free(count), torch.is_grad_enabled()
         with torch.set_grad_enabled(recording and free == 0):
@@ -334,7 +334,3 @@ def _without_autocast() -> ExitStack:
         if torch.is_autocast_enabled(device):
             stack.enter_context(torch.autocast(device, enabled=False))
     return stack
-
-
-def _check_steps(steps: int) -> None:
-    integer("steps", steps, 1)

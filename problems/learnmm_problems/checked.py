@@ -6,7 +6,7 @@ import math
 from dataclasses import fields
 from typing import ClassVar
 
-from learnmm.plain import make_plain
+from learnmm.plain import is_integer, is_number, make_plain
 from learnmm.registry import Problem
 
 __all__ = ["CheckedProblem"]
@@ -45,12 +45,11 @@ class CheckedProblem(Problem):
             return ""
         if kind in ("int", "int | None"):
             least = 0 if name.endswith("seed") else 1
-            whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
+            whole = is_integer(value) and value >= least
             return "" if whole else f"an integer of at least {least}"
         if kind != "float":
             return ""
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value):
+        if not is_number(value) or not math.isfinite(value):
             return "a finite number"
         if name in FRACTIONS:
             return "" if 0 <= value <= 1 else "from 0 to 1"

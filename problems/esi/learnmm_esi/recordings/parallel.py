@@ -14,6 +14,8 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from learnmm.plain import is_integer
+
 __all__ = ["mapped"]
 
 AHEAD = 4  # calls for each process that are under way, or done and not yet asked for, at most
@@ -48,7 +50,7 @@ def mapped(
     ValueError
         If it is zero.
     """
-    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, int)):
+    if n_jobs is not None and not is_integer(n_jobs):
         raise TypeError(f"n_jobs must be an int or None, got {n_jobs!r}")
     if n_jobs == 0:
         raise ValueError("n_jobs must be a number of processes, or -1 for one on each core, got 0")

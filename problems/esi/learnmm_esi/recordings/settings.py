@@ -8,7 +8,7 @@ from typing import Literal, TypeVar, get_args
 
 import mne
 
-from learnmm.plain import is_integer, is_number, make_plain
+from learnmm.plain import flag, integer, is_number, make_plain
 from learnmm_esi.fif import read_covariance
 
 __all__ = ["InverseSettings", "OnMissing", "SensorSettings", "given"]
@@ -73,23 +73,16 @@ class InverseSettings:
                     "InverseSettings: weight and diffusion must be positive, "
                     f"got {self.weight!r:.60}, {self.diffusion!r:.60}, and at most {MOST:g}"
                 )
-        if self.max_iter is not None and not (is_integer(self.max_iter) and self.max_iter >= 1):
-            raise ValueError(
-                "InverseSettings: max_iter must be an integer of at least 1, got "
-                f"{self.max_iter!r:.60}"
-            )
+        if self.max_iter is not None:
+            integer("InverseSettings: max_iter", self.max_iter, 1)
         if not isinstance(self.weights, (str, os.PathLike, type(None))):
             raise TypeError(
                 "InverseSettings: weights must be a name or the path of a file, got "
                 f"{self.weights!r:.60}"
             )
         for name in ("transfer", "guided"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(
-                    f"InverseSettings: {name} must be True or False, got "
-                    f"{getattr(self, name)!r:.60}"
-                )
-            if getattr(self, name) and self.weights is None:
+            asked = flag(f"InverseSettings: {name}", getattr(self, name))
+            if asked and self.weights is None:
                 raise ValueError(f"{name}=True says how to use weights, and there are none")
         if self.weights is not None and not self.weight is self.diffusion is None:
             raise ValueError(
